@@ -1,0 +1,122 @@
+//! What every engine can do (design §6).
+
+use std::path::PathBuf;
+
+use futures::future::BoxFuture;
+use libra_core::attempt::{Exit, Handle, Links, Progress};
+use libra_core::failure::Failure;
+use libra_core::id::{JobId, Token};
+use libra_core::spec::JobSpec;
+use libra_core::time::Timestamp;
+
+/// Everything that an engine is told about one attempt. The same value on every call about that attempt.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The job.
+    pub job_id: JobId,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// The attempt's name outside Libra; launching is idempotent by it.
+    pub token: Token,
+    /// What to run.
+    pub spec: JobSpec,
+    /// Who submitted it.
+    pub user: String,
+    /// Whose tenant.
+    pub tenant: String,
+    /// The attempt's own directory, made by the caller: logs, result, owner and exit files live here.
+    pub dir: PathBuf,
+    /// True when the intent was stored during the present boot of this machine. When false, a process or a
+    /// file of that attempt may have been lost with the machine.
+    pub same_boot: bool,
+}
+
+/// What a launch brought.
+#[derive(Clone, Debug)]
+pub struct Launched {
+    /// How to find it again.
+    pub handle: Handle,
+    /// Since when it runs; None while it is still starting.
+    pub running_since: Option<Timestamp>,
+}
+
+/// Why a launch brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// Nothing ran and nothing will: the attempt failed for this reason.
+    #[error("refused: {}", .0.message)]
+    Refused(Failure),
+    /// It may have been launched: ask [`Engine::find`].
+    #[error("unknown outcome: {0}")]
+    Unknown(String),
+}
+
+/// The engine did not answer; ask again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineError(pub String);
+
+/// What is known of a running attempt.
+#[derive(Clone, Debug, Default)]
+pub struct Running {
+    /// Since when it runs.
+    pub since: Option<Timestamp>,
+    /// How far it is.
+    pub progress: Option<Progress>,
+    /// The engine's application id.
+    pub application_id: Option<String>,
+    /// Addresses.
+    pub links: Links,
+}
+
+/// What an engine sees when it looks at an attempt.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// Launched, not running yet.
+    Starting,
+    /// Running.
+    Running(Running),
+    /// Over; nothing of it is alive. Logs and result, if any, are whole on disk.
+    Ended(Exit),
+    /// It never ran and never will, through no fault of its own: launch a new attempt.
+    NeverRan(String),
+    /// The engine can't tell at present; ask again.
+    Unknown(String),
+}
+
+/// What a cancellation brought so far.
+#[derive(Clone, Debug)]
+pub enum CancelOutcome {
+    /// Nothing of the attempt is alive. The exit says how it ended; [`libra_core::attempt::Outcome::Stopped`]
+    /// when the cancellation ended it, another outcome when it had ended by itself before.
+    Gone(Exit),
+    /// Told, but not confirmed: ask again.
+    Stopping,
+}
+
+/// An engine. All calls may be repeated; all are safe after a restart of Libra.
+pub trait Engine: Send + Sync {
+    /// Checks what only this engine knows, before the job is stored: (JSON pointer, reason) for each violation.
+    fn validate(&self, spec: &JobSpec) -> Vec<(String, String)>;
+
+    /// Launches, idempotent by `launch.token`.
+    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>>;
+
+    /// Resolves an unknown outcome: the handle if it was launched; `None` if it was not, and then it never
+    /// will be (a launch that is still under way is fenced off).
+    fn find<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Option<Launched>, EngineError>>;
+
+    /// Looks at attempts, one answer for each, in order.
+    fn observe<'a>(&'a self, attempts: &'a [(Launch, Handle)]) -> BoxFuture<'a, Vec<Observation>>;
+
+    /// Ends an attempt. Repeated by the caller until [`CancelOutcome::Gone`].
+    fn cancel<'a>(&'a self, launch: &'a Launch, handle: &'a Handle)
+    -> BoxFuture<'a, Result<CancelOutcome, EngineError>>;
+
+    /// Lets go of what the engine still holds for an ended attempt, after its end is durable in the store.
+    fn release<'a>(&'a self, launch: &'a Launch, handle: &'a Handle) -> BoxFuture<'a, ()>;
+
+    /// Waits until something about the attempt may have changed. Carries no data, may wake for nothing, and
+    /// may miss: the caller also looks periodically.
+    fn changed<'a>(&'a self, token: Token) -> BoxFuture<'a, ()>;
+}

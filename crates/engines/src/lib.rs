@@ -1,0 +1,13 @@
+//! The engines that Libra drives, each in a folder of its own behind [`engine::Engine`].
+//!
+//! Invariant: no engine sees the store, the API or the server. An engine is told what to launch and says
+//! what it observes; it decides nothing about a job.
+
+pub mod attempt_dir;
+pub mod engine;
+pub mod shim;
+#[cfg(feature = "spark-connect")]
+pub mod spark_connect;
+pub mod spark_home;
+#[cfg(feature = "spark-submit")]
+pub mod spark_submit;
