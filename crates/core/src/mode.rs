@@ -93,18 +93,17 @@ pub struct Shape {
 /// The preferred mode first; when that one is disabled or can't run the kind, the next heavier one,
 /// then the next lighter one. None when no enabled mode can run the job.
 pub fn select(shape: Shape, enabled: &[Mode]) -> Option<Mode> {
-    let preferred = if shape.executors > KUBERNETES_ABOVE_EXECUTORS
-        || shape.executor_memory > KUBERNETES_ABOVE_MEMORY
-    {
-        Mode::Kubernetes
-    } else if shape.executors > SPARK_SUBMIT_ABOVE_EXECUTORS
-        || shape.executor_memory > SPARK_SUBMIT_ABOVE_MEMORY
-        || shape.needs_own_process
-    {
-        Mode::SparkSubmit
-    } else {
-        Mode::InCluster
-    };
+    let preferred =
+        if shape.executors > KUBERNETES_ABOVE_EXECUTORS || shape.executor_memory > KUBERNETES_ABOVE_MEMORY {
+            Mode::Kubernetes
+        } else if shape.executors > SPARK_SUBMIT_ABOVE_EXECUTORS
+            || shape.executor_memory > SPARK_SUBMIT_ABOVE_MEMORY
+            || shape.needs_own_process
+        {
+            Mode::SparkSubmit
+        } else {
+            Mode::InCluster
+        };
     let fits = |mode: &Mode| {
         enabled.contains(mode)
             && mode.runs(shape.kind)
@@ -131,7 +130,11 @@ mod tests {
         assert_eq!(select(shape(Kind::Sql, 5, 32), &both), Some(Mode::InCluster));
         assert_eq!(select(shape(Kind::Sql, 6, 1), &both), Some(Mode::SparkSubmit));
         assert_eq!(select(shape(Kind::Sql, 1, 33), &both), Some(Mode::SparkSubmit));
-        assert_eq!(select(shape(Kind::Sql, 21, 1), &both), Some(Mode::SparkSubmit), "kubernetes is not enabled");
+        assert_eq!(
+            select(shape(Kind::Sql, 21, 1), &both),
+            Some(Mode::SparkSubmit),
+            "kubernetes is not enabled"
+        );
         assert_eq!(select(shape(Kind::Python, 1, 1), &both), Some(Mode::SparkSubmit));
         assert_eq!(select(shape(Kind::Jar, 1, 1), &both), None);
     }

@@ -172,7 +172,11 @@ impl Settings<'_> {
     fn factor(&mut self, key: &str) -> Option<u64> {
         let text = self.config.get(key)?;
         match text.trim().parse::<f64>() {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0.0..=100.0 × 1000 fits")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0.0..=100.0 × 1000 fits"
+            )]
             Ok(f) if (0.0..=100.0).contains(&f) => Some((f * 1000.0).round() as u64),
             _ => {
                 self.refuse(key, format!("must be a number from 0 to 100, not `{text}`"));
@@ -192,7 +196,8 @@ impl Settings<'_> {
         } else {
             0
         };
-        let python = if role == "executor" { self.memory("spark.executor.pyspark.memory").unwrap_or(0) } else { 0 };
+        let python =
+            if role == "executor" { self.memory("spark.executor.pyspark.memory").unwrap_or(0) } else { 0 };
         let overhead = fixed.unwrap_or_else(|| {
             let milli = u128::from(factor.unwrap_or(DEFAULT_OVERHEAD_MILLI));
             let part = u128::from(heap) * milli / 1000;
@@ -226,7 +231,8 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
             Master::Local(1)
         }
     };
-    if dynamic && let (Some(least), Some(most)) = (dynamic_least, dynamic_most)
+    if dynamic
+        && let (Some(least), Some(most)) = (dynamic_least, dynamic_most)
         && least > most
     {
         s.refuse(
@@ -334,7 +340,9 @@ mod tests {
 
     #[test]
     fn local_masters_mean_threads() {
-        for (text, cores) in [("local", 1), ("local[3]", 3), ("local[*]", 8), ("local[4,2]", 4), ("local[*,2]", 8)] {
+        for (text, cores) in
+            [("local", 1), ("local[3]", 3), ("local[*]", 8), ("local[4,2]", 4), ("local[*,2]", 8)]
+        {
             assert_eq!(needs(&[("spark.master", text)]).unwrap().host_cores(), cores, "{text}");
         }
         for text in ["local[0]", "local[x]", "local[", "mesos://a", "", "local[2,x]"] {
@@ -344,8 +352,12 @@ mod tests {
 
     #[test]
     fn clusters_hold_the_executors() {
-        let r = needs(&[("spark.master", "spark://h:7077"), ("spark.cores.max", "6"), ("spark.executor.cores", "2")])
-            .unwrap();
+        let r = needs(&[
+            ("spark.master", "spark://h:7077"),
+            ("spark.cores.max", "6"),
+            ("spark.executor.cores", "2"),
+        ])
+        .unwrap();
         assert_eq!((r.executors, r.host_cores(), r.total_cores()), (3, 1, 7));
     }
 

@@ -1,0 +1,330 @@
+//! Who may run: never fits → refused, fits → runs, else waits its turn (contract R2, R3).
+//!
+//! Usage is derived from the jobs that hold resources, never from a counter that could leak (contract R4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::JobId;
+use crate::memory;
+use crate::mode::Mode;
+use crate::requirement::Requirement;
+use crate::time::Timestamp;
+
+/// What one execution mode allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModeQuota {
+    /// Executors of one job.
+    pub max_executors_per_job: u32,
+    /// Heap of one executor, in bytes.
+    pub max_memory_per_executor: u64,
+    /// Jobs that run at once.
+    pub max_concurrent_jobs: u32,
+}
+
+/// Everything that bounds admission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Cores of this host.
+    pub host_cores: u64,
+    /// Memory of this host, in bytes.
+    pub host_memory: u64,
+    /// Cores that the shared server takes from the host, once.
+    pub server_cores: u64,
+    /// Memory that the shared server takes from the host, once, in bytes.
+    pub server_memory: u64,
+    /// One entry for each enabled mode.
+    pub modes: BTreeMap<Mode, ModeQuota>,
+    /// Jobs that may wait.
+    pub max_queued: u64,
+}
+
+impl Limits {
+    /// Cores left for jobs with a process of their own.
+    pub fn cores_for_jobs(&self) -> u64 {
+        self.host_cores.saturating_sub(self.server_cores)
+    }
+    /// Bytes left for jobs with a process of their own.
+    pub fn memory_for_jobs(&self) -> u64 {
+        self.host_memory.saturating_sub(self.server_memory)
+    }
+}
+
+/// What the running jobs hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Cores of this host.
+    pub cores: u64,
+    /// Memory of this host, in bytes.
+    pub memory: u64,
+    /// Jobs by mode.
+    pub jobs: BTreeMap<Mode, u32>,
+    /// Executors by mode, wherever they are.
+    pub executors: BTreeMap<Mode, u64>,
+}
+
+impl Usage {
+    /// The sum over all jobs that hold resources.
+    pub fn of(running: impl IntoIterator<Item = (Mode, Requirement)>) -> Self {
+        let mut usage = Self::default();
+        for (mode, needed) in running {
+            usage.add(mode, &needed);
+        }
+        usage
+    }
+
+    fn add(&mut self, mode: Mode, needed: &Requirement) {
+        self.cores += needed.host_cores();
+        self.memory = self.memory.saturating_add(needed.host_memory());
+        *self.jobs.entry(mode).or_default() += 1;
+        *self.executors.entry(mode).or_default() += u64::from(needed.executors);
+    }
+}
+
+/// A limit that stands in the way, with its figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// The limit's configuration key.
+    pub limit: String,
+    /// In words, with figures.
+    pub message: String,
+}
+
+/// The limit that `needed` can never meet, if there is one (contract R3: 422 at once, naming the limit).
+pub fn never_fits(mode: Mode, needed: &Requirement, limits: &Limits) -> Option<Blocked> {
+    let Some(quota) = limits.modes.get(&mode) else {
+        return Some(Blocked {
+            limit: format!("libra.execution.modes.{}.enabled", mode.as_str()),
+            message: format!("the execution mode {} is not enabled", mode.as_str()),
+        });
+    };
+    let quota_key = |name: &str| format!("libra.resources.quotas.{}.{name}", mode.as_str());
+    if needed.executors > quota.max_executors_per_job {
+        return Some(Blocked {
+            limit: quota_key("max-executors-per-job"),
+            message: format!(
+                "asks for {} executors; a {} job may have {}",
+                needed.executors,
+                mode.as_str(),
+                quota.max_executors_per_job
+            ),
+        });
+    }
+    if needed.executors > 0 && needed.executor_heap > quota.max_memory_per_executor {
+        return Some(Blocked {
+            limit: quota_key("max-memory-per-executor"),
+            message: format!(
+                "asks for {} per executor; a {} job may have {}",
+                memory::display(needed.executor_heap),
+                mode.as_str(),
+                memory::display(quota.max_memory_per_executor)
+            ),
+        });
+    }
+    if quota.max_concurrent_jobs == 0 {
+        return Some(Blocked {
+            limit: quota_key("max-concurrent-jobs"),
+            message: format!("{} jobs are limited to none at once", mode.as_str()),
+        });
+    }
+    if needed.host_cores() > limits.cores_for_jobs() {
+        return Some(Blocked {
+            limit: "libra.resources.limits.cpu-cores".into(),
+            message: format!(
+                "needs {} cores on this host; jobs may use {}",
+                needed.host_cores(),
+                limits.cores_for_jobs()
+            ),
+        });
+    }
+    if needed.host_memory() > limits.memory_for_jobs() {
+        return Some(Blocked {
+            limit: "libra.resources.limits.memory-gb".into(),
+            message: format!(
+                "needs {} of memory on this host; jobs may use {}",
+                memory::display(needed.host_memory()),
+                memory::display(limits.memory_for_jobs())
+            ),
+        });
+    }
+    None
+}
+
+/// The limit that keeps `needed` waiting at present, if there is one.
+pub fn blocked_by(mode: Mode, needed: &Requirement, usage: &Usage, limits: &Limits) -> Option<Blocked> {
+    if let Some(never) = never_fits(mode, needed, limits) {
+        return Some(never);
+    }
+    let quota = limits.modes.get(&mode)?;
+    let jobs = usage.jobs.get(&mode).copied().unwrap_or(0);
+    if jobs >= quota.max_concurrent_jobs {
+        return Some(Blocked {
+            limit: format!("libra.resources.quotas.{}.max-concurrent-jobs", mode.as_str()),
+            message: format!("{jobs} of {} {} jobs are running", quota.max_concurrent_jobs, mode.as_str()),
+        });
+    }
+    let (cores, memory) = (needed.host_cores(), needed.host_memory());
+    if cores > 0 && usage.cores + cores > limits.cores_for_jobs() {
+        return Some(Blocked {
+            limit: "libra.resources.limits.cpu-cores".into(),
+            message: format!(
+                "needs {cores} cores; {} of {} are in use",
+                usage.cores,
+                limits.cores_for_jobs()
+            ),
+        });
+    }
+    if memory > 0 && usage.memory.saturating_add(memory) > limits.memory_for_jobs() {
+        return Some(Blocked {
+            limit: "libra.resources.limits.memory-gb".into(),
+            message: format!(
+                "needs {} of memory; {} of {} are in use",
+                memory::display(memory),
+                memory::display(usage.memory),
+                memory::display(limits.memory_for_jobs())
+            ),
+        });
+    }
+    None
+}
+
+/// A job that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The job.
+    pub id: JobId,
+    /// 1–10, higher first.
+    pub priority: u8,
+    /// Since when; earlier first.
+    pub since: Timestamp,
+    /// Where it is to run.
+    pub mode: Mode,
+    /// What it needs.
+    pub needed: Requirement,
+}
+
+/// Puts waiting jobs in the order of their turns: priority, then age, then id.
+pub fn in_turn(waiting: &mut [Waiting]) {
+    waiting.sort_by_key(|w| (std::cmp::Reverse(w.priority), w.since, w.id));
+}
+
+/// Chooses who may start now, in order. Within a mode nobody overtakes a job that waits for room, so a large
+/// job is not starved by small ones.
+pub fn schedule(waiting: &[Waiting], usage: &Usage, limits: &Limits) -> Vec<JobId> {
+    let mut order = waiting.to_vec();
+    in_turn(&mut order);
+    let mut usage = usage.clone();
+    let mut held_up = BTreeSet::new();
+    let mut admitted = Vec::new();
+    for job in order {
+        if held_up.contains(&job.mode) {
+            continue;
+        }
+        if blocked_by(job.mode, &job.needed, &usage, limits).is_some() {
+            held_up.insert(job.mode);
+            continue;
+        }
+        usage.add(job.mode, &job.needed);
+        admitted.push(job.id);
+    }
+    admitted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::GIB;
+
+    fn limits() -> Limits {
+        let quota = |executors, heap, jobs| ModeQuota {
+            max_executors_per_job: executors,
+            max_memory_per_executor: heap * GIB,
+            max_concurrent_jobs: jobs,
+        };
+        Limits {
+            host_cores: 8,
+            host_memory: 16 * GIB,
+            server_cores: 0,
+            server_memory: 2 * GIB,
+            modes: [(Mode::InCluster, quota(5, 4, 2)), (Mode::SparkSubmit, quota(20, 16, 5))].into(),
+            max_queued: 1000,
+        }
+    }
+
+    fn process(cores: u32, gib: u64) -> Requirement {
+        Requirement {
+            driver_cores: cores,
+            driver_memory: gib * GIB,
+            executors_here: true,
+            ..Requirement::default()
+        }
+    }
+
+    fn slot() -> Requirement {
+        Requirement { shared_server: true, ..process(1, 1) }
+    }
+
+    fn waiting(n: u8, priority: u8, mode: Mode, needed: Requirement) -> Waiting {
+        let since = Timestamp(i64::from(n));
+        Waiting { id: JobId::new(since, [n; 10]), priority, since, mode, needed }
+    }
+
+    fn never(mode: Mode, needed: &Requirement) -> String {
+        never_fits(mode, needed, &limits()).map(|b| b.limit).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_can_never_fit_names_its_limit() {
+        // contract: R3
+        assert_eq!(never(Mode::SparkSubmit, &process(8, 14)), "");
+        assert_eq!(never(Mode::SparkSubmit, &process(9, 1)), "libra.resources.limits.cpu-cores");
+        assert_eq!(never(Mode::SparkSubmit, &process(1, 15)), "libra.resources.limits.memory-gb");
+        assert_eq!(never(Mode::Kubernetes, &slot()), "libra.execution.modes.kubernetes.enabled");
+        let many = Requirement { executors: 6, ..slot() };
+        assert_eq!(never(Mode::InCluster, &many), "libra.resources.quotas.in-cluster.max-executors-per-job");
+        let fat = Requirement { executors: 1, executor_heap: 5 * GIB, ..slot() };
+        assert_eq!(never(Mode::InCluster, &fat), "libra.resources.quotas.in-cluster.max-memory-per-executor");
+    }
+
+    #[test]
+    fn priority_then_age() {
+        let jobs = [
+            waiting(1, 5, Mode::SparkSubmit, process(4, 1)),
+            waiting(2, 9, Mode::SparkSubmit, process(4, 1)),
+            waiting(3, 5, Mode::SparkSubmit, process(4, 1)),
+        ];
+        assert_eq!(schedule(&jobs, &Usage::default(), &limits()), [jobs[1].id, jobs[0].id]);
+    }
+
+    #[test]
+    fn a_large_job_is_not_overtaken_in_its_mode_and_holds_up_no_other_mode() {
+        let busy = Usage::of([(Mode::SparkSubmit, process(4, 1))]);
+        let jobs = [
+            waiting(1, 5, Mode::SparkSubmit, process(8, 1)),
+            waiting(2, 5, Mode::SparkSubmit, process(1, 1)),
+            waiting(3, 5, Mode::InCluster, slot()),
+            waiting(4, 5, Mode::InCluster, slot()),
+            waiting(5, 5, Mode::InCluster, slot()),
+        ];
+        assert_eq!(schedule(&jobs, &busy, &limits()), [jobs[2].id, jobs[3].id], "two slots");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_is_ever_over_committed(
+            wishes in proptest::collection::vec((1u8..=10, 0u32..12, 0u64..20, proptest::bool::ANY), 0..40)
+        ) {
+            let limits = limits();
+            let jobs: Vec<Waiting> = (1u8..).zip(wishes).map(|(n, (priority, cores, gib, shared))| {
+                let (mode, needed) = if shared { (Mode::InCluster, slot()) } else { (Mode::SparkSubmit, process(cores, gib)) };
+                waiting(n, priority, mode, needed)
+            }).collect();
+            let admitted = schedule(&jobs, &Usage::default(), &limits);
+            let usage = Usage::of(jobs.iter().filter(|j| admitted.contains(&j.id)).map(|j| (j.mode, j.needed)));
+            proptest::prop_assert!(usage.cores <= limits.cores_for_jobs());
+            proptest::prop_assert!(usage.memory <= limits.memory_for_jobs());
+            for (mode, jobs) in &usage.jobs {
+                proptest::prop_assert!(*jobs <= limits.modes[mode].max_concurrent_jobs);
+            }
+        }
+    }
+}
