@@ -1,0 +1,32 @@
+//! Forward-only migrations, applied at start; `user_version` remembers the last one.
+
+use rusqlite::Connection;
+
+use crate::error::StoreError;
+
+/// The migrations, oldest first. An entry never changes once it was released; a change is a new entry.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_jobs.sql")];
+
+/// The newest schema version that this program knows.
+#[expect(clippy::cast_possible_wrap, reason = "a handful of migrations")]
+pub const NEWEST_SCHEMA: i64 = MIGRATIONS.len() as i64;
+
+/// Brings the database to [`NEWEST_SCHEMA`]; says from which version it came.
+///
+/// # Errors
+/// [`StoreError::TooNew`] when a newer Libra wrote it; nothing is changed then.
+pub fn migrate(conn: &mut Connection) -> Result<i64, StoreError> {
+    let found: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > NEWEST_SCHEMA {
+        return Err(StoreError::TooNew { found, known: NEWEST_SCHEMA });
+    }
+    for (version, sql) in (1i64..).zip(MIGRATIONS) {
+        if version > found {
+            let tx = conn.transaction()?;
+            tx.execute_batch(sql)?;
+            tx.pragma_update(None, "user_version", version)?;
+            tx.commit()?;
+        }
+    }
+    Ok(found)
+}

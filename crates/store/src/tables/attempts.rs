@@ -1,0 +1,118 @@
+//! The `attempts` table: every try at running a job (contract L3).
+
+use libra_core::attempt::Attempt;
+use libra_core::id::JobId;
+use libra_core::mode::Mode;
+use libra_core::time::Timestamp;
+
+use super::{from_json, json};
+use crate::error::StoreError;
+use crate::lane::{AttemptNote, AttemptWrite, Note, Outcome};
+use crate::tx::{Arg, Row, Tx, all, first};
+
+const COLUMNS: &str = "job_id, number, token, mode, host, epoch, created_at, launched_at, started_at, ended_at, \
+     handle, exit, progress, application_id, links";
+
+fn read(row: &dyn Row) -> Result<Attempt, StoreError> {
+    let time = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp));
+    let (job_id, token, mode) = (row.text(0)?, row.text(2)?, row.text(3)?);
+    Ok(Attempt {
+        job_id: job_id.parse().map_err(|e| StoreError::unreadable("job id", e))?,
+        number: u32::try_from(row.int(1)?).map_err(|e| StoreError::unreadable("attempt number", e))?,
+        token: token.parse().map_err(|e| StoreError::unreadable("attempt token", e))?,
+        mode: Mode::parse(&mode).ok_or_else(|| StoreError::unreadable("mode", mode))?,
+        host: row.text(4)?,
+        epoch: row.int(5)?,
+        created_at: Timestamp(row.int(6)?),
+        launched_at: time(7)?,
+        started_at: time(8)?,
+        ended_at: time(9)?,
+        handle: row.opt_text(10)?.map(|t| from_json("handle", &t)).transpose()?,
+        exit: row.opt_text(11)?.map(|t| from_json("exit", &t)).transpose()?,
+        progress: row.opt_text(12)?.map(|t| from_json("progress", &t)).transpose()?,
+        application_id: row.opt_text(13)?,
+        links: from_json("links", &row.text(14)?)?,
+    })
+}
+
+/// Performs what a change of state does to attempts.
+pub(crate) fn write(tx: &mut dyn Tx, job_id: &str, write: &AttemptWrite) -> Result<(), StoreError> {
+    match write {
+        AttemptWrite::Open(a) => {
+            let links = json("links", &a.links)?;
+            tx.execute(
+                "INSERT INTO attempts (job_id, number, token, mode, host, epoch, created_at, links) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                &[
+                    job_id.into(),
+                    a.number.into(),
+                    Arg::from(&a.token.to_string()),
+                    a.mode.as_str().into(),
+                    Arg::from(&a.host),
+                    a.epoch.into(),
+                    a.created_at.0.into(),
+                    Arg::from(&links),
+                ],
+            )?;
+        }
+        AttemptWrite::Start { number, at } => {
+            tx.execute(
+                "UPDATE attempts SET started_at = ?3 WHERE job_id = ?1 AND number = ?2 AND ended_at IS NULL",
+                &[job_id.into(), (*number).into(), at.0.into()],
+            )?;
+        }
+        AttemptWrite::Close { number, at, exit } => {
+            let exit = exit.as_ref().map(|e| json("exit", e)).transpose()?;
+            tx.execute(
+                "UPDATE attempts SET ended_at = ?3, exit = ?4 \
+                 WHERE job_id = ?1 AND number = ?2 AND ended_at IS NULL",
+                &[job_id.into(), (*number).into(), at.0.into(), exit.as_ref().into()],
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes something about an open attempt of the writer's epoch.
+pub fn note(tx: &mut dyn Tx, note: &AttemptNote) -> Result<Outcome, StoreError> {
+    const OPEN: &str = "WHERE job_id = ?1 AND number = ?2 AND epoch = ?3 AND ended_at IS NULL";
+    let id = note.job_id.to_string();
+    let key = [Arg::from(&id), note.number.into(), note.epoch.into()];
+    let mut with = |set: &str, more: &[Arg<'_>]| {
+        let args: Vec<Arg<'_>> = key.iter().chain(more).copied().collect();
+        tx.execute(&format!("UPDATE attempts SET {set} {OPEN}"), &args)
+    };
+    let changed = match &note.what {
+        Note::Intent { at, host } => with("launched_at = ?4, host = ?5", &[at.0.into(), Arg::from(host)])?,
+        Note::Handle(handle) => {
+            let handle = json("handle", handle)?;
+            with("handle = ?4", &[Arg::from(&handle)])?
+        }
+        Note::Seen { progress, application_id, links } => {
+            let progress = progress.as_ref().map(|p| json("progress", p)).transpose()?;
+            let links = json("links", links)?;
+            with(
+                "progress = COALESCE(?4, progress), application_id = COALESCE(?5, application_id), links = ?6",
+                &[progress.as_ref().into(), application_id.as_ref().into(), Arg::from(&links)],
+            )?
+        }
+        Note::TakeOver { epoch } => with("epoch = ?4", &[(*epoch).into()])?,
+    };
+    if changed == 1 {
+        return Ok(Outcome::Updated);
+    }
+    let there = first(tx, "SELECT 1 FROM attempts WHERE job_id = ?1 AND number = ?2", &key[..2], |_| Ok(()))?;
+    Ok(if there.is_some() { Outcome::Stale } else { Outcome::Absent })
+}
+
+/// The attempts of one job, oldest first.
+pub fn of_job(tx: &mut dyn Tx, job_id: JobId) -> Result<Vec<Attempt>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM attempts WHERE job_id = ?1 ORDER BY number");
+    all(tx, &sql, &[Arg::from(&job_id.to_string())], read)
+}
+
+/// One attempt.
+pub fn get(tx: &mut dyn Tx, job_id: JobId, number: u32) -> Result<Option<Attempt>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM attempts WHERE job_id = ?1 AND number = ?2");
+    first(tx, &sql, &[Arg::from(&job_id.to_string()), number.into()], read)
+}

@@ -1,0 +1,88 @@
+//! The `transitions` table: the one log of what happened (contract L2).
+
+use libra_core::id::JobId;
+use libra_core::job::State;
+use libra_core::lifecycle::Transition;
+use libra_core::time::Timestamp;
+
+use crate::error::StoreError;
+use crate::lane::Origin;
+use crate::tx::{Arg, Row, Tx, all};
+
+/// A stored row of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRow {
+    /// Its number in the feed; None until it was numbered.
+    pub feed_seq: Option<i64>,
+    /// What happened.
+    pub transition: Transition,
+    /// The job's revision afterwards.
+    pub revision: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// The request that caused it.
+    pub correlation_id: String,
+    /// JSON, or None.
+    pub metadata: Option<String>,
+}
+
+/// Appends rows about one job.
+pub(crate) fn append(
+    tx: &mut dyn Tx,
+    job_id: &str,
+    revision: i64,
+    correlation_id: &str,
+    log: &[Transition],
+    origin: &Origin,
+) -> Result<(), StoreError> {
+    for t in log {
+        tx.execute(
+            "INSERT INTO transitions (job_id, revision, from_state, to_state, at, actor, reason, attempt, \
+             correlation_id, metadata) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            &[
+                job_id.into(),
+                revision.into(),
+                t.from.map(State::as_str).into(),
+                t.to.as_str().into(),
+                origin.at.0.into(),
+                Arg::from(&origin.actor),
+                Arg::from(&t.reason),
+                t.attempt.into(),
+                correlation_id.into(),
+                origin.metadata.as_ref().into(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+fn read(row: &dyn Row) -> Result<LogRow, StoreError> {
+    let state = |text: String| State::parse(&text).ok_or_else(|| StoreError::unreadable("state", text));
+    Ok(LogRow {
+        feed_seq: row.opt_int(0)?,
+        transition: Transition {
+            from: row.opt_text(1)?.map(state).transpose()?,
+            to: state(row.text(2)?)?,
+            reason: row.text(3)?,
+            attempt: u32::try_from(row.int(4)?).map_err(|e| StoreError::unreadable("attempt number", e))?,
+        },
+        revision: row.int(5)?,
+        at: Timestamp(row.int(6)?),
+        actor: row.text(7)?,
+        correlation_id: row.text(8)?,
+        metadata: row.opt_text(9)?,
+    })
+}
+
+/// The log of one job, oldest first.
+pub fn of_job(tx: &mut dyn Tx, job_id: JobId) -> Result<Vec<LogRow>, StoreError> {
+    all(
+        tx,
+        "SELECT feed_seq, from_state, to_state, reason, attempt, revision, at, actor, correlation_id, metadata \
+         FROM transitions WHERE job_id = ?1 ORDER BY id",
+        &[Arg::from(&job_id.to_string())],
+        read,
+    )
+}
