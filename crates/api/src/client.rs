@@ -1,0 +1,190 @@
+//! The typed HTTP client.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+use crate::submit::SubmitRequest;
+use crate::views::{
+    CancelView, EventListView, ExplainView, JobListView, JobView, LogsView, ResultView, SubmitView,
+};
+
+/// How long a call may take, beyond what it waits for on purpose.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a call brought nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server said no.
+    #[error("{}", .0.message)]
+    Problem(Box<Problem>),
+    /// There is no answer from there.
+    #[error("Libra can't be reached at {url}: {cause}")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// Why.
+        cause: String,
+    },
+    /// Something else answers there.
+    #[error("{url} does not answer like Libra (HTTP {status})")]
+    NotLibra {
+        /// The address.
+        url: String,
+        /// Its HTTP status.
+        status: u16,
+    },
+    /// The client could not be made.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// A client of one Libra.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A client of the Libra at `base` (`http://127.0.0.1:8080`), with its bearer key.
+    ///
+    /// # Errors
+    /// When the system's certificates can't be read.
+    pub fn new(base: &str, token: Option<String>) -> Result<Self, ClientError> {
+        // A second caller finds the provider in place, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|e| ClientError::Setup(format!("no HTTP client: {e}")))?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token })
+    }
+
+    /// The address of the server.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+        body: Option<&SubmitRequest>,
+        wait: Duration,
+    ) -> Result<T, ClientError> {
+        let mut url = format!("{}{path}", self.base);
+        let pairs: Vec<String> = query.iter().map(|(k, v)| format!("{k}={}", percent(v))).collect();
+        if !pairs.is_empty() {
+            url = format!("{url}?{}", pairs.join("&"));
+        }
+        let mut request = self.http.request(method, &url).timeout(CALL_TIMEOUT + wait);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let unreachable =
+            |e: reqwest::Error| ClientError::Unreachable { url: self.base.clone(), cause: root(&e) };
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(unreachable)?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|_| self.not_libra(status));
+        }
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
+            Err(_) => Err(self.not_libra(status)),
+        }
+    }
+
+    fn not_libra(&self, status: StatusCode) -> ClientError {
+        ClientError::NotLibra { url: self.base.clone(), status: status.as_u16() }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, ClientError> {
+        self.call(Method::GET, path, query, None, Duration::ZERO).await
+    }
+
+    /// Submits a job.
+    pub async fn submit(&self, request: &SubmitRequest) -> Result<SubmitView, ClientError> {
+        self.call(Method::POST, "/api/v1/jobs", &[], Some(request), Duration::ZERO).await
+    }
+
+    /// One job; with `wait` > 0 the answer comes when it ends, or after that time.
+    pub async fn job(&self, id: &str, wait: Duration) -> Result<JobView, ClientError> {
+        let query = if wait.is_zero() { vec![] } else { vec![("wait", format!("{}s", wait.as_secs()))] };
+        self.call(Method::GET, &format!("/api/v1/jobs/{}", percent(id)), &query, None, wait).await
+    }
+
+    /// Jobs, newest first; `query` as the API takes it.
+    pub async fn jobs(&self, query: &[(&str, String)]) -> Result<JobListView, ClientError> {
+        self.get("/api/v1/jobs", query).await
+    }
+
+    /// A page of rows.
+    pub async fn result(&self, id: &str, query: &[(&str, String)]) -> Result<ResultView, ClientError> {
+        self.get(&format!("/api/v1/jobs/{}/result", percent(id)), query).await
+    }
+
+    /// A piece of the log.
+    pub async fn logs(&self, id: &str, query: &[(&str, String)]) -> Result<LogsView, ClientError> {
+        self.get(&format!("/api/v1/jobs/{}/logs", percent(id)), query).await
+    }
+
+    /// The history.
+    pub async fn events(&self, id: &str) -> Result<EventListView, ClientError> {
+        self.get(&format!("/api/v1/jobs/{}/events", percent(id)), &[]).await
+    }
+
+    /// Why it is where it is.
+    pub async fn explain(&self, id: &str) -> Result<ExplainView, ClientError> {
+        self.get(&format!("/api/v1/jobs/{}/explain", percent(id)), &[]).await
+    }
+
+    /// Cancels.
+    pub async fn cancel(&self, id: &str) -> Result<CancelView, ClientError> {
+        let path = format!("/api/v1/jobs/{}", percent(id));
+        self.call(Method::DELETE, &path, &[], None, Duration::ZERO).await
+    }
+}
+
+fn root(e: &dyn std::error::Error) -> String {
+    let mut e = e;
+    while let Some(source) = e.source() {
+        e = source;
+    }
+    e.to_string()
+}
+
+/// Percent-encodes everything but unreserved characters (RFC 3986).
+fn percent(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::percent;
+
+    #[test]
+    fn odd_ids_travel_as_they_are() {
+        assert_eq!(percent("job-1"), "job-1");
+        assert_eq!(percent("a/b?c ü"), "a%2Fb%3Fc%20%C3%BC");
+    }
+}

@@ -1,0 +1,10 @@
+//! The wire types of every face: what may be sent, what comes back, and how problems are told.
+//!
+//! Invariant: nothing here knows of the store, an engine or the server.
+
+#[cfg(feature = "client")]
+pub mod client;
+pub mod fields;
+pub mod problem;
+pub mod submit;
+pub mod views;
