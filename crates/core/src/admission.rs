@@ -17,6 +17,8 @@ pub struct ModeQuota {
     pub max_executors_per_job: u32,
     /// Heap of one executor, in bytes.
     pub max_memory_per_executor: u64,
+    /// Cores of one executor; None = any.
+    pub max_cores_per_executor: Option<u32>,
     /// Jobs that run at once.
     pub max_concurrent_jobs: u32,
 }
@@ -34,6 +36,8 @@ pub struct Limits {
     pub server_memory: u64,
     /// One entry for each enabled mode.
     pub modes: BTreeMap<Mode, ModeQuota>,
+    /// Jobs that run at once in all modes together; None = any number.
+    pub max_jobs: Option<u32>,
     /// Jobs that may wait.
     pub max_queued: u64,
 }
@@ -120,6 +124,19 @@ pub fn never_fits(mode: Mode, needed: &Requirement, limits: &Limits) -> Option<B
             ),
         });
     }
+    if let Some(most) = quota.max_cores_per_executor
+        && needed.executors > 0
+        && needed.executor_cores > most
+    {
+        return Some(Blocked {
+            limit: quota_key("max-cores-per-executor"),
+            message: format!(
+                "asks for {} cores per executor; a {} job may have {most}",
+                needed.executor_cores,
+                mode.as_str()
+            ),
+        });
+    }
     if quota.max_concurrent_jobs == 0 {
         return Some(Blocked {
             limit: quota_key("max-concurrent-jobs"),
@@ -160,6 +177,15 @@ pub fn blocked_by(mode: Mode, needed: &Requirement, usage: &Usage, limits: &Limi
         return Some(Blocked {
             limit: format!("libra.resources.quotas.{}.max-concurrent-jobs", mode.as_str()),
             message: format!("{jobs} of {} {} jobs are running", quota.max_concurrent_jobs, mode.as_str()),
+        });
+    }
+    let all_jobs: u32 = usage.jobs.values().sum();
+    if let Some(most) = limits.max_jobs
+        && all_jobs >= most
+    {
+        return Some(Blocked {
+            limit: "libra.resources.limits.max-concurrent-jobs".into(),
+            message: format!("{all_jobs} of {most} jobs are running"),
         });
     }
     let (cores, memory) = (needed.host_cores(), needed.host_memory());
@@ -238,6 +264,7 @@ mod tests {
         let quota = |executors, heap, jobs| ModeQuota {
             max_executors_per_job: executors,
             max_memory_per_executor: heap * GIB,
+            max_cores_per_executor: None,
             max_concurrent_jobs: jobs,
         };
         Limits {
@@ -246,6 +273,7 @@ mod tests {
             server_cores: 0,
             server_memory: 2 * GIB,
             modes: [(Mode::InCluster, quota(5, 4, 2)), (Mode::SparkSubmit, quota(20, 16, 5))].into(),
+            max_jobs: None,
             max_queued: 1000,
         }
     }

@@ -203,3 +203,23 @@ pub struct Job {
     /// Ties together what one request caused.
     pub correlation_id: String,
 }
+
+impl Job {
+    /// When the scheduler has to act on this job by itself: the end of its queue wait or of its backoff.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Queued => {
+                self.limits.queue_seconds.zip(self.queued_at).map(|(limit, since)| since.plus_seconds(limit))
+            }
+            State::Retrying => self.not_before,
+            State::Submitted
+            | State::Validating
+            | State::Scheduled
+            | State::Running
+            | State::Succeeded
+            | State::Failed
+            | State::Cancelled
+            | State::Timeout => None,
+        }
+    }
+}

@@ -51,7 +51,8 @@ pub fn parse(text: &str, bare_unit: u64) -> Result<u64, NotMemory> {
         _ => return Err(NotMemory::Malformed),
     };
     let number: u64 = number.parse().map_err(|_| NotMemory::TooLarge)?;
-    let bytes = number.checked_mul(factor).filter(|b| i64::try_from(*b).is_ok()).ok_or(NotMemory::TooLarge)?;
+    let bytes =
+        number.checked_mul(factor).filter(|b| i64::try_from(*b).is_ok()).ok_or(NotMemory::TooLarge)?;
     if bytes == 0 { Err(NotMemory::Zero) } else { Ok(bytes) }
 }
 

@@ -98,6 +98,8 @@ pub enum AttemptWrite {
         number: u32,
         /// Since when.
         at: Timestamp,
+        /// The engine's handle, where it is not stored yet.
+        handle: Option<Handle>,
     },
     /// It is over.
     Close {

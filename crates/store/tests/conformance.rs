@@ -327,6 +327,28 @@ async fn lists_are_filtered_and_paged_newest_first() {
 }
 
 #[tokio::test]
+async fn turns_and_deadlines_are_found() {
+    let s = store();
+    for n in 1..=3 {
+        let mut new = new_job(n);
+        new.job.spec.priority = if n == 2 { 9 } else { 5 };
+        s.db.submit(new).await.unwrap();
+    }
+    let turns = s.db.read(|tx| jobs::waiting(tx, Mode::InCluster, 10)).await.unwrap();
+    let id = |n| new_job(n).job.id;
+    assert_eq!(turns.iter().map(|w| w.id).collect::<Vec<_>>(), [id(2), id(1), id(3)]);
+    assert!(s.db.read(|tx| jobs::waiting(tx, Mode::SparkSubmit, 10)).await.unwrap().is_empty());
+
+    let due = new_job(1).job.submitted_at.plus_seconds(1_800);
+    assert_eq!(s.db.read(jobs::next_due).await.unwrap(), Some(due));
+    assert_eq!(s.db.read(move |tx| jobs::due(tx, due, 10)).await.unwrap(), [id(1)]);
+    s.db.apply(admit(&new_job(1).job, None)).await.unwrap();
+    assert_eq!(s.db.read(move |tx| jobs::due(tx, due, 10)).await.unwrap(), []);
+    let holding = s.db.read(jobs::holding).await.unwrap();
+    assert_eq!(holding.iter().map(|h| h.0).collect::<Vec<_>>(), [id(1)]);
+}
+
+#[tokio::test]
 async fn hot_queries_use_an_index() {
     let s = store();
     for sql in [
@@ -334,6 +356,10 @@ async fn hot_queries_use_an_index() {
         "SELECT * FROM jobs j JOIN job_specs s ON s.job_id = j.id WHERE j.state = 'QUEUED' ORDER BY j.id",
         "SELECT * FROM jobs j JOIN job_specs s ON s.job_id = j.id WHERE j.id = 'x'",
         "SELECT * FROM jobs j JOIN job_specs s ON s.job_id = j.id WHERE j.user_id = 'x' AND j.id < 'y' ORDER BY j.id DESC LIMIT 51",
+        "SELECT id FROM jobs WHERE state = 'QUEUED' AND mode = 'x' ORDER BY priority DESC, queued_at, id LIMIT 64",
+        "SELECT id, mode FROM jobs WHERE state IN ('SCHEDULED', 'RUNNING')",
+        "SELECT id FROM jobs WHERE due_at <= 5 ORDER BY due_at, id LIMIT 256",
+        "SELECT MIN(due_at) FROM jobs WHERE due_at IS NOT NULL",
         "SELECT * FROM attempts WHERE job_id = 'x' AND number = 1",
         "SELECT * FROM transitions WHERE job_id = 'x' ORDER BY id",
         "SELECT id FROM transitions WHERE feed_seq IS NULL ORDER BY id LIMIT 2000",

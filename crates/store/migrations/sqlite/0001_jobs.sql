@@ -25,6 +25,7 @@ CREATE TABLE jobs (
     started_at          BIGINT,
     completed_at        BIGINT,
     not_before          BIGINT,
+    due_at              BIGINT,
     cancel_requested_at BIGINT,
     stop                TEXT,
     failure             TEXT,
@@ -32,6 +33,10 @@ CREATE TABLE jobs (
 ) WITHOUT ROWID;
 CREATE INDEX jobs_by_state ON jobs (state, id);
 CREATE INDEX jobs_by_user ON jobs (user_id, id);
+-- The order of turns within a mode; a row is in it only while it waits.
+CREATE INDEX jobs_by_turn ON jobs (mode, priority DESC, queued_at, id) WHERE state = 'QUEUED';
+-- When the scheduler has to act on a row by itself: the end of a queue wait or of a backoff.
+CREATE INDEX jobs_by_due ON jobs (due_at, id) WHERE due_at IS NOT NULL;
 
 -- Apart from the job's row, so that a change of state does not rewrite the program.
 CREATE TABLE job_specs (

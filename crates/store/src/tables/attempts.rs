@@ -55,10 +55,12 @@ pub(crate) fn write(tx: &mut dyn Tx, job_id: &str, write: &AttemptWrite) -> Resu
                 ],
             )?;
         }
-        AttemptWrite::Start { number, at } => {
+        AttemptWrite::Start { number, at, handle } => {
+            let handle = handle.as_ref().map(|h| json("handle", h)).transpose()?;
             tx.execute(
-                "UPDATE attempts SET started_at = ?3 WHERE job_id = ?1 AND number = ?2 AND ended_at IS NULL",
-                &[job_id.into(), (*number).into(), at.0.into()],
+                "UPDATE attempts SET started_at = ?3, handle = COALESCE(?4, handle) \
+                 WHERE job_id = ?1 AND number = ?2 AND ended_at IS NULL",
+                &[job_id.into(), (*number).into(), at.0.into(), handle.as_ref().into()],
             )?;
         }
         AttemptWrite::Close { number, at, exit } => {

@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use libra_core::admission::Waiting;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State, StopReason};
 use libra_core::mode::Mode;
+use libra_core::requirement::Requirement;
 use libra_core::spec::Kind;
 use libra_core::time::Timestamp;
 
@@ -66,9 +68,9 @@ pub(crate) fn insert(tx: &mut dyn Tx, job: &Job) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO jobs (id, revision, state, user_id, tenant, name, kind, engine, mode, queue, cluster, \
          priority, requirement, limits, retry, attempt, retries, lost_launches, submitted_at, queued_at, \
-         scheduled_at, started_at, completed_at, not_before, cancel_requested_at, stop, failure, correlation_id) \
+         scheduled_at, started_at, completed_at, not_before, cancel_requested_at, stop, failure, correlation_id, due_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
-         ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
+         ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
         &[
             Arg::from(&id),
             job.revision.into(),
@@ -98,6 +100,7 @@ pub(crate) fn insert(tx: &mut dyn Tx, job: &Job) -> Result<(), StoreError> {
             job.stop.map(StopReason::as_str).into(),
             failure.as_ref().into(),
             Arg::from(&job.correlation_id),
+            time(job.due_at()),
         ],
     )?;
     let spec = json("job specification", &job.spec)?;
@@ -124,7 +127,7 @@ pub(crate) fn update(
     let changed = tx.execute(
         "UPDATE jobs SET revision = ?3, state = ?4, attempt = ?5, retries = ?6, lost_launches = ?7, \
          queued_at = ?8, scheduled_at = ?9, started_at = ?10, completed_at = ?11, not_before = ?12, \
-         cancel_requested_at = ?13, stop = ?14, failure = ?15 \
+         cancel_requested_at = ?13, stop = ?14, failure = ?15, due_at = ?18 \
          WHERE id = ?1 AND revision = ?2 \
          AND (?16 IS NULL OR EXISTS (SELECT 1 FROM leases WHERE name = ?16 AND epoch = ?17))",
         &[
@@ -145,6 +148,7 @@ pub(crate) fn update(
             failure.as_ref().into(),
             fence.map(|f| f.lease.as_str()).into(),
             fence.map(|f| f.epoch).into(),
+            time(job.due_at()),
         ],
     )?;
     if changed == 1 {
@@ -171,6 +175,54 @@ pub fn in_states(tx: &mut dyn Tx, states: &[State]) -> Result<Vec<Job>, StoreErr
     }
     found.sort_by_key(|job| job.id);
     Ok(found)
+}
+
+/// The first `limit` jobs that wait for `mode`, in the order of their turns.
+pub fn waiting(tx: &mut dyn Tx, mode: Mode, limit: u32) -> Result<Vec<Waiting>, StoreError> {
+    let sql = format!(
+        "SELECT id, priority, queued_at, requirement FROM jobs WHERE state = 'QUEUED' AND mode = ?1 \
+         ORDER BY priority DESC, queued_at, id LIMIT {limit}"
+    );
+    all(tx, &sql, &[mode.as_str().into()], |row| {
+        Ok(Waiting {
+            id: row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
+            priority: u8::try_from(row.int(1)?).map_err(|e| StoreError::unreadable("priority", e))?,
+            since: Timestamp(row.int(2)?),
+            mode,
+            needed: from_json("requirement", &row.text(3)?)?,
+        })
+    })
+}
+
+/// What the jobs that hold resources hold, and which they are.
+pub fn holding(tx: &mut dyn Tx) -> Result<Vec<(JobId, Mode, Requirement)>, StoreError> {
+    all(
+        tx,
+        "SELECT id, mode, requirement FROM jobs WHERE state IN ('SCHEDULED', 'RUNNING')",
+        &[],
+        |row| {
+            let mode = row.text(1)?;
+            Ok((
+                row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
+                Mode::parse(&mode).ok_or_else(|| StoreError::unreadable("mode", mode))?,
+                from_json("requirement", &row.text(2)?)?,
+            ))
+        },
+    )
+}
+
+/// The ids of at most `limit` jobs whose queue wait or backoff is over at `now`.
+pub fn due(tx: &mut dyn Tx, now: Timestamp, limit: u32) -> Result<Vec<JobId>, StoreError> {
+    let sql = format!("SELECT id FROM jobs WHERE due_at <= ?1 ORDER BY due_at, id LIMIT {limit}");
+    all(tx, &sql, &[now.0.into()], |row| {
+        row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))
+    })
+}
+
+/// When the next queue wait or backoff is over.
+pub fn next_due(tx: &mut dyn Tx) -> Result<Option<Timestamp>, StoreError> {
+    let next = first(tx, "SELECT MIN(due_at) FROM jobs WHERE due_at IS NOT NULL", &[], |row| row.opt_int(0))?;
+    Ok(next.flatten().map(Timestamp))
 }
 
 /// How many jobs are in `state`, counting no further than `most`.
