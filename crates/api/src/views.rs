@@ -387,6 +387,7 @@ pub struct HealthView {
     pub status: String,
     /// Its parts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(no_recursion)]
     pub components: BTreeMap<String, HealthView>,
     /// In words, where there is something to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

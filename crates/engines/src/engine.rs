@@ -110,13 +110,16 @@ pub trait Engine: Send + Sync {
     fn observe<'a>(&'a self, attempts: &'a [(Launch, Handle)]) -> BoxFuture<'a, Vec<Observation>>;
 
     /// Ends an attempt. Repeated by the caller until [`CancelOutcome::Gone`].
-    fn cancel<'a>(&'a self, launch: &'a Launch, handle: &'a Handle)
-    -> BoxFuture<'a, Result<CancelOutcome, EngineError>>;
+    fn cancel<'a>(
+        &'a self,
+        launch: &'a Launch,
+        handle: &'a Handle,
+    ) -> BoxFuture<'a, Result<CancelOutcome, EngineError>>;
 
     /// Lets go of what the engine still holds for an ended attempt, after its end is durable in the store.
     fn release<'a>(&'a self, launch: &'a Launch, handle: &'a Handle) -> BoxFuture<'a, ()>;
 
     /// Waits until something about the attempt may have changed. Carries no data, may wake for nothing, and
     /// may miss: the caller also looks periodically.
-    fn changed<'a>(&'a self, token: Token) -> BoxFuture<'a, ()>;
+    fn changed(&self, token: Token) -> BoxFuture<'_, ()>;
 }

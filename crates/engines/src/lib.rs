@@ -5,6 +5,7 @@
 
 pub mod attempt_dir;
 pub mod engine;
+pub mod failpoint;
 pub mod shim;
 #[cfg(feature = "spark-connect")]
 pub mod spark_connect;

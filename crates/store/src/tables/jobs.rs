@@ -196,19 +196,14 @@ pub fn waiting(tx: &mut dyn Tx, mode: Mode, limit: u32) -> Result<Vec<Waiting>, 
 
 /// What the jobs that hold resources hold, and which they are.
 pub fn holding(tx: &mut dyn Tx) -> Result<Vec<(JobId, Mode, Requirement)>, StoreError> {
-    all(
-        tx,
-        "SELECT id, mode, requirement FROM jobs WHERE state IN ('SCHEDULED', 'RUNNING')",
-        &[],
-        |row| {
-            let mode = row.text(1)?;
-            Ok((
-                row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
-                Mode::parse(&mode).ok_or_else(|| StoreError::unreadable("mode", mode))?,
-                from_json("requirement", &row.text(2)?)?,
-            ))
-        },
-    )
+    all(tx, "SELECT id, mode, requirement FROM jobs WHERE state IN ('SCHEDULED', 'RUNNING')", &[], |row| {
+        let mode = row.text(1)?;
+        Ok((
+            row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
+            Mode::parse(&mode).ok_or_else(|| StoreError::unreadable("mode", mode))?,
+            from_json("requirement", &row.text(2)?)?,
+        ))
+    })
 }
 
 /// The ids of at most `limit` jobs whose queue wait or backoff is over at `now`.

@@ -1,0 +1,239 @@
+//! The command line: commands, their options, and their help.
+
+mod submit;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use submit::{SessionMode, SubmitArgs};
+
+/// Where a client looks for Libra when nothing else is said.
+pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+/// The environment variable that holds the client's key. No option: other users can read a command line.
+pub(crate) const TOKEN_VARIABLE: &str = "LIBRA_TOKEN";
+
+const AFTER_HELP: &str = "\
+Environment:
+  LIBRA_URL    where Libra answers (default http://127.0.0.1:8080)
+  LIBRA_TOKEN  your key, where Libra asks for one
+  NO_COLOR     when set, nothing is coloured
+
+Exit codes:
+  0  done; with `wait` and `submit --wait`: the job SUCCEEDED
+  1  the job FAILED, or what you asked for can't be done with this job
+  2  the command or the request is wrong
+  3  the job was CANCELLED
+  4  the job ended in TIMEOUT
+  5  Libra can't be reached or can't answer at present
+  6  not found, no valid key, or not allowed
+
+Begin with:
+  libra doctor
+  libra serve
+  libra submit --sql 'SELECT 1 AS one' --wait";
+
+/// One control plane for Spark jobs: submit, watch, and get the rows and the truth back.
+#[derive(Debug, Parser)]
+#[command(name = "libra", version, after_help = AFTER_HELP, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the service until it is told to end.
+    ///
+    /// Jobs that run when the service ends go on; the next start takes them up again.
+    Serve(ServeArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Say what is missing on this machine, and how to get it.
+    Doctor(DoctorArgs),
+    /// Own one driver process.
+    #[command(hide = true)]
+    Shim(ShimArgs),
+}
+
+/// What is asked of a running Libra.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientCommand {
+    /// Submit a job and print its id; with --wait, print its rows.
+    Submit(Box<SubmitArgs>),
+    /// List jobs, newest first.
+    Jobs(Box<ListArgs>),
+    /// Show one job.
+    Job(JobArgs),
+    /// Print what a job's driver wrote.
+    Logs(LogsArgs),
+    /// Print the rows of a job that SUCCEEDED.
+    Result(ResultArgs),
+    /// Cancel a job.
+    Cancel(JobArgs),
+    /// Wait until a job ends; the exit code says how.
+    Wait(JobArgs),
+    /// Say why a job is where it is.
+    Explain(JobArgs),
+    /// Show a job's history.
+    Events(JobArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The address to listen on (default 127.0.0.1:8080).
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Where jobs, logs and results are kept.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The configuration, YAML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShimArgs {
+    /// The attempt's directory.
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+}
+
+/// How to reach Libra and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// Where Libra answers.
+    #[arg(long, env = "LIBRA_URL", hide_env_values = true, default_value = DEFAULT_URL)]
+    pub(crate) url: String,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// How to print: for people, or as the API's JSON.
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    pub(crate) output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// The job.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only jobs in this state; several with commas, such as QUEUED,RUNNING.
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// Only this user's jobs.
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// Only jobs of this kind: sql, python, scala or jar.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Only jobs that run there: in-cluster, spark-submit or kubernetes.
+    #[arg(long)]
+    pub(crate) mode: Option<String>,
+    /// Only jobs of this name.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Only jobs of this queue.
+    #[arg(long)]
+    pub(crate) queue: Option<String>,
+    /// Only jobs for this cluster.
+    #[arg(long)]
+    pub(crate) cluster: Option<String>,
+    /// Only jobs with this label; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Only jobs submitted at this time or later, such as 2026-01-31T08:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only jobs submitted before this time.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Jobs at most; with --all, jobs a page.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<u32>,
+    /// Every page.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The job.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Standard error instead of standard output.
+    #[arg(long)]
+    pub(crate) stderr: bool,
+    /// Another attempt than the last one, from 1.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) attempt: Option<u32>,
+    /// Go on until the driver has written everything.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResultArgs {
+    /// The job.
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Rows at most; with --all, rows a page.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<u32>,
+    /// Every row.
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_help_of_every_command() {
+        let mut cli = Cli::command().term_width(100);
+        cli.build();
+        insta::assert_snapshot!("help", cli.render_help());
+        let names: Vec<String> =
+            cli.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
+        for name in names.iter().filter(|name| *name != "help") {
+            let help = cli.find_subcommand_mut(name).unwrap().render_help();
+            insta::assert_snapshot!(format!("help_{name}"), help);
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,107 @@
+//! The options of `libra submit`.
+
+use clap::{ArgGroup, Args, ValueEnum};
+
+use super::ConnectArgs;
+
+const AFTER_HELP: &str = "\
+Examples:
+  libra submit --sql 'SELECT 1 AS one' --wait
+  libra submit --python 'print(spark.range(5).count())' --wait
+  libra submit report.py --conf spark.executor.memory=2g -- --day 2026-01-31
+  id=$(libra submit load.sql) && libra wait \"$id\"";
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP, group = ArgGroup::new("program").required(true))]
+pub(crate) struct SubmitArgs {
+    /// The program: a .sql, .py, .scala or .jar file, or an address that the driver can read.
+    #[arg(group = "program")]
+    pub(crate) file: Option<String>,
+    /// SQL text; `-` reads it from standard input.
+    #[arg(long, value_name = "TEXT", group = "program")]
+    pub(crate) sql: Option<String>,
+    /// Python text; `-` reads it from standard input. `spark` is there already.
+    #[arg(long, value_name = "TEXT", group = "program")]
+    pub(crate) python: Option<String>,
+    /// Arguments of the program file.
+    #[arg(last = true)]
+    pub(crate) args: Vec<String>,
+
+    /// Where to run: auto, in-cluster, spark-submit or kubernetes.
+    #[arg(long)]
+    pub(crate) mode: Option<String>,
+    /// A Spark setting; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) conf: Vec<String>,
+    /// A name for people.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// 1 to 10, higher first.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) priority: Option<u8>,
+    /// A label to filter by; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// A variable of the driver's environment; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// A named queue.
+    #[arg(long)]
+    pub(crate) queue: Option<String>,
+    /// A named cluster.
+    #[arg(long)]
+    pub(crate) cluster: Option<String>,
+    /// A Spark session of its own, or the one that all your shared jobs use.
+    #[arg(long, value_enum, value_name = "SESSION")]
+    pub(crate) session: Option<SessionMode>,
+
+    /// How long it may run; 0 = no limit.
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) timeout_minutes: Option<u32>,
+    /// How long it may wait for its turn; 0 = no limit.
+    #[arg(long, value_name = "MINUTES")]
+    pub(crate) queue_timeout_minutes: Option<u32>,
+    /// How often to try again after a failure.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_retries: Option<u32>,
+    /// Which failures to try again: user, infrastructure, resources.
+    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
+    pub(crate) retry_on: Vec<String>,
+
+    /// sql, python, scala or jar, where the file's name does not tell.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// The main class of a jar.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) class: Option<String>,
+    /// Python files, zips or eggs to add.
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub(crate) py_files: Vec<String>,
+    /// Jars to add.
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub(crate) jars: Vec<String>,
+    /// Files to put into the working directory.
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub(crate) files: Vec<String>,
+    /// Archives to unpack into the working directory.
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub(crate) archives: Vec<String>,
+    /// Maven packages to add, as group:name:version.
+    #[arg(long, value_name = "PACKAGE", value_delimiter = ',')]
+    pub(crate) packages: Vec<String>,
+    /// Run as this user; for administrators.
+    #[arg(long, value_name = "USER")]
+    pub(crate) proxy_user: Option<String>,
+
+    /// Wait until it ends, show how far it is, then print its rows.
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SessionMode {
+    Isolated,
+    Shared,
+}

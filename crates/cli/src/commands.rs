@@ -1,0 +1,135 @@
+//! The client's commands: ask, then print.
+
+mod logs;
+mod result;
+
+use std::time::Duration;
+
+use libra_api::client::Client;
+use libra_api::views::JobListView;
+
+use crate::age;
+use crate::args::{ClientCommand, ConnectArgs, Format, JobArgs, ListArgs, SubmitArgs, TOKEN_VARIABLE};
+use crate::failure::{Exit, Failure};
+use crate::{job_page, job_table, output, progress, submission};
+
+/// Runs one command.
+pub(crate) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
+    match command {
+        ClientCommand::Submit(args) => submit(&args).await,
+        ClientCommand::Jobs(args) => jobs(&args).await,
+        ClientCommand::Job(args) => job(&args).await,
+        ClientCommand::Logs(args) => logs::run(&args).await,
+        ClientCommand::Result(args) => result::run(&args).await,
+        ClientCommand::Cancel(args) => cancel(&args).await,
+        ClientCommand::Wait(args) => wait(&args).await,
+        ClientCommand::Explain(args) => explain(&args).await,
+        ClientCommand::Events(args) => events(&args).await,
+    }
+}
+
+fn connect(args: &ConnectArgs) -> Result<Client, Failure> {
+    let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+    Ok(Client::new(&args.url, token)?)
+}
+
+/// Prints `view` as JSON, or `text` of it.
+fn show<V: serde::Serialize>(
+    args: &ConnectArgs,
+    view: &V,
+    text: impl FnOnce(&V) -> String,
+) -> Result<Exit, Failure> {
+    match args.output.output {
+        Format::Json => output::print_json(view)?,
+        Format::Table => output::print(&text(view))?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
+    let request = submission::request(args)?;
+    let client = connect(&args.connect)?;
+    let submitted = client.submit(&request).await?;
+    for warning in &submitted.warnings {
+        output::say(&format!("warning: {}", output::one_line(warning)));
+    }
+    if !args.wait {
+        return show(&args.connect, &submitted, |view| format!("{}\n", view.job_id));
+    }
+    let ended = progress::until_ended(&client, &submitted.job_id).await?;
+    let exit = progress::tell_end(&ended);
+    match args.connect.output.output {
+        Format::Json => output::print_json(&ended)?,
+        Format::Table if exit == Exit::Done => result::print_if_any(&client, &ended).await?,
+        Format::Table => {}
+    }
+    Ok(exit)
+}
+
+async fn wait(args: &JobArgs) -> Result<Exit, Failure> {
+    let ended = progress::until_ended(&connect(&args.connect)?, &args.id).await?;
+    let exit = progress::tell_end(&ended);
+    match args.connect.output.output {
+        Format::Json => output::print_json(&ended)?,
+        Format::Table => {}
+    }
+    Ok(exit)
+}
+
+async fn jobs(args: &ListArgs) -> Result<Exit, Failure> {
+    let client = connect(&args.connect)?;
+    let query = filters(args);
+    let mut list = client.jobs(&query).await?;
+    while let Some(cursor) = list.next_cursor.clone().filter(|_| args.all) {
+        let mut next = query.clone();
+        next.push(("cursor", cursor));
+        let page = client.jobs(&next).await?;
+        list.next_cursor = page.next_cursor;
+        list.jobs.extend(page.jobs);
+    }
+    let exit = show(&args.connect, &list, |list: &JobListView| job_table::jobs(&list.jobs, age::now()))?;
+    if let (Format::Table, Some(more)) = (args.connect.output.output, job_table::more(&list)) {
+        output::say(&more);
+    }
+    Ok(exit)
+}
+
+/// The API's query parameters; a label is given once for each pair.
+fn filters(args: &ListArgs) -> Vec<(&'static str, String)> {
+    let single = [
+        ("status", args.status.clone()),
+        ("user", args.user.clone()),
+        ("kind", args.kind.clone()),
+        ("mode", args.mode.clone()),
+        ("name", args.name.clone()),
+        ("queue", args.queue.clone()),
+        ("cluster", args.cluster.clone()),
+        ("since", args.since.clone()),
+        ("until", args.until.clone()),
+        ("limit", args.limit.map(|limit| limit.to_string())),
+    ];
+    let given = single.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    given.chain(args.label.iter().map(|label| ("label", label.clone()))).collect()
+}
+
+async fn job(args: &JobArgs) -> Result<Exit, Failure> {
+    let view = connect(&args.connect)?.job(&args.id, Duration::ZERO).await?;
+    show(&args.connect, &view, |view| job_page::job(view, age::now()))
+}
+
+async fn cancel(args: &JobArgs) -> Result<Exit, Failure> {
+    let view = connect(&args.connect)?.cancel(&args.id).await?;
+    show(&args.connect, &view, |view| {
+        format!("{} {}: {}\n", view.job_id, view.status, output::one_line(&view.message))
+    })
+}
+
+async fn explain(args: &JobArgs) -> Result<Exit, Failure> {
+    let view = connect(&args.connect)?.explain(&args.id).await?;
+    show(&args.connect, &view, job_page::explain)
+}
+
+async fn events(args: &JobArgs) -> Result<Exit, Failure> {
+    let view = connect(&args.connect)?.events(&args.id).await?;
+    show(&args.connect, &view, job_table::events)
+}

@@ -1,0 +1,52 @@
+//! The one binary: the service, the shim that owns a driver, and the client's commands.
+//!
+//! Invariant: standard output carries data only. Progress, warnings, errors and hints go to standard error.
+
+mod age;
+mod args;
+mod commands;
+mod doctor;
+mod failure;
+mod job_page;
+mod job_table;
+mod listing;
+mod output;
+mod patience;
+mod progress;
+mod rows;
+mod serve;
+mod submission;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        // First of all and without a runtime: a job's driver waits for it.
+        Command::Shim(args) => {
+            return ExitCode::from(u8::try_from(libra_engines::shim::run(&args.dir)).unwrap_or(1));
+        }
+        Command::Serve(args) => serve::serve(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Client(command) => run_client(command),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::say(&failure.render(output::colours()));
+            failure.exit().into()
+        }
+    }
+}
+
+fn run_client(command: args::ClientCommand) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format!("the command can't start: {e}")))?;
+    runtime.block_on(commands::run(command))
+}

@@ -1,0 +1,292 @@
+//! The shim itself: `libra shim --dir DIR`. No async runtime, no threads: small, and quick to start.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Signal, WaitOptions};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGTERM};
+
+use super::records::{self, ExitRecord, Keepalive, LaunchFile, Owner, PRIVATE, StartedRecord};
+use super::{TOKEN_VARIABLE, table, tree};
+use crate::attempt_dir::AttemptDir;
+use crate::failpoint;
+
+/// How often the shim looks for the stop file and at the keepalive when no signal wakes it.
+const TICK: Duration = Duration::from_millis(500);
+/// The pause between two rounds of killing, and between two looks at what is still there.
+const ROUND: Duration = Duration::from_millis(20);
+/// The same once killing goes on for long: something is stuck in the kernel.
+const SLOW_ROUND: Duration = Duration::from_millis(250);
+/// After so many quick rounds the slow ones begin.
+const QUICK_ROUNDS: u32 = 50;
+/// How long the rest of the tree may take to end by itself after the driver has ended.
+const STRAGGLER_GRACE: Duration = Duration::from_millis(500);
+
+/// Runs the shim for the attempt directory `dir` to its end. The result is the shim's exit code: 0 when it did
+/// its work or had nothing to do, 1 when it could not begin.
+pub fn run(dir: &Path) -> i32 {
+    match std::path::absolute(dir).and_then(|dir| attend(&AttemptDir::new(dir))) {
+        Ok(()) => 0,
+        Err(error) => {
+            // The standard error is the attempt's shim.log, read by people only.
+            eprintln!("libra shim: {error}");
+            1
+        }
+    }
+}
+
+fn attend(dir: &AttemptDir) -> io::Result<()> {
+    // Before anything else: a signal that came earlier would end the shim and leave the driver alone.
+    let bell = Bell::hang()?;
+    let launch: LaunchFile = records::read(&dir.launch_file())?
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no launch.json"))?;
+    // Fails only for a process that leads its group already, as when a person starts the shim from a shell.
+    let _ = rustix::process::setsid();
+    let me = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(me))?;
+    std::env::set_current_dir(dir.path())?;
+
+    failpoint::hit("shim-before-owner");
+    let process = table::identify(me.as_raw_nonzero().get())?;
+    let owner = Owner::Shim { process, token: launch.token.clone() };
+    if !records::create_once(&dir.owner_file(), &owner)? {
+        // Revoked, or another shim's. Nothing was started and nothing may be.
+        return Ok(());
+    }
+    failpoint::hit("shim-after-owner");
+
+    let mut shim =
+        Shim { dir, launch: &launch, bell, root: me.as_raw_nonzero().get(), ended: None, left: true };
+    let exit = if dir.stop_file().exists() {
+        never_started(None, true)
+    } else {
+        match shim.start() {
+            Ok(driver) => shim.supervise(driver),
+            Err(error) => never_started(Some(error.to_string()), false),
+        }
+    };
+    failpoint::hit("shim-before-exit-file");
+    // Without this file nobody learns the truth, so a full disk is waited out.
+    while let Err(error) = records::write_record(&dir.exit_file(), &exit) {
+        eprintln!("libra shim: the exit file can't be written, trying again: {error}");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    Ok(())
+}
+
+fn never_started(spawn_error: Option<String>, stopped: bool) -> ExitRecord {
+    ExitRecord { code: None, signal: None, spawn_error, at: records::now(), stopped, abandoned: false }
+}
+
+/// Wakes the shim for SIGTERM and SIGCHLD.
+struct Bell {
+    stream: UnixStream,
+    terminate: Arc<AtomicBool>,
+}
+
+impl Bell {
+    fn hang() -> io::Result<Self> {
+        let (stream, ringer) = UnixStream::pair()?;
+        stream.set_nonblocking(true)?;
+        let terminate = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(SIGTERM, Arc::clone(&terminate))?;
+        signal_hook::low_level::pipe::register(SIGTERM, ringer.try_clone()?)?;
+        signal_hook::low_level::pipe::register(SIGCHLD, ringer.try_clone()?)?;
+        // Caught rather than ignored: an ignored signal would stay ignored in the driver.
+        signal_hook::low_level::pipe::register(SIGHUP, ringer)?;
+        Ok(Self { stream, terminate })
+    }
+
+    /// Sleeps until a signal comes or `time` is over.
+    fn wait(&mut self, time: Duration) {
+        let limit = Timespec::try_from(time).ok();
+        let _ = rustix::event::poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], limit.as_ref());
+        let mut rings = [0; 64];
+        while self.stream.read(&mut rings).is_ok_and(|n| n > 0) {}
+    }
+}
+
+/// How the driver ended, before the rest of its tree was cleared away.
+#[derive(Clone, Copy)]
+struct Ended {
+    code: Option<i32>,
+    signal: Option<i32>,
+    at: libra_core::time::Timestamp,
+}
+
+struct Shim<'a> {
+    dir: &'a AttemptDir,
+    launch: &'a LaunchFile,
+    bell: Bell,
+    /// The shim's own pid: every process of the tree descends from it, because it is the subreaper.
+    root: i32,
+    /// The driver's end, once it was reaped.
+    ended: Option<Ended>,
+    /// False once the shim has no child left; then nothing of the tree is alive.
+    left: bool,
+}
+
+impl Shim<'_> {
+    fn start(&self) -> io::Result<i32> {
+        let log = |path| OpenOptions::new().append(true).create(true).mode(PRIVATE).open(path);
+        let (program, arguments) =
+            self.launch.argv.split_first().ok_or_else(|| io::Error::other("there is no program to start"))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.launch.cwd)?;
+        let driver = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .envs(&self.launch.env)
+            .env(TOKEN_VARIABLE, &self.launch.token)
+            .current_dir(&self.launch.cwd)
+            .stdin(Stdio::null())
+            .stdout(log(self.dir.stdout())?)
+            .stderr(log(self.dir.stderr())?)
+            // A group of its own: a driver that signals its whole group must not hit the shim.
+            .process_group(0)
+            .spawn()
+            .map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
+        let pid = i32::try_from(driver.id()).map_err(io::Error::other)?;
+        failpoint::hit("shim-after-spawn");
+        Ok(pid)
+    }
+
+    /// Stays with the driver until nothing of it is alive.
+    fn supervise(&mut self, driver: i32) -> ExitRecord {
+        let at = records::now();
+        let recorded = table::identify(driver).and_then(|process| {
+            records::write_record(&self.dir.started_file(), &StartedRecord { process, at })
+        });
+        if let Err(error) = recorded {
+            // The driver runs: it is looked after all the same, it only seems to be starting for ever.
+            eprintln!("libra shim: the started file can't be written: {error}");
+        }
+        let mut watch = self.launch.keepalive.as_ref().map(Watch::new);
+        let (mut stopped, mut abandoned) = (false, false);
+        loop {
+            self.reap(driver);
+            if self.ended.is_some() {
+                break;
+            }
+            abandoned = watch.as_mut().is_some_and(Watch::is_over);
+            if abandoned || self.bell.terminate.load(Ordering::Relaxed) || self.dir.stop_file().exists() {
+                stopped = self.terminate(driver);
+                break;
+            }
+            self.bell.wait(TICK);
+        }
+        if !stopped {
+            self.wait_for(STRAGGLER_GRACE, |shim| !shim.left, driver);
+        }
+        self.clear_away(driver);
+        // Without a child left the driver has been reaped; a missing status is not invented.
+        let ended = self.ended.unwrap_or(Ended { code: None, signal: None, at: records::now() });
+        ExitRecord {
+            code: ended.code,
+            signal: ended.signal,
+            spawn_error: None,
+            at: ended.at,
+            stopped,
+            abandoned: stopped && abandoned,
+        }
+    }
+
+    /// Asks the driver to end and gives it the grace that the launch file grants. False when it had ended by
+    /// itself just before.
+    fn terminate(&mut self, driver: i32) -> bool {
+        let Some(process) = table::look_up(driver).filter(|p| !p.dead) else { return false };
+        tree::signal(&process, Signal::TERM);
+        self.wait_for(Duration::from_millis(self.launch.grace_ms), |shim| shim.ended.is_some(), driver);
+        true
+    }
+
+    /// Kills until nothing of the tree is alive, however long that takes.
+    fn clear_away(&mut self, driver: i32) {
+        let mut rounds = 0_u32;
+        loop {
+            self.reap(driver);
+            // An unreadable /proc shows nothing to kill; children that are left keep the loop going.
+            let members = tree::members(Some(self.root), &self.launch.token).unwrap_or_default();
+            if members.is_empty() && !self.left {
+                return;
+            }
+            for process in &members {
+                tree::signal(process, Signal::KILL);
+            }
+            rounds = rounds.saturating_add(1);
+            self.bell.wait(if rounds < QUICK_ROUNDS { ROUND } else { SLOW_ROUND });
+        }
+    }
+
+    fn wait_for(&mut self, time: Duration, done: impl Fn(&Self) -> bool, driver: i32) {
+        let begun = Instant::now();
+        loop {
+            self.reap(driver);
+            if done(self) || begun.elapsed() >= time {
+                return;
+            }
+            self.bell.wait(ROUND);
+        }
+    }
+
+    /// Takes in every child that has ended: the driver, and all the orphans that the kernel hands to the shim.
+    fn reap(&mut self, driver: i32) {
+        loop {
+            match rustix::process::wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => {
+                    if pid.as_raw_nonzero().get() == driver {
+                        self.ended = Some(Ended {
+                            code: status.exit_status(),
+                            signal: status.terminating_signal(),
+                            at: records::now(),
+                        });
+                    }
+                }
+                Ok(None) => {
+                    self.left = true;
+                    return;
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                // The one other answer: there are no children.
+                Err(_) => {
+                    self.left = false;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Watches the keepalive by the monotonic clock: wall clocks jump.
+struct Watch<'a> {
+    keepalive: &'a Keepalive,
+    last: Option<SystemTime>,
+    since: Instant,
+}
+
+impl<'a> Watch<'a> {
+    fn new(keepalive: &'a Keepalive) -> Self {
+        Self { keepalive, last: modified(&keepalive.file), since: Instant::now() }
+    }
+
+    fn is_over(&mut self) -> bool {
+        let present = modified(&self.keepalive.file);
+        if present.is_some() && present != self.last {
+            self.last = present;
+            self.since = Instant::now();
+        }
+        self.since.elapsed() >= Duration::from_secs(self.keepalive.deadline_secs)
+    }
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    File::open(path).and_then(|f| f.metadata()).and_then(|m| m.modified()).ok()
+}

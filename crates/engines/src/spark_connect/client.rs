@@ -1,0 +1,247 @@
+//! The calls that Libra makes to a Spark Connect server.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use prost::Message;
+use tonic::client::Grpc;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+use uuid::Uuid;
+
+use super::proto::{self, ExecutePlanResponse, Plan, PlanKind, UserContext, path};
+
+/// The largest message that is read, in bytes. Batches are about 4 MiB; only a single huge value makes a
+/// message larger, and Arrow's own limit for that is 2 GiB.
+const MAX_MESSAGE_BYTES: usize = 1 << 30;
+/// How long a call that answers at once may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection to this machine may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The flow-control window of one result stream, in bytes: HTTP/2's 64 KiB would cap the throughput.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// The flow-control window of the whole connection, in bytes.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// What the server shows as the kind of its client.
+const CLIENT_TYPE: &str = "libra";
+
+/// A stream of results.
+pub(super) type Responses = Streaming<ExecutePlanResponse>;
+
+/// A connection to one server. Clones share it.
+#[derive(Clone)]
+pub(super) struct Client {
+    channel: Channel,
+    authorization: MetadataValue<Ascii>,
+}
+
+/// One execution on the server: a user's session and the operation's own id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Operation {
+    pub(crate) user: String,
+    pub(crate) session: Uuid,
+    pub(crate) id: Uuid,
+    /// The tag by which all operations of the attempt are interrupted together.
+    pub(crate) tag: Uuid,
+}
+
+impl Operation {
+    fn user_context(&self) -> UserContext {
+        UserContext { user_id: self.user.clone(), user_name: self.user.clone() }
+    }
+}
+
+/// A plan that gives the rows of `sql`.
+pub(super) fn query_plan(sql: &str) -> Plan {
+    rows_plan(Bytes::from(sql_relation(sql).encode_to_vec()))
+}
+
+/// A plan that gives the rows of a relation which the server handed out.
+pub(super) fn rows_plan(relation: Bytes) -> Plan {
+    Plan { op_type: Some(PlanKind::Root(relation)) }
+}
+
+/// A plan that runs `sql` at once if it is a command, and gives a relation.
+pub(super) fn command_plan(sql: &str) -> Plan {
+    let command = proto::Command { sql_command: Some(proto::SqlCommand { input: Some(sql_relation(sql)) }) };
+    Plan { op_type: Some(PlanKind::Command(Bytes::from(command.encode_to_vec()))) }
+}
+
+fn sql_relation(sql: &str) -> proto::Relation {
+    proto::Relation {
+        common: Some(proto::RelationCommon { plan_id: Some(0) }),
+        sql: Some(proto::Sql { query: sql.to_owned() }),
+    }
+}
+
+impl Client {
+    /// A client of the server at 127.0.0.1:`port`, which asks for `token`. Connects with the first call.
+    ///
+    /// # Errors
+    /// When the token is no text for a header.
+    pub(super) fn new(port: u16, token: &str) -> Result<Self, String> {
+        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"))
+            .map_err(|e| e.to_string())?
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let mut authorization = MetadataValue::<Ascii>::try_from(format!("Bearer {token}"))
+            .map_err(|e| format!("the server's token can't be sent: {e}"))?;
+        authorization.set_sensitive(true);
+        Ok(Self { channel: endpoint.connect_lazy(), authorization })
+    }
+
+    /// Executes `plan`, or attaches to the operation if the server knows it already; never runs it twice.
+    pub(super) async fn execute(&self, operation: &Operation, plan: Plan) -> Result<Responses, Status> {
+        let request = proto::ExecutePlanRequest {
+            session_id: operation.session.to_string(),
+            user_context: Some(operation.user_context()),
+            plan: Some(plan),
+            client_type: Some(CLIENT_TYPE.to_owned()),
+            request_options: vec![proto::RequestOption {
+                reattach_options: Some(proto::ReattachOptions { reattachable: true }),
+            }],
+            operation_id: Some(operation.id.to_string()),
+            tags: vec![operation.tag.to_string()],
+        };
+        self.stream(path::EXECUTE_PLAN, request).await
+    }
+
+    /// Attaches to an operation, after the response `last`.
+    pub(super) async fn reattach(&self, operation: &Operation, last: &str) -> Result<Responses, Status> {
+        let request = proto::ReattachExecuteRequest {
+            session_id: operation.session.to_string(),
+            user_context: Some(operation.user_context()),
+            operation_id: operation.id.to_string(),
+            client_type: Some(CLIENT_TYPE.to_owned()),
+            last_response_id: Some(last.to_owned()),
+        };
+        self.stream(path::REATTACH_EXECUTE, request).await
+    }
+
+    /// Interrupts everything in the session that carries the operation's tag.
+    pub(super) async fn interrupt(&self, operation: &Operation) -> Result<(), Status> {
+        let request = proto::InterruptRequest {
+            session_id: operation.session.to_string(),
+            user_context: Some(operation.user_context()),
+            interrupt_type: proto::INTERRUPT_TYPE_TAG,
+            operation_tag: Some(operation.tag.to_string()),
+        };
+        self.unary::<_, proto::Ignored>(path::INTERRUPT, request).await.map(drop)
+    }
+
+    /// True while the server works on one of `ids` in the operation's session.
+    pub(super) async fn is_alive(&self, operation: &Operation, ids: &[Uuid]) -> Result<bool, Status> {
+        let request = proto::GetStatusRequest {
+            session_id: operation.session.to_string(),
+            user_context: Some(operation.user_context()),
+            operation_status: Some(proto::OperationStatusRequest {
+                operation_ids: ids.iter().map(Uuid::to_string).collect(),
+            }),
+        };
+        let answer: proto::GetStatusResponse = self.unary(path::GET_STATUS, request).await?;
+        Ok(answer
+            .operation_statuses
+            .iter()
+            .any(|s| ids.iter().any(|id| id.to_string() == s.operation_id) && s.is_alive()))
+    }
+
+    /// Lets go of an operation and of the responses that the server keeps for it.
+    pub(super) async fn release_operation(&self, operation: &Operation) -> Result<(), Status> {
+        let request = proto::ReleaseExecuteRequest {
+            session_id: operation.session.to_string(),
+            user_context: Some(operation.user_context()),
+            operation_id: operation.id.to_string(),
+            release_all: Some(proto::ReleaseAll {}),
+        };
+        self.unary::<_, proto::Ignored>(path::RELEASE_EXECUTE, request).await.map(drop)
+    }
+
+    /// Ends a session with all of its operations.
+    pub(super) async fn release_session(&self, operation: &Operation) -> Result<(), Status> {
+        let request = proto::ReleaseSessionRequest {
+            session_id: operation.session.to_string(),
+            user_context: Some(operation.user_context()),
+        };
+        self.unary::<_, proto::Ignored>(path::RELEASE_SESSION, request).await.map(drop)
+    }
+
+    /// Sets Spark settings of the operation's session.
+    pub(super) async fn configure(
+        &self,
+        operation: &Operation,
+        pairs: impl Iterator<Item = (String, String)>,
+    ) -> Result<(), Status> {
+        let pairs = pairs.map(|(key, value)| proto::KeyValue { key, value: Some(value) }).collect();
+        let set = proto::ConfigOperation { set: Some(proto::ConfigSet { pairs }), get_option: None };
+        self.config(operation, set).await.map(drop)
+    }
+
+    /// Spark's application id. Asked in a session of the server's own name; proves that the
+    /// server lets this client in.
+    pub(super) async fn application_id(&self, session: Uuid) -> Result<Option<String>, Status> {
+        let operation = Operation { user: CLIENT_TYPE.to_owned(), session, id: session, tag: session };
+        let keys = vec!["spark.app.id".to_owned()];
+        let get = proto::ConfigOperation { set: None, get_option: Some(proto::ConfigGet { keys }) };
+        let answer = self.config(&operation, get).await?;
+        Ok(answer.pairs.into_iter().next().and_then(|pair| pair.value))
+    }
+
+    async fn config(
+        &self,
+        operation: &Operation,
+        config: proto::ConfigOperation,
+    ) -> Result<proto::ConfigResponse, Status> {
+        let request = proto::ConfigRequest {
+            session_id: operation.session.to_string(),
+            user_context: Some(operation.user_context()),
+            operation: Some(config),
+        };
+        self.unary(path::CONFIG, request).await
+    }
+
+    fn request<M>(&self, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", self.authorization.clone());
+        request
+    }
+
+    async fn ready(&self) -> Result<Grpc<Channel>, Status> {
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        grpc.ready()
+            .await
+            .map_err(|e| Status::unavailable(format!("no connection to the Spark server: {e}")))?;
+        Ok(grpc)
+    }
+
+    async fn stream<M>(&self, path: &'static str, message: M) -> Result<Responses, Status>
+    where
+        M: Message + Default + 'static,
+    {
+        let codec = ProstCodec::<M, ExecutePlanResponse>::default();
+        let mut grpc = self.ready().await?;
+        let answer =
+            grpc.server_streaming(self.request(message), PathAndQuery::from_static(path), codec).await?;
+        Ok(answer.into_inner())
+    }
+
+    async fn unary<M, A>(&self, path: &'static str, message: M) -> Result<A, Status>
+    where
+        M: Message + Default + 'static,
+        A: Message + Default + 'static,
+    {
+        let call = async {
+            let codec = ProstCodec::<M, A>::default();
+            let mut grpc = self.ready().await?;
+            let answer = grpc.unary(self.request(message), PathAndQuery::from_static(path), codec).await?;
+            Ok(answer.into_inner())
+        };
+        tokio::time::timeout(CALL_TIMEOUT, call)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("the Spark server did not answer in time")))
+    }
+}

@@ -1,0 +1,38 @@
+//! SQL in a warm, shared Spark Connect server that Libra starts and watches (contract S1).
+//!
+//! An attempt's token is the operation id of its query, so sending it again attaches to what runs: nothing is
+//! ever executed twice. A query in an isolated session also has its session named so.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `engine` | keeps the trait: attempts, and what the disk says of those that this process does not know |
+//! | `query`, `run`, `execution` | one query's life; its calls; its stream over broken connections |
+//! | `record`, `result` | the files in the attempt's directory |
+//! | `server` | the server's life under a shim |
+//! | `client`, `proto`, `proto_types` | the protocol |
+//! | `rows`, `encoder`, `schema`, `variant`, `interval`, `clock`, `json` | Arrow batches as JSON rows |
+
+mod client;
+mod clock;
+mod encoder;
+mod engine;
+mod execution;
+mod failure;
+mod interval;
+mod json;
+mod keyword;
+mod progress;
+mod proto;
+mod proto_types;
+mod query;
+mod record;
+mod result;
+mod rows;
+mod run;
+mod schema;
+mod server;
+mod settings;
+mod variant;
+
+pub use engine::SparkConnect;
+pub use settings::Settings;

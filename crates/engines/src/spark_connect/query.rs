@@ -1,0 +1,350 @@
+//! The life of one query: wait for the server, send, read, and say how it ended.
+//!
+//! Invariant: nothing is sent before `operation.json` is there, and an end is on the disk before it is reported.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use libra_core::attempt::{Exit, Links, Outcome};
+use libra_core::failure::{ErrorClass, Failure};
+use libra_core::spec::{SessionMode, Source, unwrap_sql};
+use libra_core::time::Timestamp;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use uuid::Uuid;
+
+use super::client::Operation;
+use super::failure::{Verdict, judge};
+use super::keyword::only_reads;
+use super::progress;
+use super::proto::ExecutionProgress;
+use super::record::{self, Sent};
+use super::run;
+use super::server::{Live, Server};
+use crate::attempt_dir::AttemptDir;
+use crate::engine::{Launch, Running};
+
+/// The namespace of the names that Libra derives (version 5 UUIDs); drawn once, never to change.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f0b_91d6_3c1e_4d0a_9f57_2a8c_44e1_b7d3);
+/// How often an interrupt is repeated until the operation has ended.
+const INTERRUPT_EVERY: Duration = Duration::from_millis(300);
+/// How often a cancelled operation is looked at until the server has let it go.
+const IDLE_LOOK: Duration = Duration::from_millis(25);
+
+/// What is known of a query.
+#[derive(Clone, Debug)]
+pub(super) enum Phase {
+    /// Nothing was sent: it waits for the server.
+    Waiting,
+    /// It was sent.
+    Running(Running),
+    /// It is over.
+    Ended(Exit),
+    /// It was not sent and never will be.
+    NeverRan(String),
+}
+
+/// One attempt's query in this process.
+pub(super) struct Query {
+    pub(super) sql: String,
+    pub(super) reads: bool,
+    /// Spark settings of the session.
+    pub(super) settings: BTreeMap<String, String>,
+    /// The operation that carries the attempt's token.
+    pub(super) operation: Operation,
+    /// The operation that fetches the rows of a command.
+    pub(super) fetch: Operation,
+    /// True when the session is the user's and outlives the query.
+    pub(super) shared: bool,
+    pub(super) dir: AttemptDir,
+    phase: Mutex<Phase>,
+    changed: Notify,
+    cancel: watch::Sender<bool>,
+    over: watch::Sender<bool>,
+}
+
+/// How a query begins in this process.
+pub(super) enum Start {
+    /// Wait for the server first.
+    Wait,
+    /// The server is up and the query was claimed for it.
+    Now(Arc<Live>, OwnedSemaphorePermit),
+    /// An earlier Libra sent it.
+    Resume(Sent),
+}
+
+impl Query {
+    /// The query of an attempt.
+    pub(super) fn new(launch: &Launch) -> Self {
+        let token = launch.token.uuid();
+        let sql = match &launch.spec.source {
+            Source::Code(code) => unwrap_sql(code),
+            // Validation keeps files away from this engine.
+            Source::File(_) => String::new(),
+        };
+        let shared = launch.spec.session_mode == SessionMode::Shared;
+        let session = if shared {
+            Uuid::new_v5(&NAMESPACE, format!("session\0{}\0{}", launch.tenant, launch.user).as_bytes())
+        } else {
+            token
+        };
+        let operation = |id| Operation { user: launch.user.clone(), session, id, tag: token };
+        Self {
+            reads: only_reads(&sql),
+            sql,
+            settings: session_settings(&launch.spec.spark_config),
+            operation: operation(token),
+            fetch: operation(Uuid::new_v5(&token, b"rows")),
+            shared,
+            dir: AttemptDir::new(&launch.dir),
+            phase: Mutex::new(Phase::Waiting),
+            changed: Notify::new(),
+            cancel: watch::Sender::new(false),
+            over: watch::Sender::new(false),
+        }
+    }
+
+    /// What is known at present.
+    pub(super) fn phase(&self) -> Phase {
+        self.lock().clone()
+    }
+
+    /// Waits until something changed since the last wait; at once when it is over.
+    pub(super) async fn changed(&self) {
+        if matches!(*self.lock(), Phase::Waiting | Phase::Running(_)) {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Waits until it is over. For many waiters, unlike [`Self::changed`].
+    pub(super) async fn ended(&self) {
+        // The sender is part of this very value and can't be gone.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
+    }
+
+    /// Asks for the end.
+    pub(super) fn cancel(&self) {
+        self.cancel.send_replace(true);
+    }
+
+    /// True once the end was asked for.
+    pub(super) fn is_cancelled(&self) -> bool {
+        *self.cancel.borrow()
+    }
+
+    async fn cancelled(&self) {
+        // The sender is part of this very value and can't be gone.
+        let _ = self.cancel.subscribe().wait_for(|cancelled| *cancelled).await;
+    }
+
+    /// Marks that the query was sent to `live`.
+    pub(super) fn set_running(&self, live: &Live, since: Timestamp) {
+        self.set(Phase::Running(Running {
+            since: Some(since),
+            progress: None,
+            application_id: live.application_id.clone(),
+            links: live.links.clone(),
+        }));
+    }
+
+    /// Marks that an earlier Libra sent the query.
+    pub(super) fn set_resumed(&self, since: Timestamp) {
+        self.set(Phase::Running(Running {
+            since: Some(since),
+            progress: None,
+            application_id: None,
+            links: Links::default(),
+        }));
+    }
+
+    /// Takes in a report of the server's.
+    pub(super) fn report(&self, report: &ExecutionProgress) {
+        let mut phase = self.lock();
+        let Phase::Running(running) = &mut *phase else { return };
+        let Some(next) = progress::advance(running.progress.as_ref(), report) else { return };
+        if running.progress.as_ref() == Some(&next) {
+            return;
+        }
+        running.progress = Some(next);
+        drop(phase);
+        self.changed.notify_one();
+    }
+
+    fn set(&self, phase: Phase) {
+        let over = matches!(phase, Phase::Ended(_) | Phase::NeverRan(_));
+        *self.lock() = phase;
+        self.changed.notify_one();
+        if over {
+            self.over.send_replace(true);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Phase> {
+        // Nothing panics while it is held; even then the value would be whole.
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lives the query to its end.
+    pub(super) async fn live(self: Arc<Self>, server: Arc<Server>, slots: Arc<Semaphore>, start: Start) {
+        let (live, _slot) = match start {
+            Start::Now(live, slot) => (live, Some(slot)),
+            Start::Wait => match self.wait_and_claim(&server, slots).await {
+                Some((live, slot)) => (live, Some(slot)),
+                None => return,
+            },
+            Start::Resume(sent) => match server.adopted(sent.server).await {
+                Some(live) => {
+                    self.set_running(&live, sent.since);
+                    // It runs already, whether a slot is free or not.
+                    (live, slots.try_acquire_owned().ok())
+                }
+                None => {
+                    return self.end(Outcome::Failed { failure: self.lost("it ended while Libra was away") });
+                }
+            },
+        };
+        let outcome = tokio::select! {
+            outcome = run::run(&self, &live) => outcome,
+            never = self.interrupt_when_cancelled(&live) => match never {},
+        };
+        if self.is_cancelled() {
+            self.wait_until_idle(&live).await;
+        }
+        if live.is_dead() {
+            server.forget(&live);
+            if outcome != Outcome::Succeeded {
+                live.clear_away().await;
+            }
+        }
+        self.end(outcome);
+    }
+
+    /// Interrupts again and again once the end was asked for: an operation that has not begun yet hears nothing.
+    async fn interrupt_when_cancelled(&self, live: &Live) -> Infallible {
+        self.cancelled().await;
+        loop {
+            if let Err(status) = live.client.interrupt(&self.operation).await {
+                tracing::debug!(%status, "an interrupt was not taken");
+            }
+            tokio::time::sleep(INTERRUPT_EVERY).await;
+        }
+    }
+
+    /// Waits until the server no longer works on the query: its answer may come before its work has ended.
+    async fn wait_until_idle(&self, live: &Live) {
+        let ids = [self.operation.id, self.fetch.id];
+        loop {
+            match live.client.is_alive(&self.operation, &ids).await {
+                Ok(true) => tokio::time::sleep(IDLE_LOOK).await,
+                Err(status) if judge(&status) == Verdict::Retry && !live.is_dead() => {
+                    tokio::time::sleep(INTERRUPT_EVERY).await;
+                }
+                // A server that does not know the session, or is dead, does nothing.
+                Ok(false) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits for a slot and the server, then claims the query for it. None when it ended before it was sent.
+    async fn wait_and_claim(
+        &self,
+        server: &Arc<Server>,
+        slots: Arc<Semaphore>,
+    ) -> Option<(Arc<Live>, OwnedSemaphorePermit)> {
+        let ready = async {
+            let slot = slots.acquire_owned().await.ok();
+            (server.live().await, slot)
+        };
+        let (live, slot) = tokio::select! {
+            ready = ready => ready,
+            () = self.cancelled() => {
+                self.refuse(Outcome::Stopped);
+                return None;
+            }
+        };
+        match (live, slot) {
+            (Ok(live), Some(slot)) => self.claim(&live).then_some((live, slot)),
+            (Err(failure), _) => {
+                self.refuse(Outcome::Failed { failure });
+                None
+            }
+            (Ok(_), None) => {
+                self.set(Phase::NeverRan("Libra was stopping.".to_owned()));
+                None
+            }
+        }
+    }
+
+    /// Claims the query for a server: from now on it counts as sent. False when it may not be sent.
+    pub(super) fn claim(&self, live: &Live) -> bool {
+        let since = now();
+        match record::claim(&self.dir, Sent { server: live.id, since }) {
+            Ok(true) => {
+                self.set_running(live, since);
+                true
+            }
+            Ok(false) => {
+                self.set(Phase::NeverRan("Another replica had taken this attempt back.".to_owned()));
+                false
+            }
+            Err(error) => {
+                let text = format!("The attempt's directory can't be written: {error}.");
+                let failure = Failure::new(ErrorClass::Infrastructure, "attempt_dir", text);
+                self.end(Outcome::Failed { failure });
+                false
+            }
+        }
+    }
+
+    /// Ends a query that was not sent, and sees to it that nobody sends it.
+    fn refuse(&self, outcome: Outcome) {
+        if let Err(error) = record::revoke(&self.dir) {
+            tracing::warn!(%error, "an attempt that was never sent could not be revoked");
+        }
+        self.end(outcome);
+    }
+
+    /// Records an end and reports it.
+    pub(super) fn end(&self, outcome: Outcome) {
+        let exit = Exit { outcome, exit_code: None, signal: None, at: now() };
+        // A success is recorded by its result.
+        if exit.outcome != Outcome::Succeeded
+            && let Err(error) = record::write_end(&self.dir, &exit)
+        {
+            tracing::warn!(%error, "the end of a query could not be recorded");
+        }
+        self.set(Phase::Ended(exit));
+    }
+
+    /// The failure when the server died under the query.
+    pub(super) fn lost(&self, how: &str) -> Failure {
+        let text = if self.reads {
+            format!(
+                "The shared Spark server ended while the query ran: {how}. A query that only reads can be run again."
+            )
+        } else {
+            format!(
+                "The shared Spark server ended while the statement ran: {how}. Nobody knows whether the statement \
+                 took effect."
+            )
+        };
+        let failure = Failure::new(ErrorClass::Infrastructure, "engine_lost", text);
+        if self.reads { failure } else { failure.with_unknown_outcome() }
+    }
+}
+
+/// The settings that a session takes: those of Spark SQL. Others size drivers and executors, which the shared
+/// server has already.
+fn session_settings(config: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    config
+        .iter()
+        .filter(|(key, _)| key.starts_with("spark.sql."))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
+}
+
+/// The present time of the wall clock.
+pub(super) fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_microsecond())
+}

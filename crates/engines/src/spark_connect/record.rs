@@ -1,0 +1,197 @@
+//! What an attempt's directory says about its query, so that a restarted Libra knows as much.
+//!
+//! | file | says |
+//! |---|---|
+//! | `operation.json` | the query was about to be sent to that server, or never will be; created once |
+//! | `result.json` | it succeeded, and the rows are whole |
+//! | `end.json` | it ended in another way |
+//!
+//! These files guard against the death of Libra, not of the machine: with the machine the server dies too, and
+//! [`crate::engine::Launch::same_boot`] tells. Only the result is written through to the disk.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use libra_core::attempt::{Exit, Outcome};
+use libra_core::id::Token;
+use libra_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::attempt_dir::AttemptDir;
+
+/// Whether the query may have been sent (`operation.json`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub(super) enum Record {
+    /// It was about to be sent.
+    Sent(Sent),
+    /// It was not sent and never will be.
+    Revoked,
+}
+
+/// Where a query went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sent {
+    /// To this server.
+    pub(super) server: Token,
+    /// Then.
+    pub(super) since: Timestamp,
+}
+
+/// All that the directory says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OnDisk {
+    /// Nothing was sent so far.
+    Nothing,
+    /// Nothing was sent nor will be.
+    Revoked,
+    /// It may run.
+    Sent(Sent),
+    /// It is over.
+    Ended(Exit),
+}
+
+fn operation_file(dir: &AttemptDir) -> PathBuf {
+    dir.path().join("operation.json")
+}
+
+fn end_file(dir: &AttemptDir) -> PathBuf {
+    dir.path().join("end.json")
+}
+
+/// Reads the directory.
+///
+/// # Errors
+/// When a file is there but can't be read.
+pub(super) fn read(dir: &AttemptDir) -> io::Result<OnDisk> {
+    if let Some(exit) = read_json(&end_file(dir))? {
+        return Ok(OnDisk::Ended(exit));
+    }
+    match fs::metadata(dir.result_file()) {
+        Ok(metadata) => {
+            let at = jiff::Timestamp::try_from(metadata.modified()?).map_err(io::Error::other)?;
+            let at = Timestamp(at.as_microsecond());
+            return Ok(OnDisk::Ended(Exit {
+                outcome: Outcome::Succeeded,
+                exit_code: None,
+                signal: None,
+                at,
+            }));
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    Ok(match read_json(&operation_file(dir))? {
+        None => OnDisk::Nothing,
+        Some(Record::Revoked) => OnDisk::Revoked,
+        Some(Record::Sent(sent)) => OnDisk::Sent(sent),
+    })
+}
+
+/// Where the query was sent, if it was, whether it is over or not.
+pub(super) fn sent_to(dir: &AttemptDir) -> Option<Sent> {
+    match read_json(&operation_file(dir)) {
+        Ok(Some(Record::Sent(sent))) => Some(sent),
+        Ok(Some(Record::Revoked) | None) | Err(_) => None,
+    }
+}
+
+/// Records that the query is about to be sent. False when the directory says something already.
+///
+/// # Errors
+/// When the file system refuses.
+pub(super) fn claim(dir: &AttemptDir, sent: Sent) -> io::Result<bool> {
+    create_once(&operation_file(dir), &Record::Sent(sent))
+}
+
+/// Makes sure that nothing will be sent. False when it was, or may have been.
+///
+/// # Errors
+/// When the file system refuses.
+pub(super) fn revoke(dir: &AttemptDir) -> io::Result<bool> {
+    Ok(create_once(&operation_file(dir), &Record::Revoked)?
+        || read_json::<Record>(&operation_file(dir))? == Some(Record::Revoked))
+}
+
+/// Records an end other than success.
+///
+/// # Errors
+/// When the file system refuses.
+pub(super) fn write_end(dir: &AttemptDir, exit: &Exit) -> io::Result<()> {
+    let draft = write_draft(&end_file(dir), exit)?;
+    fs::rename(draft, end_file(dir))
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(io::Error::other),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Creates a file with its content in one step; false when it exists already.
+fn create_once<T: Serialize>(path: &Path, value: &T) -> io::Result<bool> {
+    let draft = write_draft(path, value)?;
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft)?;
+    match linked {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// A complete file beside `path`. Two writers in one process are kept apart by a counter.
+fn write_draft<T: Serialize>(path: &Path, value: &T) -> io::Result<PathBuf> {
+    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let draft = path.with_extension(format!("{}-{number}.draft", std::process::id()));
+    File::create(&draft)?.write_all(&serde_json::to_vec(value)?)?;
+    Ok(draft)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> AttemptDir {
+        let path = std::env::temp_dir().join(format!("libra-record-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        AttemptDir::new(path)
+    }
+
+    #[test]
+    fn who_comes_first_decides() {
+        // contract: L3
+        let sent = Sent { server: Token::new(Timestamp(1), [7; 10]), since: Timestamp(5) };
+        let dir = scratch("claimed");
+        assert_eq!(read(&dir).unwrap(), OnDisk::Nothing);
+        assert!(claim(&dir, sent).unwrap());
+        assert!(!claim(&dir, sent).unwrap());
+        assert!(!revoke(&dir).unwrap());
+        assert_eq!(read(&dir).unwrap(), OnDisk::Sent(sent));
+        fs::remove_dir_all(dir.path()).unwrap();
+
+        let dir = scratch("revoked");
+        assert!(revoke(&dir).unwrap());
+        assert!(revoke(&dir).unwrap());
+        assert!(!claim(&dir, sent).unwrap());
+        assert_eq!(read(&dir).unwrap(), OnDisk::Revoked);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no drafts are left");
+        fs::remove_dir_all(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn an_end_is_the_last_word() {
+        // contract: L7
+        let dir = scratch("ended");
+        let exit = Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: Timestamp(9) };
+        write_end(&dir, &exit).unwrap();
+        assert_eq!(read(&dir).unwrap(), OnDisk::Ended(exit));
+        fs::remove_dir_all(dir.path()).unwrap();
+    }
+}

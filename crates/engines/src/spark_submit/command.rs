@@ -1,0 +1,206 @@
+//! From a specification to the command, the environment and the files that a driver is started with.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use libra_core::spec::{JobSpec, Kind, Source, unwrap_sql};
+
+use super::Settings;
+use crate::attempt_dir::{AttemptDir, MAX_RESULT_BYTES};
+use crate::engine::Launch;
+use crate::shim::{LaunchFile, TOKEN_VARIABLE, records};
+use crate::spark_home::SparkHome;
+
+/// Our driver script, beside the program in the attempt's directory.
+const DRIVER: &str = "libra_driver.py";
+/// The script that turns a DataFrame into a result.
+const RESULT: &str = "libra_result.py";
+
+/// What a driver inherits from Libra's own environment, and nothing else: Libra's secrets stay with Libra.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "JAVA_HOME",
+    "HADOOP_HOME",
+    "HADOOP_CONF_DIR",
+    "YARN_CONF_DIR",
+    "HIVE_CONF_DIR",
+    "SPARK_CONF_DIR",
+    "SPARK_LOCAL_DIRS",
+    "PYSPARK_PYTHON",
+    "PYSPARK_DRIVER_PYTHON",
+    "KRB5_CONFIG",
+    "KRB5CCNAME",
+    "SSL_CERT_FILE",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+/// The search path when Libra itself has none.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Ends the driver at once when the heap is full, so that it neither lingers nor reports success.
+const END_ON_OUT_OF_MEMORY: &str = "-XX:+ExitOnOutOfMemoryError";
+/// The driver JVM's options.
+const DRIVER_OPTIONS: &str = "spark.driver.extraJavaOptions";
+
+/// Writes the scripts that the attempt needs and answers what the shim has to start.
+pub(super) fn prepare(
+    settings: &Settings,
+    spark: &SparkHome,
+    launch: &Launch,
+    dir: &AttemptDir,
+) -> io::Result<LaunchFile> {
+    let program = write_program(&launch.spec, dir)?;
+    let master = master(settings, &launch.spec);
+    Ok(LaunchFile {
+        argv: arguments(settings, spark, launch, master, program),
+        env: environment(spark, launch, dir, master),
+        cwd: dir.work_dir(),
+        token: launch.token.to_string(),
+        grace_ms: u64::try_from(settings.stop_grace.as_millis()).unwrap_or(u64::MAX),
+        keepalive: None,
+    })
+}
+
+/// Writes the program, where it is a text, and answers what stands at the end of the command line.
+fn write_program(spec: &JobSpec, dir: &AttemptDir) -> io::Result<Vec<String>> {
+    if let (Kind::Python, Source::File(file)) = (spec.kind, &spec.source) {
+        return Ok(std::iter::once(file).chain(&spec.args).cloned().collect());
+    }
+    let text = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    records::write_private(&dir.path().join(DRIVER), include_bytes!("driver.py"))?;
+    records::write_private(&dir.path().join(RESULT), include_bytes!("result.py"))?;
+    let sql = spec.kind == Kind::Sql;
+    let program = match &spec.source {
+        Source::Code(code) => {
+            let (name, code) = if sql { ("query.sql", unwrap_sql(code)) } else { ("main.py", code.clone()) };
+            records::write_private(&dir.path().join(name), code.as_bytes())?;
+            text(name)
+        }
+        Source::File(file) => file.clone(),
+    };
+    let kind = if sql { "sql" } else { "python" };
+    Ok([text(DRIVER), kind.to_owned(), program].into_iter().chain(spec.args.iter().cloned()).collect())
+}
+
+fn master<'a>(settings: &'a Settings, spec: &'a JobSpec) -> &'a str {
+    let of = |conf: &'a BTreeMap<String, String>| conf.get("spark.master").map(String::as_str);
+    of(&spec.spark_config).unwrap_or(&settings.default_master)
+}
+
+fn is_local(master: &str) -> bool {
+    master == "local" || master.starts_with("local[") || master.starts_with("local-cluster[")
+}
+
+fn arguments(
+    settings: &Settings,
+    spark: &SparkHome,
+    launch: &Launch,
+    master: &str,
+    program: Vec<String>,
+) -> Vec<String> {
+    let spec = &launch.spec;
+    let mut conf = configuration(settings, launch, master);
+    let mut argv = vec![spark.home.join("bin/spark-submit").to_string_lossy().into_owned()];
+    let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);
+    option("--master", master.to_owned());
+    option("--name", conf.get("spark.app.name").cloned().unwrap_or_default());
+    let lists = [
+        ("--jars", "spark.jars", &spec.jars),
+        ("--py-files", "spark.submit.pyFiles", &spec.py_files),
+        ("--files", "spark.files", &spec.files),
+        ("--archives", "spark.archives", &spec.archives),
+        ("--packages", "spark.jars.packages", &spec.packages),
+    ];
+    for (name, key, items) in lists {
+        if !items.is_empty() {
+            // The option would hide the setting of the same meaning.
+            let set = conf.remove(key).filter(|value| !value.trim().is_empty());
+            option(name, set.iter().chain(items).map(String::as_str).collect::<Vec<_>>().join(","));
+        }
+    }
+    if let Some(user) = &spec.proxy_user {
+        option("--proxy-user", user.clone());
+    }
+    for (key, value) in conf {
+        option("--conf", format!("{key}={value}"));
+    }
+    argv.extend(program);
+    argv
+}
+
+/// Every Spark setting: the configured ones over ours, the job's over those; what Libra must know of is forced.
+fn configuration(settings: &Settings, launch: &Launch, master: &str) -> BTreeMap<String, String> {
+    let spec = &launch.spec;
+    let name = spec.name.clone().unwrap_or_else(|| launch.job_id.to_string());
+    let mut ours = vec![
+        ("spark.app.name", name.as_str()),
+        // Any free port: drivers beside each other would try port after port.
+        ("spark.ui.port", "0"),
+        ("spark.ui.showConsoleProgress", "false"),
+    ];
+    if is_local(master) {
+        ours.extend([("spark.driver.host", "127.0.0.1"), ("spark.driver.bindAddress", "127.0.0.1")]);
+    }
+    let mut conf: BTreeMap<String, String> =
+        ours.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    conf.extend(settings.default_conf.clone());
+    conf.extend(spec.spark_config.clone());
+    conf.remove("spark.master");
+    let options = conf.entry(DRIVER_OPTIONS.to_owned()).or_default();
+    if !options.contains("ExitOnOutOfMemoryError") {
+        if !options.is_empty() {
+            options.push(' ');
+        }
+        options.push_str(END_ON_OUT_OF_MEMORY);
+    }
+    conf.insert("spark.libra.attempt".to_owned(), launch.token.to_string());
+    conf
+}
+
+fn environment(
+    spark: &SparkHome,
+    launch: &Launch,
+    dir: &AttemptDir,
+    master: &str,
+) -> BTreeMap<String, String> {
+    let mut env: BTreeMap<String, String> = INHERITED
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok().filter(|v| !v.is_empty())?)))
+        .collect();
+    env.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
+    let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
+    set("SPARK_HOME", spark.home.to_string_lossy().into_owned());
+    if let Some(python) = &spark.python {
+        set("PYSPARK_PYTHON", python.to_string_lossy().into_owned());
+        set("PYSPARK_DRIVER_PYTHON", python.to_string_lossy().into_owned());
+    }
+    if is_local(master) {
+        set("SPARK_LOCAL_IP", "127.0.0.1".to_owned());
+    }
+    match spark.java_home() {
+        Some(home) => set("JAVA_HOME", home.to_string_lossy().into_owned()),
+        // One that holds no Java would keep Spark's scripts from looking on the path.
+        None => env.remove("JAVA_HOME"),
+    };
+    env.extend(launch.spec.env.clone());
+    env.extend([
+        (TOKEN_VARIABLE.to_owned(), launch.token.to_string()),
+        ("LIBRA_JOB_ID".to_owned(), launch.job_id.to_string()),
+        ("LIBRA_ATTEMPT".to_owned(), launch.attempt.to_string()),
+        ("LIBRA_ATTEMPT_DIR".to_owned(), dir.path().to_string_lossy().into_owned()),
+        ("LIBRA_RESULT_LIMIT".to_owned(), MAX_RESULT_BYTES.to_string()),
+    ]);
+    env
+}
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -1,0 +1,159 @@
+//! Commands and environments, looked at without starting anything.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libra_core::id::{JobId, Token};
+use libra_core::time::Timestamp;
+
+use super::*;
+
+struct Case {
+    launch: Launch,
+    settings: Settings,
+}
+
+impl Case {
+    fn new(kind: Kind, source: Source) -> Self {
+        let token = Token::new(Timestamp(1), [7; 10]);
+        let dir = std::env::temp_dir().join(format!("libra-command-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let launch = Launch {
+            job_id: JobId::new(Timestamp(1), [7; 10]),
+            attempt: 2,
+            token,
+            spec: JobSpec::new(kind, source),
+            user: "ada".to_owned(),
+            tenant: "default".to_owned(),
+            dir,
+            same_boot: true,
+        };
+        let settings = Settings {
+            shim_exe: PathBuf::from("/libra"),
+            spark_home: None,
+            default_master: "local[2]".to_owned(),
+            default_conf: BTreeMap::new(),
+            stop_grace: Duration::from_secs(3),
+        };
+        Self { launch, settings }
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        self.launch.spec.spark_config.insert(key.to_owned(), value.to_owned());
+    }
+
+    fn prepare(&self) -> LaunchFile {
+        let spark = SparkHome {
+            home: PathBuf::from("/spark"),
+            python: Some(PathBuf::from("/venv/bin/python3")),
+            java: None,
+            version: "4.3.0".to_owned(),
+        };
+        prepare(&self.settings, &spark, &self.launch, &AttemptDir::new(&self.launch.dir)).unwrap()
+    }
+
+    /// The value of `--conf key=…`.
+    fn conf(&self, key: &str) -> Option<String> {
+        let argv = self.prepare().argv;
+        let mut values = argv.windows(2).filter(|pair| pair[0] == "--conf").filter_map(|pair| {
+            let (k, v) = pair[1].split_once('=')?;
+            (k == key).then(|| v.to_owned())
+        });
+        let value = values.next();
+        assert_eq!(values.next(), None, "{key} is given once");
+        value
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.launch.dir);
+    }
+}
+
+fn code(text: &str) -> Source {
+    Source::Code(text.to_owned())
+}
+
+#[test]
+fn a_file_goes_straight_to_spark_submit_with_its_arguments() {
+    let mut case = Case::new(Kind::Python, Source::File("/jobs/a.py".to_owned()));
+    case.launch.spec.args = vec!["--day".to_owned(), "today".to_owned()];
+    case.launch.spec.name = Some("--nightly".to_owned());
+    let argv = case.prepare().argv;
+    assert_eq!(argv[..5], ["/spark/bin/spark-submit", "--master", "local[2]", "--name", "--nightly"]);
+    assert_eq!(argv[argv.len() - 3..], ["/jobs/a.py", "--day", "today"]);
+    assert_eq!(case.conf("spark.app.name").as_deref(), Some("--nightly"));
+}
+
+#[test]
+fn a_text_is_run_by_our_driver() {
+    let case = Case::new(Kind::Sql, code("spark.sql('SELECT 1').show()"));
+    let argv = case.prepare().argv;
+    let dir = case.launch.dir.display();
+    assert_eq!(
+        argv[argv.len() - 3..],
+        [format!("{dir}/libra_driver.py"), "sql".to_owned(), format!("{dir}/query.sql")]
+    );
+    assert_eq!(std::fs::read_to_string(case.launch.dir.join("query.sql")).unwrap(), "SELECT 1");
+}
+
+#[test]
+fn settings_of_the_job_win_over_configured_ones_and_those_over_ours() {
+    let mut case = Case::new(Kind::Python, code("1"));
+    assert_eq!(case.conf("spark.ui.port").as_deref(), Some("0"));
+    case.settings.default_conf.insert("spark.ui.port".to_owned(), "1".to_owned());
+    assert_eq!(case.conf("spark.ui.port").as_deref(), Some("1"));
+    case.set("spark.ui.port", "2");
+    assert_eq!(case.conf("spark.ui.port").as_deref(), Some("2"));
+    assert_eq!(case.conf("spark.libra.attempt"), Some(case.launch.token.to_string()));
+    assert_eq!(case.conf("spark.app.name"), Some(case.launch.job_id.to_string()));
+}
+
+#[test]
+fn memory_that_runs_out_ends_the_driver_beside_the_users_options() {
+    let mut case = Case::new(Kind::Python, code("1"));
+    assert_eq!(case.conf(DRIVER_OPTIONS).as_deref(), Some(END_ON_OUT_OF_MEMORY));
+    case.set(DRIVER_OPTIONS, "-Dx=1");
+    assert_eq!(case.conf(DRIVER_OPTIONS), Some(format!("-Dx=1 {END_ON_OUT_OF_MEMORY}")));
+}
+
+#[test]
+fn only_a_local_driver_stays_on_the_loopback() {
+    let mut case = Case::new(Kind::Python, code("1"));
+    assert_eq!(case.conf("spark.driver.bindAddress").as_deref(), Some("127.0.0.1"));
+    assert!(case.prepare().env.contains_key("SPARK_LOCAL_IP"));
+    case.set("spark.master", "spark://h:7077");
+    assert_eq!(case.prepare().argv[2], "spark://h:7077");
+    assert_eq!((case.conf("spark.master"), case.conf("spark.driver.bindAddress")), (None, None));
+    assert!(!case.prepare().env.contains_key("SPARK_LOCAL_IP"));
+}
+
+#[test]
+fn lists_join_what_the_settings_say() {
+    let mut case = Case::new(Kind::Python, code("1"));
+    case.set("spark.jars", "/a.jar");
+    case.launch.spec.jars = vec!["/b.jar".to_owned(), "/c.jar".to_owned()];
+    let argv = case.prepare().argv;
+    let at = argv.iter().position(|a| a == "--jars").unwrap();
+    assert_eq!(argv[at + 1], "/a.jar,/b.jar,/c.jar");
+    assert_eq!(case.conf("spark.jars"), None);
+}
+
+#[test]
+fn the_driver_gets_what_it_needs_and_nothing_of_libras() {
+    let mut case = Case::new(Kind::Python, code("1"));
+    case.launch.spec.env.insert("PYSPARK_PYTHON".to_owned(), "/mine".to_owned());
+    let file = case.prepare();
+    assert_eq!(file.env["PYSPARK_PYTHON"], "/mine");
+    assert_eq!(file.env["SPARK_HOME"], "/spark");
+    assert_eq!(file.env[TOKEN_VARIABLE], case.launch.token.to_string());
+    assert_eq!((file.env["LIBRA_ATTEMPT"].as_str(), file.grace_ms), ("2", 3000));
+    let given = ["SPARK_HOME", "SPARK_LOCAL_IP"];
+    for name in file.env.keys() {
+        let expected = INHERITED.contains(&name.as_str())
+            || given.contains(&name.as_str())
+            || name.starts_with("LIBRA_");
+        assert!(expected, "{name}");
+    }
+}

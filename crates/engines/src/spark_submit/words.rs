@@ -1,0 +1,149 @@
+//! Reading a driver's last words: the end of its logs, and what the end says.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// How much of the end of a log is read, in bytes.
+const TAIL_BYTES: u64 = 64 * 1024;
+/// The head line of a Python traceback.
+const TRACEBACK: &str = "Traceback (most recent call last)";
+
+/// The end of a log; empty when there is none.
+pub(super) fn tail(path: &Path) -> String {
+    let read = || {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        std::io::Result::Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+/// What the last traceback ends with: `ZeroDivisionError: division by zero`.
+pub(super) fn exception(log: &str) -> Option<String> {
+    let (_, block) = log.rsplit_once(TRACEBACK)?;
+    let line =
+        block.lines().skip(1).find(|line| !line.is_empty() && !line.starts_with(char::is_whitespace))?;
+    // Spark's own exceptions come with the whole name of their module in front.
+    let (name, words) = line.split_once(": ").unwrap_or((line, ""));
+    let name = name.rsplit_once('.').filter(|_| !name.contains(' ')).map_or(name, |(_, short)| short);
+    let words = words.trim_end_matches(';');
+    Some(if words.is_empty() { name.to_owned() } else { format!("{name}: {words}") })
+}
+
+/// The last traceback, whole.
+pub(super) fn traceback(log: &str) -> Option<&str> {
+    log.rfind(TRACEBACK).map(|at| &log[at..])
+}
+
+/// The file that Python could not open as the program.
+pub(super) fn missing_program(log: &str) -> Option<&str> {
+    let (_, after) = log.rsplit_once("can't open file '")?;
+    let (file, rest) = after.split_once('\'')?;
+    rest.starts_with(": [Errno 2]").then_some(file)
+}
+
+/// The first line in which the JVM says that something went wrong.
+pub(super) fn java_error(log: &str) -> Option<&str> {
+    log.lines().find_map(|line| {
+        let words = line.trim();
+        let (_, said) = words
+            .split_once("Exception in thread \"main\" ")
+            .or_else(|| words.split_once("Error: ").filter(|(before, _)| before.is_empty()))?;
+        Some(said)
+    })
+}
+
+/// The marks of memory that ran out, in a JVM or in Python.
+pub(super) fn is_out_of_memory(text: &str) -> bool {
+    [
+        "java.lang.OutOfMemoryError",
+        "SparkOutOfMemoryError",
+        "exceeding memory limits",
+        "exceeding physical memory",
+    ]
+    .iter()
+    .any(|mark| text.contains(mark))
+        || exception(text).is_some_and(|e| e == "MemoryError" || e.starts_with("MemoryError:"))
+}
+
+/// The mark of a cluster that was lost or never there, with what to say about it.
+pub(super) fn lost_cluster(text: &str) -> Option<&'static str> {
+    let marks = [
+        (
+            "All masters are unresponsive",
+            "The Spark master did not answer. Check `spark.master` and the cluster.",
+        ),
+        ("Master removed our application", "The Spark master removed the application."),
+        ("ExecutorLostFailure", "Executors of the job were lost."),
+        ("SparkContext was shut down", "The Spark session was shut down while the job ran."),
+    ];
+    marks.into_iter().find(|(mark, _)| text.contains(mark)).map(|(_, words)| words)
+}
+
+/// The name of a signal for people.
+pub(super) fn signal_name(signal: i32) -> String {
+    let names = [
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        (3, "SIGQUIT"),
+        (4, "SIGILL"),
+        (6, "SIGABRT"),
+        (7, "SIGBUS"),
+        (8, "SIGFPE"),
+        (9, "SIGKILL"),
+        (11, "SIGSEGV"),
+        (13, "SIGPIPE"),
+        (15, "SIGTERM"),
+        (24, "SIGXCPU"),
+    ];
+    names
+        .iter()
+        .find(|(n, _)| *n == signal)
+        .map_or_else(|| format!("signal {signal}"), |(_, s)| (*s).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exception_is_named_without_its_address() {
+        let log = "out\nTraceback (most recent call last):\n  File \"/a.py\", line 1, in <module>\n    1/0\n\
+                   ZeroDivisionError: division by zero\n";
+        assert_eq!(exception(log).as_deref(), Some("ZeroDivisionError: division by zero"));
+        let log = "Traceback (most recent call last):\n  File \"/a.py\"\npyspark.errors.exceptions.captured.\
+                   AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] The table `a.b` cannot be found.;\n'Project [*]\n";
+        assert_eq!(
+            exception(log).as_deref(),
+            Some("AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] The table `a.b` cannot be found.")
+        );
+        let log = "Traceback (most recent call last):\n  x\nKeyboardInterrupt\n";
+        assert_eq!(exception(log).as_deref(), Some("KeyboardInterrupt"));
+        assert_eq!(exception("all is well"), None);
+    }
+
+    #[test]
+    fn a_missing_program_is_recognised() {
+        let log = "/v/bin/python: can't open file '/no/such.py': [Errno 2] No such file or directory\n";
+        assert_eq!(missing_program(log), Some("/no/such.py"));
+        assert_eq!(missing_program("can't open file '/etc/shadow': [Errno 13] Permission denied"), None);
+    }
+
+    #[test]
+    fn memory_that_ran_out_is_recognised() {
+        assert!(is_out_of_memory("Terminating due to java.lang.OutOfMemoryError: Java heap space"));
+        assert!(is_out_of_memory("Traceback (most recent call last):\n  x\nMemoryError\n"));
+        assert!(!is_out_of_memory("the word MemoryError in a log"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_log_makes_it_panic(log in "(Traceback \\(most recent call last\\)|can't open file '|.|\n){0,20}") {
+            let _ = (exception(&log), missing_program(&log), java_error(&log), traceback(&log));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Every key there is, with its other spellings and its default.
+
+/// A configuration key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The canonical name.
+    pub name: &'static str,
+    /// Other spellings, of the references.
+    pub aliases: &'static [&'static str],
+    /// Other environment variables than `LIBRA_…`.
+    pub env: &'static [&'static str],
+    /// The default as it would be written; empty = none.
+    pub default: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+const fn key(name: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { name, aliases: &[], env: &[], default, doc }
+}
+
+const fn alias(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { name, aliases, env: &[], default, doc }
+}
+
+/// Everything under this prefix is a Spark setting of the shared server.
+pub const IN_CLUSTER_CONF: &str = "libra.execution.modes.in-cluster.conf.";
+/// Everything under this prefix is a Spark setting of every spark-submit job.
+pub const SPARK_SUBMIT_CONF: &str = "libra.execution.modes.spark-submit.conf.";
+/// The list of keys: objects, not a value.
+pub const AUTH_KEYS: &str = "libra.auth.keys";
+
+/// All keys, in the order of the documentation.
+pub const KEYS: &[Key] = &[
+    key(
+        "libra.listen",
+        "127.0.0.1:8080",
+        "Address and port of the API. Anything but loopback needs `libra.auth.keys`.",
+    ),
+    key("libra.management.listen", "", "A second address for health and metrics alone, served without keys."),
+    key("libra.data-dir", "./libra-data", "Database, logs and results. One Libra at a time."),
+    key("libra.store.url", "sqlite:", "`sqlite:` keeps everything in the data directory."),
+    key(
+        AUTH_KEYS,
+        "",
+        "Who may call: a list of {name, sha256, role, user, tenant}. Roles: viewer, developer, admin.",
+    ),
+    alias(
+        "libra.queue.max-size",
+        &["libra.resources.queue.max-size"],
+        "1000",
+        "Jobs that may wait; one more is refused with 429.",
+    ),
+    alias(
+        "libra.queue.max-wait-time",
+        &["libra.resources.queue.max-wait-time", "libra.queue.max-wait-time-minutes"],
+        "30m",
+        "The longest queue wait of a job that names none; 0 = no limit.",
+    ),
+    key("libra.execution.launch-timeout", "10m", "How long a launch may take; 0 = no limit."),
+    Key {
+        name: "libra.resources.limits.cpu-cores",
+        aliases: &[],
+        env: &["K8S_CPU_LIMIT"],
+        default: "",
+        doc: "Cores that jobs may use on this host; detected when absent.",
+    },
+    Key {
+        name: "libra.resources.limits.memory-gb",
+        aliases: &[],
+        env: &["K8S_MEMORY_LIMIT"],
+        default: "",
+        doc: "Memory that jobs may use on this host, GiB (1,000,000 and more is bytes); detected when absent.",
+    },
+    key(
+        "libra.resources.limits.max-concurrent-jobs",
+        "",
+        "Jobs that run at once in all modes together; none when absent.",
+    ),
+    key("libra.resources.monitor.enabled", "true", "Whether full resources are logged as a warning."),
+    key("libra.resources.monitor.poll-interval", "5s", "How often they are looked at."),
+    key("libra.resources.monitor.alert-threshold.cpu-percent", "90", "Warn above this share of the cores."),
+    key(
+        "libra.resources.monitor.alert-threshold.memory-percent",
+        "90",
+        "Warn above this share of the memory.",
+    ),
+    alias(
+        "libra.resources.quotas.in-cluster.max-executors-per-job",
+        &["libra.execution.modes.in-cluster.limits.max-executors"],
+        "5",
+        "Executors that one in-cluster job may name.",
+    ),
+    alias(
+        "libra.resources.quotas.in-cluster.max-memory-per-executor",
+        &["libra.execution.modes.in-cluster.limits.max-memory-per-executor"],
+        "4g",
+        "Heap of one executor.",
+    ),
+    alias(
+        "libra.resources.quotas.in-cluster.max-cores-per-executor",
+        &["libra.execution.modes.in-cluster.limits.max-cores-per-executor"],
+        "2",
+        "Cores of one executor.",
+    ),
+    alias(
+        "libra.resources.quotas.in-cluster.max-concurrent-jobs",
+        &["libra.execution.modes.in-cluster.limits.max-concurrent-jobs"],
+        "10",
+        "In-cluster jobs that run at once.",
+    ),
+    alias(
+        "libra.resources.quotas.spark-submit.max-executors-per-job",
+        &["libra.execution.modes.spark-submit.limits.max-executors"],
+        "20",
+        "Executors that one spark-submit job may name.",
+    ),
+    alias(
+        "libra.resources.quotas.spark-submit.max-memory-per-executor",
+        &["libra.execution.modes.spark-submit.limits.max-memory-per-executor"],
+        "16g",
+        "Heap of one executor.",
+    ),
+    alias(
+        "libra.resources.quotas.spark-submit.max-concurrent-jobs",
+        &["libra.execution.modes.spark-submit.limits.max-concurrent-jobs"],
+        "5",
+        "spark-submit jobs that run at once.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.enabled",
+        "true",
+        "Whether SQL may run in a shared Spark server that Libra starts.",
+    ),
+    key("libra.execution.modes.in-cluster.master", "local[*]", "The server's master."),
+    key(
+        "libra.execution.modes.in-cluster.driver-memory",
+        "1g",
+        "The server's heap; charged to the host once, with overhead.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.cores",
+        "0",
+        "Cores that the server is charged with; 0 shares the host's cores with other jobs.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.timeout-minutes",
+        "60",
+        "The longest run of a job that names none; 0 = no limit.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.warehouse-dir",
+        "",
+        "Where tables are kept; within the data directory when absent.",
+    ),
+    key("libra.execution.modes.in-cluster.start-timeout", "5m", "How long the server may take to start."),
+    key(
+        "libra.execution.modes.in-cluster.keepalive",
+        "10m",
+        "The server ends by itself after this long without a Libra.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.stop-server-on-shutdown",
+        "false",
+        "Whether the server ends with Libra.",
+    ),
+    key(
+        "libra.execution.modes.spark-submit.enabled",
+        "true",
+        "Whether jobs may run in a process of their own.",
+    ),
+    alias(
+        "libra.spark.home",
+        &["libra.execution.modes.spark-submit.spark-home"],
+        "",
+        "Spark's directory; looked for when absent: SPARK_HOME, PATH, the copy that the set-up installs.",
+    ),
+    key("libra.execution.modes.spark-submit.master", "local[*]", "The master of a job that names none."),
+    key(
+        "libra.execution.modes.spark-submit.timeout-minutes",
+        "60",
+        "The longest run of a job that names none; 0 = no limit.",
+    ),
+    key(
+        "libra.log.level",
+        "info",
+        "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `libra_server=debug`.",
+    ),
+    key("libra.log.format", "json", "`json` or `text`."),
+];
+
+/// Keys of the references that this version reads but that have no effect yet: named in a warning at start.
+pub const WITHOUT_EFFECT: &[&str] = &[
+    "libra.execution.modes.kubernetes.enabled",
+    "libra.execution.modes.kubernetes.namespace",
+    "libra.execution.modes.kubernetes.service-account",
+    "libra.execution.modes.kubernetes.image",
+    "libra.execution.modes.kubernetes.ttl-seconds-after-finished",
+    "libra.resources.quotas.kubernetes.max-executors-per-job",
+    "libra.resources.quotas.kubernetes.max-memory-per-executor",
+    "libra.resources.quotas.kubernetes.max-concurrent-jobs",
+    "libra.queue.redis.url",
+    "spring.redis.host",
+    "spring.redis.port",
+    "spring.redis.password",
+];
+
+/// The environment variable of a key: `libra.queue.max-size` → `LIBRA_QUEUE_MAX_SIZE`.
+pub fn env_name(key: &str) -> String {
+    key.replace(['.', '-'], "_").to_ascii_uppercase()
+}

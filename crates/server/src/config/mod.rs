@@ -1,0 +1,145 @@
+//! Configuration: a YAML file, an overlay for the environment, environment variables, flags (contract P5).
+//!
+//! Every key is a row of [`keys::KEYS`]; an unknown key stops the start and names the nearest known one.
+
+mod build;
+pub mod keys;
+mod source;
+mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libra_core::admission::Limits;
+use libra_core::mode::Mode;
+
+pub use keys::{KEYS, Key};
+pub use source::Source;
+
+use crate::auth::ApiKey;
+
+/// What Libra is told to be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where health and metrics are served without keys, if anywhere.
+    pub management_listen: Option<SocketAddr>,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Spark's directory, when given.
+    pub spark_home: Option<PathBuf>,
+    /// Who may call; empty = the local administrator, on loopback only.
+    pub keys: Vec<ApiKey>,
+    /// What bounds admission.
+    pub limits: Limits,
+    /// Modes that take jobs.
+    pub enabled: Vec<Mode>,
+    /// The longest queue wait of a job that names none; None = no limit.
+    pub queue_wait: Option<Duration>,
+    /// How long a launch may take.
+    pub launch_timeout: Option<Duration>,
+    /// The longest run of a job that names none, by mode.
+    pub run_timeout: BTreeMap<Mode, Option<Duration>>,
+    /// The in-cluster mode.
+    pub in_cluster: InCluster,
+    /// The spark-submit mode.
+    pub spark_submit: SparkSubmit,
+    /// When to warn about full resources.
+    pub monitor: Monitor,
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `libra_server=debug`.
+    pub log_level: String,
+    /// True for JSON lines, false for text.
+    pub log_json: bool,
+    /// Things to tell the operator at start.
+    pub warnings: Vec<String>,
+}
+
+/// The shared Spark Connect server.
+#[derive(Clone, Debug)]
+pub struct InCluster {
+    /// Its master.
+    pub master: String,
+    /// Its heap, as Spark spells it.
+    pub driver_memory: String,
+    /// More Spark settings.
+    pub conf: BTreeMap<String, String>,
+    /// Where its tables are; None = within the data directory.
+    pub warehouse_dir: Option<PathBuf>,
+    /// How long it may take to start.
+    pub start_timeout: Duration,
+    /// It ends by itself after this long without a Libra.
+    pub keepalive: Duration,
+    /// True: it ends with Libra.
+    pub stop_on_shutdown: bool,
+}
+
+/// Jobs in a process of their own.
+#[derive(Clone, Debug)]
+pub struct SparkSubmit {
+    /// The master of a job that names none.
+    pub master: String,
+    /// Spark settings of every job; a job's own win.
+    pub conf: BTreeMap<String, String>,
+}
+
+/// When to warn about full resources (contract R7).
+#[derive(Clone, Copy, Debug)]
+pub struct Monitor {
+    /// Whether to look at all.
+    pub enabled: bool,
+    /// How often.
+    pub interval: Duration,
+    /// Warn above this share of the cores.
+    pub cpu_percent: u8,
+    /// Warn above this share of the memory.
+    pub memory_percent: u8,
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ConfigError {
+    message: String,
+    hint: Option<String>,
+}
+
+impl ConfigError {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    pub(crate) fn hinting(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What mends it.
+    pub fn hint(&self) -> Option<String> {
+        self.hint.clone()
+    }
+}
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// An unreadable file, an unknown key, a value that does not parse, two spellings of one key that differ, or
+    /// a listener that everybody could reach without a key.
+    pub fn load(source: Source) -> Result<Self, ConfigError> {
+        let env = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect();
+        Self::from(source, &env)
+    }
+
+    /// Reads the configuration with the given environment.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from(source: Source, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        build::build(source::gather(source, env)?)
+    }
+}

@@ -1,0 +1,39 @@
+//! Reading a JSON body, with a refusal for each way in which it can be wrong.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use bytes::Bytes;
+use libra_api::problem::Code;
+use serde_json::Value;
+
+use crate::service::ServiceError;
+
+/// The largest body, in bytes. `code` may have 2 MiB, which JSON's escapes can make several times as long.
+pub(super) const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
+
+/// The body as it came, and what it says.
+pub(super) async fn json(request: Request) -> Result<(Bytes, Value), ServiceError> {
+    if !is_json(request.headers()) {
+        let message = "the body must be declared as JSON: send `Content-Type: application/json`";
+        return Err(ServiceError::new(Code::UnsupportedMediaType, message));
+    }
+    let bytes = axum::body::to_bytes(request.into_body(), MAX_BODY_BYTES).await.map_err(|e| {
+        let too_large = std::error::Error::source(&e).is_some_and(|s| s.to_string().contains("length limit"));
+        if too_large {
+            let message =
+                format!("the body is larger than {MAX_BODY_BYTES} bytes; put the program into a file");
+            ServiceError::new(Code::TooLarge, message)
+        } else {
+            ServiceError::new(Code::InvalidJson, "the body did not arrive whole")
+        }
+    })?;
+    let value = serde_json::from_slice(&bytes)
+        .map_err(|e| ServiceError::new(Code::InvalidJson, format!("the body is not valid JSON: {e}")))?;
+    Ok((bytes, value))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}

@@ -1,0 +1,137 @@
+//! Health and figures (contract A11).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use libra_api::problem::Code;
+use libra_api::views::HealthView;
+use libra_core::admission::Usage;
+use libra_core::job::State as JobState;
+use libra_store::tables::jobs;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::service::{Service, ServiceError};
+use crate::telemetry::metrics::Present;
+
+/// Waiting jobs are counted no further than this for the figures.
+const COUNTED: u64 = 1_000_000;
+
+pub(super) fn router() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(startup))
+        .routes(routes!(v1_health))
+        .routes(routes!(actuator))
+        .routes(routes!(actuator_liveness))
+        .routes(routes!(actuator_readiness))
+        .routes(routes!(metrics))
+        .routes(routes!(actuator_prometheus))
+}
+
+fn up() -> HealthView {
+    HealthView { status: "UP".into(), components: BTreeMap::new(), detail: None }
+}
+
+/// Ready: the store answers. Spark is not asked: it starts with the first job that needs it.
+async fn readiness(service: &Service) -> Response {
+    let store = match service.db.read(jobs::next_due).await {
+        Ok(_) => up(),
+        Err(e) => HealthView { status: "DOWN".into(), detail: Some(e.to_string()), ..up() },
+    };
+    let status = if store.status == "UP" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let view = HealthView {
+        status: store.status.clone(),
+        components: [("store".to_owned(), store)].into(),
+        detail: None,
+    };
+    (status, Json(view)).into_response()
+}
+
+/// Whether the service is well.
+#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = HealthView), (status = 503, body = HealthView)))]
+async fn health(State(service): State<Arc<Service>>) -> Response {
+    readiness(&service).await
+}
+
+/// Whether the process is alive.
+#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = HealthView)))]
+async fn live() -> Json<HealthView> {
+    Json(up())
+}
+
+/// Whether requests can be served.
+#[utoipa::path(get, path = "/health/ready", tag = "health", responses((status = 200, body = HealthView), (status = 503, body = HealthView)))]
+async fn ready(State(service): State<Arc<Service>>) -> Response {
+    readiness(&service).await
+}
+
+/// Whether the service has started.
+#[utoipa::path(get, path = "/health/startup", tag = "health", responses((status = 200, body = HealthView)))]
+async fn startup() -> Json<HealthView> {
+    Json(up())
+}
+
+/// Whether the service is well, at the path of the HPC face.
+#[utoipa::path(get, path = "/v1/health", tag = "health", responses((status = 200, body = HealthView), (status = 503, body = HealthView)))]
+async fn v1_health(State(service): State<Arc<Service>>) -> Response {
+    readiness(&service).await
+}
+
+/// Whether the service is well, at the path of Spring Boot.
+#[utoipa::path(get, path = "/actuator/health", tag = "health", responses((status = 200, body = HealthView), (status = 503, body = HealthView)))]
+async fn actuator(State(service): State<Arc<Service>>) -> Response {
+    readiness(&service).await
+}
+
+/// Whether the process is alive, at the path of Spring Boot.
+#[utoipa::path(get, path = "/actuator/health/liveness", tag = "health", responses((status = 200, body = HealthView)))]
+async fn actuator_liveness() -> Json<HealthView> {
+    Json(up())
+}
+
+/// Whether requests can be served, at the path of Spring Boot.
+#[utoipa::path(get, path = "/actuator/health/readiness", tag = "health", responses((status = 200, body = HealthView), (status = 503, body = HealthView)))]
+async fn actuator_readiness(State(service): State<Arc<Service>>) -> Response {
+    readiness(&service).await
+}
+
+/// All figures, in the text format of OpenMetrics.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
+async fn metrics(State(service): State<Arc<Service>>) -> Result<Response, ServiceError> {
+    figures(&service).await
+}
+
+/// All figures, at the path of Spring Boot.
+#[utoipa::path(get, path = "/actuator/prometheus", tag = "health", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
+async fn actuator_prometheus(State(service): State<Arc<Service>>) -> Result<Response, ServiceError> {
+    figures(&service).await
+}
+
+async fn figures(service: &Service) -> Result<Response, ServiceError> {
+    let present = service
+        .db
+        .read(|tx| {
+            let holding = jobs::holding(tx)?;
+            Ok(Present {
+                queued: jobs::count_in_state(tx, JobState::Queued, COUNTED)?,
+                scheduled: jobs::count_in_state(tx, JobState::Scheduled, COUNTED)?,
+                usage: Usage::of(holding.iter().map(|(_, mode, needed)| (*mode, *needed))),
+            })
+        })
+        .await?;
+    let text = service
+        .metrics
+        .render(&present, &service.config.limits)
+        .map_err(|e| ServiceError::new(Code::Internal, format!("the figures can't be written: {e}")))?;
+    let mut response = text.into_response();
+    let format = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, format);
+    Ok(response)
+}

@@ -1,0 +1,64 @@
+//! The HTTP faces: thin routes over the service. They parse, call, and print.
+
+mod body;
+mod guard;
+mod health;
+mod jobs;
+mod jobs_query;
+mod openapi;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use openapi::openapi_json;
+
+use crate::service::Service;
+use crate::workers::Shutdown;
+
+/// All routes with their description.
+fn documented() -> OpenApiRouter<Arc<Service>> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .nest("/api/v1/jobs", jobs::router(jobs::Face::Any))
+        .nest("/api/v1/spark/jobs", jobs::router(jobs::Face::Spark))
+        .merge(health::router())
+}
+
+/// The API.
+pub(crate) fn router(service: Arc<Service>) -> Router {
+    let (router, _) = documented().split_for_parts();
+    let router = router.route("/openapi.json", get(openapi::serve));
+    finish(router, service)
+}
+
+/// Health and figures alone, without keys: for probes and scrapers on an address of their own.
+pub(crate) fn management_router(service: Arc<Service>) -> Router {
+    let (router, _) = health::router().split_for_parts();
+    router
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&service), guard::correlate))
+        .with_state(service)
+}
+
+fn finish(router: Router<Arc<Service>>, service: Arc<Service>) -> Router {
+    router
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&service), guard::authorise))
+        .layer(from_fn_with_state(Arc::clone(&service), guard::correlate))
+        .with_state(service)
+}
+
+/// Serves until told to stop; requests under way are finished.
+pub(crate) async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown) {
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.wait().await });
+    if let Err(e) = served.await {
+        tracing::error!(error = %e, "the listener failed");
+    }
+}

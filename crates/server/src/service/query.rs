@@ -1,0 +1,209 @@
+//! Reading jobs: one, many, and waiting for one to end.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use libra_api::views::{EventListView, JobListView, JobView};
+use libra_core::attempt::Attempt;
+use libra_core::id::JobId;
+use libra_core::job::{Job, State};
+use libra_store::tables::jobs::{COUNTED_AT_MOST, Filter};
+use libra_store::tables::{attempts, jobs, transitions};
+use sha2::{Digest, Sha256};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, timeout_at};
+
+use super::{Service, ServiceError, results, view};
+use crate::auth::{Principal, Role, may_see};
+use crate::clock;
+
+/// Rows of a result that come along with a job.
+const INLINE_ROWS: u64 = 100;
+/// Bytes of a result that come along with a job.
+const INLINE_BYTES: u64 = 64 * 1024;
+
+/// Which jobs to list.
+pub(crate) struct ListQuery {
+    pub(crate) filter: Filter,
+    pub(crate) cursor: Option<String>,
+    pub(crate) limit: u32,
+    pub(crate) offset: u32,
+}
+
+impl Service {
+    /// A job that `principal` may see, with its attempts.
+    pub(crate) async fn job(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<(Job, Vec<Attempt>), ServiceError> {
+        let job_id: JobId = id.parse().map_err(|_| ServiceError::job_not_found(id))?;
+        let found = self
+            .db
+            .read(move |tx| match jobs::get(tx, job_id)? {
+                None => Ok(None),
+                Some(job) => Ok(Some((job, attempts::of_job(tx, job_id)?))),
+            })
+            .await?;
+        // Who may not see a job is told the same as if there were none.
+        found
+            .filter(|(job, _)| may_see(principal, &job.user, &job.tenant))
+            .ok_or_else(|| ServiceError::job_not_found(id))
+    }
+
+    /// A job's view; with `wait`, once it has ended or the time is up.
+    pub(crate) async fn job_view(
+        &self,
+        principal: &Principal,
+        id: &str,
+        wait: Duration,
+    ) -> Result<JobView, ServiceError> {
+        let (job, attempts) = self.job_after(principal, id, wait, |job| job.state.is_terminal()).await?;
+        let mut view = view::job(&job, &attempts, clock::now());
+        if job.state == State::Succeeded {
+            view.result =
+                results::inline(&self.attempt_dir(job.id, job.attempt), INLINE_ROWS, INLINE_BYTES).await;
+        }
+        Ok(view)
+    }
+
+    /// A job once `enough` holds of it, or as it is when `wait` is over.
+    pub(super) async fn job_after(
+        &self,
+        principal: &Principal,
+        id: &str,
+        wait: Duration,
+        enough: impl Fn(&Job) -> bool,
+    ) -> Result<(Job, Vec<Attempt>), ServiceError> {
+        let deadline = Instant::now() + wait;
+        // Subscribe before looking: a change in between is not missed.
+        let mut changes = self.subscribe();
+        loop {
+            let (job, attempts) = self.job(principal, id).await?;
+            if enough(&job) || wait.is_zero() || Instant::now() >= deadline {
+                return Ok((job, attempts));
+            }
+            loop {
+                match timeout_at(deadline, changes.recv()).await {
+                    Ok(Ok(changed)) if changed != job.id => {}
+                    Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => break,
+                    Ok(Err(RecvError::Closed)) => return Ok((job, attempts)),
+                }
+            }
+        }
+    }
+
+    /// A page of jobs that `principal` may see.
+    pub(crate) async fn list(
+        &self,
+        principal: &Principal,
+        mut query: ListQuery,
+    ) -> Result<JobListView, ServiceError> {
+        match principal.role {
+            Role::Admin => {}
+            Role::Viewer | Role::Developer => {
+                let asked = query.filter.user.as_ref();
+                if asked.is_some_and(|user| *user != principal.user) {
+                    // Other people's jobs are not theirs to see: the list is empty, not forbidden.
+                    query.filter.states = State::ALL.to_vec();
+                    query.filter.until = Some(libra_core::time::Timestamp(i64::MIN));
+                }
+                query.filter.user = Some(principal.user.clone());
+                query.filter.tenant = Some(principal.tenant.clone());
+            }
+        }
+        let mark = fingerprint(&query.filter);
+        let before = query.cursor.as_deref().map(|c| read_cursor(c, &mark)).transpose()?;
+        let (limit, offset) = (query.limit, query.offset);
+        let filter = query.filter;
+        let (page, last) = self
+            .db
+            .read(move |tx| {
+                let page = jobs::list(tx, &filter, before, limit, offset)?;
+                // Progress and exit codes live with the last attempt.
+                let mut last = Vec::with_capacity(page.jobs.len());
+                for job in &page.jobs {
+                    last.push(match job.attempt {
+                        0 => None,
+                        number => attempts::get(tx, job.id, number)?,
+                    });
+                }
+                Ok((page, last))
+            })
+            .await?;
+        let now = clock::now();
+        let next = page.jobs.last().filter(|_| page.more).map(|job| write_cursor(job.id, &mark));
+        let jobs = page
+            .jobs
+            .iter()
+            .zip(last)
+            .map(|(job, last)| {
+                let mut view = view::job(job, last.as_slice(), now);
+                view.attempts.clear();
+                view
+            })
+            .collect();
+        Ok(JobListView {
+            jobs,
+            total: page.total,
+            total_at_least: page.total.is_none().then_some(COUNTED_AT_MOST + 1),
+            limit,
+            offset,
+            next_cursor: next,
+        })
+    }
+
+    /// A job's history.
+    pub(crate) async fn events(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<EventListView, ServiceError> {
+        let (job, _) = self.job(principal, id).await?;
+        let rows = self.db.read(move |tx| transitions::of_job(tx, job.id)).await?;
+        Ok(EventListView { job_id: job.id.to_string(), events: rows.into_iter().map(view::event).collect() })
+    }
+}
+
+/// Ties a cursor to its filter: a cursor of another list is refused.
+fn fingerprint(filter: &Filter) -> [u8; 4] {
+    let hash: [u8; 32] = Sha256::digest(format!("{filter:?}").as_bytes()).into();
+    [hash[0], hash[1], hash[2], hash[3]]
+}
+
+fn write_cursor(id: JobId, mark: &[u8; 4]) -> String {
+    let mut bytes = mark.to_vec();
+    bytes.extend(id.to_string().bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn read_cursor(cursor: &str, mark: &[u8; 4]) -> Result<JobId, ServiceError> {
+    let read = || {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let (found, id) = bytes.split_at_checked(4)?;
+        let id: JobId = std::str::from_utf8(id).ok()?.parse().ok()?;
+        (found == mark).then_some(id)
+    };
+    read().ok_or_else(|| {
+        ServiceError::query("cursor", "is not one that this list gave out; begin again without a cursor")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_works_for_its_own_list_only() {
+        let id = JobId::new(libra_core::time::Timestamp(1), [1; 10]);
+        let mark = fingerprint(&Filter::default());
+        let cursor = write_cursor(id, &mark);
+        assert_eq!(read_cursor(&cursor, &mark).unwrap(), id);
+        let other = fingerprint(&Filter { user: Some("ada".into()), ..Filter::default() });
+        assert!(read_cursor(&cursor, &other).is_err());
+        for text in ["", "x", "!!!!", "AAAA"] {
+            assert!(read_cursor(text, &mark).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Submitting a job: check, store, answer. One transaction, no engine is asked.
+
+use libra_api::fields::escape;
+use libra_api::problem::{Code, Violation};
+use libra_api::submit::{self as wire, Parsed};
+use libra_api::views::{LimitsView, SubmitView};
+use libra_core::admission;
+use libra_core::id::JobId;
+use libra_core::job::{Job, State, TimeLimits};
+use libra_core::lifecycle;
+use libra_core::mode::{self, Mode, ModeChoice};
+use libra_core::requirement::{self, Requirement, Surroundings};
+use libra_core::retry;
+use libra_core::spec::{JobSpec, MAX_CODE_BYTES};
+use libra_store::lane::{Idempotency, Origin, Submission, Submitted};
+use serde_json::Value;
+
+use super::{Service, ServiceError, notify};
+use crate::auth::{Principal, Role};
+use crate::clock;
+
+/// After a full queue: try again after this many seconds.
+const QUEUE_FULL_RETRY_SECONDS: u64 = 5;
+
+/// A request to run something.
+pub(crate) struct Submit<'a> {
+    pub(crate) principal: &'a Principal,
+    pub(crate) body: &'a Value,
+    pub(crate) correlation_id: &'a str,
+    /// Scope, key and hash of the body, when the client gave a key.
+    pub(crate) idempotency: Option<(String, String, String)>,
+}
+
+/// The answer, and whether it was given before.
+pub(crate) struct SubmitAnswer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+    pub(crate) job_id: String,
+    pub(crate) replayed: bool,
+}
+
+impl Service {
+    /// Checks and stores a job.
+    pub(crate) async fn submit(&self, request: Submit<'_>) -> Result<SubmitAnswer, ServiceError> {
+        let answer = self.try_submit(request).await;
+        if answer.is_err() {
+            self.metrics.rejected();
+        }
+        answer
+    }
+
+    async fn try_submit(&self, request: Submit<'_>) -> Result<SubmitAnswer, ServiceError> {
+        let Parsed { spec, unsupported } = wire::parse(request.body).map_err(refused_fields)?;
+        let needed = self.requirement(&spec)?;
+        if !unsupported.is_empty() {
+            return Err(ServiceError::violations(Code::Unsupported, unsupported));
+        }
+        self.check_supported(&spec, request.principal)?;
+        let mode = self.mode(&spec, &needed)?;
+        let needed = requirement::in_mode(needed, mode);
+        if let Some(never) = admission::never_fits(mode, &needed, &self.config.limits) {
+            let message = format!("this job can never run here: it {} ({})", never.message, never.limit);
+            return Err(ServiceError::new(Code::NeverFits, message));
+        }
+        if let Some(engine) = self.engines.get(&mode) {
+            let wrong: Vec<Violation> = engine
+                .validate(&spec)
+                .into_iter()
+                .map(|(pointer, reason)| Violation::new(pointer, reason))
+                .collect();
+            if !wrong.is_empty() {
+                return Err(ServiceError::violations(Code::Unsupported, wrong));
+            }
+        }
+        self.store(request, spec, mode, needed).await
+    }
+
+    fn requirement(&self, spec: &JobSpec) -> Result<Requirement, ServiceError> {
+        let around = Surroundings {
+            host_cores: u32::try_from(self.config.limits.host_cores).unwrap_or(u32::MAX),
+            default_master: &self.config.spark_submit.master,
+        };
+        requirement::requirement(spec, around).map_err(|wrong| {
+            let violations = wrong
+                .into_iter()
+                .map(|b| Violation::new(format!("/sparkConfig/{}", escape(&b.key)), b.reason))
+                .collect();
+            ServiceError::fields(violations)
+        })
+    }
+
+    /// What this Libra as a whole can't do; what a mode or an engine can't do comes after.
+    fn check_supported(&self, spec: &JobSpec, principal: &Principal) -> Result<(), ServiceError> {
+        let mut wrong = Vec::new();
+        if !Mode::ALL.iter().any(|mode| mode.runs(spec.kind)) {
+            let reason = format!("`{}` jobs are not available in this version", spec.kind.as_str());
+            wrong.push(Violation::new("/kind", reason));
+        }
+        if spec.cluster.is_some() {
+            wrong.push(Violation::new("/cluster", "no cluster of this name is configured"));
+        }
+        if let Some(user) = &spec.proxy_user
+            && principal.role != Role::Admin
+            && *user != principal.user
+        {
+            wrong.push(Violation::new("/proxyUser", "only an admin may run as another user"));
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(ServiceError::violations(Code::Unsupported, wrong)) }
+    }
+
+    fn mode(&self, spec: &JobSpec, needed: &Requirement) -> Result<Mode, ServiceError> {
+        let unsupported = |pointer: &str, reason: String| {
+            Err(ServiceError::violations(Code::Unsupported, vec![Violation::new(pointer, reason)]))
+        };
+        let enabled = &self.config.enabled;
+        match spec.mode {
+            ModeChoice::Auto => match mode::select(requirement::shape(spec, needed), enabled) {
+                Some(mode) => Ok(mode),
+                None => unsupported(
+                    "/executionMode",
+                    format!("no enabled execution mode can run this `{}` job", spec.kind.as_str()),
+                ),
+            },
+            ModeChoice::Explicit(mode) if !enabled.contains(&mode) => unsupported(
+                "/executionMode",
+                format!(
+                    "{} is not enabled here; enabled: {}",
+                    mode.as_str(),
+                    enabled.iter().map(|m| m.as_str()).collect::<Vec<_>>().join(", ")
+                ),
+            ),
+            ModeChoice::Explicit(mode) if !mode.runs(spec.kind) => unsupported(
+                "/executionMode",
+                format!("{} does not run `{}` jobs; choose `auto`", mode.as_str(), spec.kind.as_str()),
+            ),
+            ModeChoice::Explicit(mode) => Ok(mode),
+        }
+    }
+
+    fn limits(&self, spec: &JobSpec, mode: Mode) -> TimeLimits {
+        let seconds =
+            |d: Option<std::time::Duration>| d.map(|d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX).max(1));
+        let asked = |minutes: u32| Some(i64::from(minutes) * 60).filter(|s| *s > 0);
+        let run = self.config.run_timeout.get(&mode).copied().flatten();
+        TimeLimits {
+            queue_seconds: spec.queue_timeout_minutes.map_or_else(|| seconds(self.config.queue_wait), asked),
+            run_seconds: spec.timeout_minutes.map_or_else(|| seconds(run), asked),
+            launch_seconds: seconds(self.config.launch_timeout),
+        }
+    }
+
+    async fn store(
+        &self,
+        request: Submit<'_>,
+        spec: JobSpec,
+        mode: Mode,
+        needed: Requirement,
+    ) -> Result<SubmitAnswer, ServiceError> {
+        let now = clock::now();
+        let limits = self.limits(&spec, mode);
+        let warnings = warnings(&spec);
+        let job = Job {
+            id: JobId::new(now, clock::entropy()),
+            revision: 0,
+            state: State::Submitted,
+            user: request.principal.user.clone(),
+            tenant: request.principal.tenant.clone(),
+            mode,
+            requirement: needed,
+            limits,
+            retry: spec.retry_policy.clone().unwrap_or_else(retry::default_policy),
+            spec,
+            attempt: 0,
+            retries: 0,
+            lost_launches: 0,
+            submitted_at: now,
+            queued_at: None,
+            scheduled_at: None,
+            started_at: None,
+            completed_at: None,
+            not_before: None,
+            cancel_requested_at: None,
+            stop: None,
+            failure: None,
+            correlation_id: request.correlation_id.to_owned(),
+        };
+        let step = lifecycle::submit(job, now);
+        let job_id = step.job.id.to_string();
+        let view = SubmitView {
+            job_id: job_id.clone(),
+            status: step.job.state.as_str().to_owned(),
+            submitted_at: now.rfc3339(),
+            estimated_start_time: None,
+            execution_mode: mode.as_str().to_owned(),
+            engine: mode.engine().to_owned(),
+            limits: LimitsView {
+                queue_timeout_seconds: limits.queue_seconds.unwrap_or(0),
+                timeout_seconds: limits.run_seconds.unwrap_or(0),
+            },
+            warnings,
+        };
+        let body = serde_json::to_string(&view)
+            .map_err(|e| ServiceError::new(Code::Internal, format!("the answer can't be written: {e}")))?;
+        let submission = Submission {
+            outbox: notify::outbox(&step, now),
+            job: step.job.clone(),
+            log: step.log.clone(),
+            origin: Origin { at: now, actor: request.principal.user.clone(), metadata: None },
+            idempotency: request.idempotency.map(|(scope, key, body_hash)| Idempotency {
+                scope,
+                key,
+                body_hash,
+                status: ACCEPTED,
+                response: body.clone(),
+            }),
+            max_queued: self.config.limits.max_queued,
+        };
+        match self.db.submit(submission).await? {
+            Submitted::Stored => {
+                self.metrics.stored();
+                self.announce(&step);
+                Ok(SubmitAnswer { status: ACCEPTED, body, job_id, replayed: false })
+            }
+            Submitted::Replayed { status, response } => {
+                let job_id =
+                    serde_json::from_str::<SubmitView>(&response).map(|v| v.job_id).unwrap_or_default();
+                Ok(SubmitAnswer { status, body: response, job_id, replayed: true })
+            }
+            Submitted::KeyReused => Err(ServiceError::new(
+                Code::IdempotencyKeyReused,
+                "this Idempotency-Key came before with another body; use a new key for a new request",
+            )),
+            Submitted::QueueFull => {
+                let most = self.config.limits.max_queued;
+                let message = format!("{most} jobs are waiting, as many as the queue takes; try again later");
+                Err(ServiceError::new(Code::QueueFull, message).retry_after(QUEUE_FULL_RETRY_SECONDS))
+            }
+        }
+    }
+}
+
+/// 202.
+const ACCEPTED: u16 = 202;
+
+/// Wrong fields; code that is too long is a request that is too large.
+fn refused_fields(violations: Vec<Violation>) -> ServiceError {
+    let too_long = format!("at most {MAX_CODE_BYTES} are taken");
+    let large = violations.iter().any(|v| v.pointer == "/code" && v.reason.contains(&too_long));
+    ServiceError::violations(if large { Code::TooLarge } else { Code::InvalidRequest }, violations)
+}
+
+fn warnings(spec: &JobSpec) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if spec.notifications.is_some() {
+        warnings
+            .push("notifications are recorded, but this version does not deliver webhooks yet".to_owned());
+    }
+    warnings
+}

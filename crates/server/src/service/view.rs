@@ -1,0 +1,139 @@
+//! From stored rows to views.
+
+use libra_api::views::{
+    AttemptView, ErrorView, EventView, JobView, LimitsView, LinksView, ProgressView, ResourcesView,
+};
+use libra_core::attempt::{Attempt, Links, Outcome};
+use libra_core::failure::Failure;
+use libra_core::job::Job;
+use libra_core::memory::GIB;
+use libra_core::requirement::Requirement;
+use libra_core::time::Timestamp;
+use libra_store::tables::transitions::LogRow;
+
+fn text(time: Option<Timestamp>) -> Option<String> {
+    time.map(Timestamp::rfc3339)
+}
+
+fn error(failure: &Failure) -> ErrorView {
+    ErrorView {
+        class: failure.class.as_str().to_owned(),
+        code: failure.code.clone(),
+        message: failure.message.clone(),
+        detail: failure.detail.clone(),
+        outcome: failure.outcome_unknown.then(|| "unknown".to_owned()),
+    }
+}
+
+fn resources(needed: &Requirement) -> ResourcesView {
+    let gib = needed.total_memory() as f64 / GIB as f64;
+    ResourcesView {
+        cpu_cores: needed.total_cores(),
+        memory_gb: (gib * 100.0).round() / 100.0,
+        executors: needed.executors,
+    }
+}
+
+/// Run time as the reference prints it: `45.2s`.
+pub(crate) fn execution_time(job: &Job, now: Timestamp) -> Option<String> {
+    let started = job.started_at?;
+    let ended = job.completed_at.unwrap_or(now);
+    Some(format!("{:.1}s", ended.seconds_since(started)))
+}
+
+/// One attempt.
+fn attempt(a: &Attempt) -> AttemptView {
+    let exit = a.exit.as_ref();
+    let outcome = match (exit.map(|e| &e.outcome), a.ended_at) {
+        (Some(Outcome::Succeeded), _) => Some("SUCCEEDED"),
+        (Some(Outcome::Failed { .. }), _) => Some("FAILED"),
+        (Some(Outcome::Stopped), _) => Some("STOPPED"),
+        (None, Some(_)) => Some("NEVER_RAN"),
+        (None, None) => None,
+    };
+    AttemptView {
+        number: a.number,
+        token: a.token.to_string(),
+        scheduled_at: a.created_at.rfc3339(),
+        started_at: text(a.started_at),
+        ended_at: text(a.ended_at),
+        outcome: outcome.map(str::to_owned),
+        exit_code: exit.and_then(|e| e.exit_code),
+        signal: exit.and_then(|e| e.signal),
+        error: exit.and_then(|e| match &e.outcome {
+            Outcome::Failed { failure } => Some(error(failure)),
+            Outcome::Succeeded | Outcome::Stopped => None,
+        }),
+        application_id: a.application_id.clone(),
+    }
+}
+
+fn links(links: &Links) -> LinksView {
+    LinksView {
+        spark_ui: links.spark_ui.clone(),
+        history: links.history.clone(),
+        driver_log: links.driver_log.clone(),
+    }
+}
+
+/// A job with its attempts; in lists without them.
+pub(crate) fn job(job: &Job, attempts: &[Attempt], now: Timestamp) -> JobView {
+    let last = attempts.last();
+    let progress = last.and_then(|a| a.progress.as_ref()).map(|p| ProgressView {
+        percentage: p.percentage,
+        current_stage: p.current_stage.clone(),
+        tasks_completed: p.tasks_completed,
+        tasks_total: p.tasks_total,
+    });
+    JobView {
+        job_id: job.id.to_string(),
+        status: job.state.as_str().to_owned(),
+        execution_mode: job.mode.as_str().to_owned(),
+        engine: job.mode.engine().to_owned(),
+        kind: job.spec.kind.as_str().to_owned(),
+        name: job.spec.name.clone(),
+        user: job.user.clone(),
+        tenant: job.tenant.clone(),
+        queue: job.spec.queue.clone(),
+        priority: job.spec.priority,
+        labels: job.spec.labels.clone(),
+        submitted_at: job.submitted_at.rfc3339(),
+        queued_at: text(job.queued_at),
+        scheduled_at: text(job.scheduled_at),
+        started_at: text(job.started_at),
+        completed_at: text(job.completed_at),
+        cancel_requested_at: text(job.cancel_requested_at),
+        next_attempt_at: text(job.not_before),
+        execution_time: execution_time(job, now),
+        progress,
+        resource_requirement: resources(&job.requirement),
+        resource_usage: job.state.holds_resources().then(|| resources(&job.requirement)),
+        retry_count: job.retries,
+        max_retries: job.retry.max_retries,
+        limits: LimitsView {
+            queue_timeout_seconds: job.limits.queue_seconds.unwrap_or(0),
+            timeout_seconds: job.limits.run_seconds.unwrap_or(0),
+        },
+        application_id: last.and_then(|a| a.application_id.clone()),
+        links: last.map(|a| links(&a.links)).unwrap_or_default(),
+        exit_code: last.and_then(|a| a.exit.as_ref()).and_then(|e| e.exit_code),
+        error: job.failure.as_ref().map(error),
+        attempts: attempts.iter().map(attempt).collect(),
+        result: None,
+        correlation_id: job.correlation_id.clone(),
+    }
+}
+
+/// One row of the history.
+pub(crate) fn event(row: LogRow) -> EventView {
+    EventView {
+        seq: row.feed_seq,
+        from: row.transition.from.map(|s| s.as_str().to_owned()),
+        to: row.transition.to.as_str().to_owned(),
+        at: row.at.rfc3339(),
+        actor: row.actor,
+        reason: row.transition.reason,
+        attempt: row.transition.attempt,
+        correlation_id: row.correlation_id,
+    }
+}

@@ -1,0 +1,376 @@
+//! Looking after one attempt: intent, launch, observation, end (design §3).
+//!
+//! Every turn is: read what is stored, do one idempotent thing outside, record what came of it. A crash between
+//! any two leaves a state from which the next turn goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libra_core::attempt::{Attempt, Exit, Handle, Outcome as Ended};
+use libra_core::failure::{ErrorClass, Failure};
+use libra_core::job::{Job, State};
+use libra_core::lifecycle::Event;
+use libra_core::time::Timestamp;
+use libra_engines::engine::{CancelOutcome, Engine, Launch, LaunchError, Launched, Observation, Running};
+use libra_engines::failpoint;
+use libra_store::StoreError;
+use libra_store::lane::{AttemptNote, Note, Outcome};
+use libra_store::tables::{attempts, jobs};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::sleep;
+
+use super::Shutdown;
+use crate::clock;
+use crate::service::{Applied, ByWhom, FromEngine, Service};
+
+/// A running attempt is looked at this often when nothing was heard of it (contract L2: at least every 10 s).
+const LOOK: Duration = Duration::from_secs(5);
+/// An attempt that starts or stops is looked at more often.
+const LOOK_SOON: Duration = Duration::from_millis(250);
+/// After a failure of the store or of an engine's answer.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Progress is stored no more often than this.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// What a turn leads to.
+enum Next {
+    /// Look again at once.
+    Again,
+    /// Wait for news, or this long.
+    Wait(Duration),
+    /// The attempt is over, or somebody else's.
+    Over,
+}
+
+struct Driver {
+    service: Arc<Service>,
+    engine: Arc<dyn Engine>,
+    launch: Launch,
+    job: Job,
+    attempt: Attempt,
+    /// The row may have changed: read it before the next decision.
+    stale: bool,
+    noted_at: Option<tokio::time::Instant>,
+}
+
+/// Looks after one attempt until it is over or Libra stops.
+pub(super) async fn drive(service: Arc<Service>, job: Job, attempt: Attempt, mut shutdown: Shutdown) {
+    let Some(engine) = service.engines.get(&attempt.mode).cloned() else {
+        tracing::error!(job_id = %job.id, mode = attempt.mode.as_str(), "this mode's engine is not enabled any more");
+        return;
+    };
+    let mut changes = service.subscribe();
+    let launch = Launch {
+        job_id: job.id,
+        attempt: attempt.number,
+        token: attempt.token,
+        spec: job.spec.clone(),
+        user: job.user.clone(),
+        tenant: job.tenant.clone(),
+        dir: service.attempt_dir(job.id, attempt.number),
+        same_boot: attempt.host == service.host,
+    };
+    let mut driver = Driver { service, engine, launch, job, attempt, stale: false, noted_at: None };
+    while !shutdown.is_now() {
+        let wait = match driver.turn().await {
+            Ok(Next::Again) => continue,
+            Ok(Next::Wait(wait)) => wait,
+            Ok(Next::Over) => break,
+            Err(e) => {
+                tracing::warn!(job_id = %driver.job.id, error = %e, "an attempt's state could not be stored; trying again");
+                driver.stale = true;
+                TRY_AGAIN
+            }
+        };
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = driver.engine.changed(driver.launch.token) => {}
+            () = of_this_job(&mut changes, &driver.job) => driver.stale = true,
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+/// Returns when the job's row may have been changed by somebody else.
+async fn of_this_job(changes: &mut Receiver<libra_core::id::JobId>, job: &Job) {
+    loop {
+        match changes.recv().await {
+            Ok(id) if id != job.id => {}
+            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+impl Driver {
+    async fn turn(&mut self) -> Result<Next, StoreError> {
+        if self.stale && !self.refresh().await? {
+            return Ok(Next::Over);
+        }
+        match (self.attempt.launched_at, self.attempt.handle.clone()) {
+            (None, _) => self.begin().await,
+            (Some(_), None) => self.look_for().await,
+            (Some(_), Some(handle)) => match self.job.stop {
+                Some(_) => self.stop(&handle).await,
+                None => self.observe(&handle).await,
+            },
+        }
+    }
+
+    /// Reads the rows again; false when this attempt is no longer the job's present one.
+    async fn refresh(&mut self) -> Result<bool, StoreError> {
+        let (id, number) = (self.job.id, self.attempt.number);
+        let found = self
+            .service
+            .db
+            .read(move |tx| Ok(jobs::get(tx, id)?.zip(attempts::get(tx, id, number)?)))
+            .await?;
+        let Some((job, attempt)) = found else { return Ok(false) };
+        let ours = job.attempt == number
+            && job.state.holds_resources()
+            && attempt.epoch == self.service.fence.epoch
+            && attempt.ended_at.is_none();
+        // A handle that is known but not yet stored is not forgotten.
+        let handle = attempt.handle.clone().or_else(|| self.attempt.handle.take());
+        self.attempt = Attempt { handle, ..attempt };
+        self.job = job;
+        self.stale = false;
+        Ok(ours)
+    }
+
+    /// Takes a step; true when it was taken. A stale job is read again by the next turn.
+    async fn step(&mut self, event: Event, engine: FromEngine) -> Result<bool, StoreError> {
+        match self.service.step(&self.job, event, ByWhom::Worker, engine).await? {
+            Applied::Done(job, _) => {
+                self.job = *job;
+                Ok(true)
+            }
+            Applied::Stale => {
+                self.stale = true;
+                // Somebody is faster than this worker; it need not spin.
+                tokio::task::yield_now().await;
+                Ok(false)
+            }
+            Applied::Rejected(why) => {
+                tracing::debug!(job_id = %self.job.id, %why, "a step was refused");
+                self.stale = true;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn note(&mut self, what: Note) -> Result<bool, StoreError> {
+        let note =
+            AttemptNote { job_id: self.job.id, number: self.attempt.number, epoch: self.attempt.epoch, what };
+        let noted = self.service.db.note(note).await? == Outcome::Updated;
+        self.stale |= !noted;
+        Ok(noted)
+    }
+
+    /// Nothing was done yet: store the intent, then launch.
+    async fn begin(&mut self) -> Result<Next, StoreError> {
+        if self.job.stop.is_some() {
+            return self.ended(Event::Stopped, FromEngine::default()).await;
+        }
+        let at = clock::now();
+        let host = self.service.host.clone();
+        if !self.note(Note::Intent { at, host: host.clone() }).await? {
+            return Ok(Next::Again);
+        }
+        self.attempt.launched_at = Some(at);
+        self.attempt.host = host;
+        self.launch.same_boot = true;
+        failpoint::hit("after-intent");
+        if let Err(e) = make_dir(&self.launch.dir) {
+            let message =
+                format!("the job's directory can't be made: {e}; check the disk of the data directory");
+            let failure = Failure::new(ErrorClass::Infrastructure, "no_directory", message);
+            return self.failed(failure, None).await;
+        }
+        match self.engine.launch(&self.launch).await {
+            Ok(launched) => {
+                failpoint::hit("after-launch");
+                self.launched(launched).await
+            }
+            Err(LaunchError::Refused(failure)) => self.failed(failure, None).await,
+            Err(LaunchError::Unknown(why)) => {
+                tracing::warn!(job_id = %self.job.id, why, "a launch has an unknown outcome: it is looked up");
+                Ok(Next::Again)
+            }
+        }
+    }
+
+    /// The outcome of a launch is unknown: ask the engine, never launch again.
+    async fn look_for(&mut self) -> Result<Next, StoreError> {
+        match self.engine.find(&self.launch).await {
+            Ok(Some(launched)) => self.launched(launched).await,
+            Ok(None) => {
+                let why = "Libra went away before the engine had it".to_owned();
+                self.ended(Event::LaunchLost(why), FromEngine::default()).await
+            }
+            Err(e) => {
+                tracing::warn!(job_id = %self.job.id, error = %e, "the engine does not say whether it was launched");
+                self.time_out_launch().await
+            }
+        }
+    }
+
+    async fn launched(&mut self, launched: Launched) -> Result<Next, StoreError> {
+        let Launched { handle, running_since } = launched;
+        self.attempt.handle = Some(handle.clone());
+        if let Some(since) = running_since
+            && self.job.state == State::Scheduled
+            && self.job.stop.is_none()
+        {
+            // The handle goes along with RUNNING: one write instead of two.
+            let engine = FromEngine { handle: Some(handle), started_at: Some(since), exit: None };
+            self.step(Event::Started, engine).await?;
+        } else {
+            self.note(Note::Handle(handle)).await?;
+        }
+        failpoint::hit("after-handle");
+        Ok(Next::Again)
+    }
+
+    async fn observe(&mut self, handle: &Handle) -> Result<Next, StoreError> {
+        let asked = [(self.launch.clone(), handle.clone())];
+        let seen = self.engine.observe(&asked).await.pop();
+        match seen.unwrap_or_else(|| Observation::Unknown("the engine gave no answer".into())) {
+            Observation::Starting => self.time_out_launch().await,
+            Observation::Running(running) => self.running(handle, running).await,
+            Observation::Ended(exit) => {
+                failpoint::hit("before-result");
+                self.exited(exit).await
+            }
+            Observation::NeverRan(why) => self.ended(Event::LaunchLost(why), FromEngine::default()).await,
+            Observation::Unknown(why) => {
+                tracing::debug!(job_id = %self.job.id, why, "the engine can't tell at present");
+                self.time_out_run().await
+            }
+        }
+    }
+
+    async fn running(&mut self, handle: &Handle, running: Running) -> Result<Next, StoreError> {
+        if self.job.state == State::Scheduled {
+            let engine = FromEngine { handle: Some(handle.clone()), started_at: running.since, exit: None };
+            if !self.step(Event::Started, engine).await? {
+                return Ok(Next::Again);
+            }
+        }
+        self.keep(running).await?;
+        self.time_out_run().await
+    }
+
+    /// Stores progress, application id and addresses where they are news.
+    async fn keep(&mut self, running: Running) -> Result<(), StoreError> {
+        let before = self.attempt.progress.as_ref();
+        let mut progress = running.progress.clone();
+        if let (Some(now), Some(before)) = (&mut progress, before) {
+            // A percentage never goes backwards.
+            now.percentage = now.percentage.max(before.percentage);
+        }
+        let links = running.links;
+        let news = (progress.is_some() && progress.as_ref() != before)
+            || (running.application_id.is_some() && running.application_id != self.attempt.application_id)
+            || links != self.attempt.links;
+        let early = self.noted_at.is_some_and(|at| at.elapsed() < PROGRESS_EVERY);
+        if !news || early {
+            return Ok(());
+        }
+        self.noted_at = Some(tokio::time::Instant::now());
+        let application_id = running.application_id;
+        let seen = Note::Seen {
+            progress: progress.clone(),
+            application_id: application_id.clone(),
+            links: links.clone(),
+        };
+        if self.note(seen).await? {
+            self.attempt.progress = progress.or_else(|| self.attempt.progress.take());
+            self.attempt.application_id = application_id.or_else(|| self.attempt.application_id.take());
+            self.attempt.links = links;
+        }
+        Ok(())
+    }
+
+    async fn time_out_launch(&mut self) -> Result<Next, StoreError> {
+        let limit = self.job.limits.launch_seconds.zip(self.job.scheduled_at);
+        match limit.map(|(limit, since)| since.plus_seconds(limit)) {
+            Some(deadline) if deadline <= clock::now() => {
+                self.step(Event::LaunchTimedOut, FromEngine::default()).await?;
+                Ok(Next::Again)
+            }
+            _ => Ok(Next::Wait(LOOK_SOON)),
+        }
+    }
+
+    async fn time_out_run(&mut self) -> Result<Next, StoreError> {
+        let limit = self.job.limits.run_seconds.zip(self.job.started_at);
+        match limit.map(|(limit, since)| since.plus_seconds(limit)) {
+            Some(deadline) if deadline <= clock::now() => {
+                self.step(Event::RunTimedOut, FromEngine::default()).await?;
+                Ok(Next::Again)
+            }
+            Some(deadline) => Ok(Next::Wait(LOOK.min(until(deadline)))),
+            None => Ok(Next::Wait(LOOK)),
+        }
+    }
+
+    /// The attempt is to end: tell the engine until nothing of it is alive.
+    async fn stop(&mut self, handle: &Handle) -> Result<Next, StoreError> {
+        match self.engine.cancel(&self.launch, handle).await {
+            Ok(CancelOutcome::Gone(exit)) => self.exited(exit).await,
+            Ok(CancelOutcome::Stopping) => Ok(Next::Wait(LOOK_SOON)),
+            Err(e) => {
+                tracing::warn!(job_id = %self.job.id, error = %e, "the engine did not take the cancellation; trying again");
+                Ok(Next::Wait(TRY_AGAIN))
+            }
+        }
+    }
+
+    async fn exited(&mut self, exit: Exit) -> Result<Next, StoreError> {
+        let event = match &exit.outcome {
+            Ended::Succeeded => Event::Succeeded,
+            Ended::Failed { failure } => Event::Failed { failure: failure.clone(), jitter: clock::jitter() },
+            Ended::Stopped if self.job.stop.is_some() => Event::Stopped,
+            Ended::Stopped => {
+                let message = "it was stopped by somebody else than Libra";
+                let failure = Failure::new(ErrorClass::Infrastructure, "stopped_elsewhere", message);
+                Event::Failed { failure, jitter: clock::jitter() }
+            }
+        };
+        let handle = self.attempt.handle.clone();
+        self.ended(event, FromEngine { handle, started_at: None, exit: Some(exit) }).await
+    }
+
+    async fn failed(&mut self, failure: Failure, exit: Option<Exit>) -> Result<Next, StoreError> {
+        let exit = exit.or_else(|| {
+            let outcome = Ended::Failed { failure: failure.clone() };
+            Some(Exit { outcome, exit_code: None, signal: None, at: clock::now() })
+        });
+        let event = Event::Failed { failure, jitter: clock::jitter() };
+        self.ended(event, FromEngine { exit, ..FromEngine::default() }).await
+    }
+
+    /// Takes the last step of this attempt; what the engine still holds is let go only after it is durable.
+    async fn ended(&mut self, event: Event, engine: FromEngine) -> Result<Next, StoreError> {
+        if !self.step(event, engine).await? {
+            return Ok(Next::Again);
+        }
+        failpoint::hit("after-result");
+        if let Some(handle) = self.attempt.handle.take() {
+            self.engine.release(&self.launch, &handle).await;
+        }
+        Ok(Next::Over)
+    }
+}
+
+fn until(deadline: Timestamp) -> Duration {
+    Duration::from_secs_f64(deadline.seconds_since(clock::now()))
+}
+
+/// Makes the attempt's directory, for this user's eyes only: programs and data are in it.
+fn make_dir(dir: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}

@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# Installs what Libra needs and does not find: Java 17, Python 3.11 with venv, a C compiler, curl (all by the
+# system's package manager), and Spark (from PyPI, into a directory of its own). Quick when nothing is to do.
+set -euo pipefail
+
+PYSPARK_VERSION=4.3.0
+LEAST_JAVA=17
+LEAST_RUST=95 # 1.95
+venv="${XDG_DATA_HOME:-$HOME/.local/share}/libra/spark"
+# Whatever this installs, it asks nothing.
+export DEBIAN_FRONTEND=noninteractive PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  for hint in "$@"; do printf 'hint: %s\n' "$hint" >&2; done
+  exit 1
+}
+
+# Says what it does, does it, and says how long it took when that was more than two seconds.
+step() {
+  local what=$1 begun=$SECONDS log
+  shift
+  say "$what …"
+  log=$(mktemp)
+  if ! "$@" >"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    fail "could not do this: $what" "the lines above say why; run \`make setup\` again afterwards"
+  fi
+  rm -f "$log"
+  if ((SECONDS - begun > 2)); then say "  done in $((SECONDS - begun)) s"; fi
+  changed=yes
+}
+
+as_root() {
+  if ((EUID == 0)); then
+    "$@"
+  elif ! command -v sudo >/dev/null; then
+    echo "this needs root, and there is no sudo"
+    return 1
+  elif (: </dev/tty) 2>/dev/null; then
+    sudo "$@" # Asks on the terminal itself.
+  else
+    sudo -n "$@"
+  fi
+}
+
+apt_updated=no
+install_packages() {
+  if ! command -v apt-get >/dev/null; then
+    fail "these packages are missing, and there is no apt-get to install them: $*" \
+      "install their likes with your system's package manager, then run \`make setup\` again"
+  fi
+  if [[ $apt_updated == no ]]; then
+    step "refreshing the list of packages" as_root apt-get update -q
+    apt_updated=yes
+  fi
+  step "installing $*" as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
+}
+
+java_major() {
+  local java=java version
+  if [[ -n ${JAVA_HOME:-} && -x $JAVA_HOME/bin/java ]]; then java=$JAVA_HOME/bin/java; fi
+  version=$("$java" -version 2>&1) || { echo 0; return; }
+  version=${version#*version \"}
+  version=${version%%[.\"-]*}
+  [[ $version =~ ^[0-9]+$ ]] && echo "$version" || echo 0
+}
+
+# The first Python 3.11 or newer on PATH that can run at all.
+find_python() {
+  local name
+  for name in python3 python3.13 python3.12 python3.11 python3.14; do
+    if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+  return 1
+}
+
+# Spark as pip leaves it once it is whole: RECORD is written last.
+spark_is_there() {
+  local record=("$venv"/lib/python3*/site-packages/"pyspark-$PYSPARK_VERSION.dist-info/RECORD")
+  [[ -f ${record[0]} ]] && "$venv/bin/python" -c '' 2>/dev/null
+}
+
+install_spark() {
+  local python=$1
+  mkdir -p "$(dirname "$venv")"
+  # Left by a run that was interrupted, or of another version. Only what is a virtual environment goes.
+  if [[ -e $venv ]]; then
+    [[ -f $venv/pyvenv.cfg ]] || fail "$venv is in the way: it is not a virtual environment" "move it elsewhere"
+    rm -rf "$venv"
+  fi
+  step "making a Python environment in $venv" "$python" -m venv "$venv"
+  step "installing Spark $PYSPARK_VERSION from PyPI (450 MB, some minutes)" \
+    "$venv/bin/python" -m pip install --quiet "pyspark==$PYSPARK_VERSION"
+}
+
+changed=no
+packages=()
+command -v curl >/dev/null || packages+=(curl ca-certificates)
+command -v cc >/dev/null || packages+=(build-essential)
+(($(java_major) >= LEAST_JAVA)) || packages+=(openjdk-17-jre-headless)
+own_spark=yes
+if [[ -n ${SPARK_HOME:-} ]]; then
+  [[ -x $SPARK_HOME/bin/spark-submit ]] ||
+    fail "SPARK_HOME is $SPARK_HOME, but there is no bin/spark-submit in it" "mend it, or unset SPARK_HOME"
+  own_spark=no
+fi
+python=
+if [[ $own_spark == yes ]] && ! spark_is_there; then
+  python=$(find_python) || packages+=(python3)
+  # Debian keeps venv in a package of its own, one for each Python.
+  if [[ -z $python ]]; then
+    packages+=(python3-venv)
+  elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    packages+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
+  fi
+fi
+if ((${#packages[@]})); then install_packages "${packages[@]}"; fi
+
+if (($(java_major) < LEAST_JAVA)); then
+  fail "\`java\` is older than $LEAST_JAVA even now: $(command -v java || echo none)" \
+    "set JAVA_HOME to Java $LEAST_JAVA or newer"
+fi
+if [[ $own_spark == yes ]] && ! spark_is_there; then
+  python=${python:-$(find_python)} || fail "there is no Python 3.11 or newer on PATH" "install one; Spark needs it"
+  # One installation at a time, when two of these run at once.
+  mkdir -p "$(dirname "$venv")"
+  exec 9>"$(dirname "$venv")/.setup.lock"
+  if command -v flock >/dev/null; then flock 9; fi
+  spark_is_there || install_spark "$python"
+  spark_is_there || fail "Spark is not whole in $venv" "remove that directory and run \`make setup\` again"
+  exec 9>&-
+fi
+
+if ! command -v cargo >/dev/null; then
+  fail "cargo is missing, and Libra is built with it" \
+    "install Rust 1.$LEAST_RUST or newer: https://rustup.rs"
+fi
+rust=$(cargo --version 2>/dev/null | sed -n 's/^cargo 1\.\([0-9]*\).*/\1/p')
+if [[ -n $rust ]] && ((rust < LEAST_RUST)); then
+  fail "cargo is version 1.$rust; Libra needs 1.$LEAST_RUST or newer" "update it: rustup update"
+fi
+if [[ $changed == no ]]; then say "nothing is missing"; fi
