@@ -122,6 +122,9 @@ impl ConfigError {
     }
 }
 
+#[cfg(test)]
+mod tests;
+
 impl Config {
     /// Reads the configuration.
     ///

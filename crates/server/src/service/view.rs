@@ -5,7 +5,7 @@ use libra_api::views::{
 };
 use libra_core::attempt::{Attempt, Links, Outcome};
 use libra_core::failure::Failure;
-use libra_core::job::Job;
+use libra_core::job::{Job, State};
 use libra_core::memory::GIB;
 use libra_core::requirement::Requirement;
 use libra_core::time::Timestamp;
@@ -25,13 +25,17 @@ fn error(failure: &Failure) -> ErrorView {
     }
 }
 
+/// Driver and executors together. The shared server's driver is nobody's: an in-cluster job has the executors it
+/// asked for, without overhead, as the reference counts them.
 fn resources(needed: &Requirement) -> ResourcesView {
-    let gib = needed.total_memory() as f64 / GIB as f64;
-    ResourcesView {
-        cpu_cores: needed.total_cores(),
-        memory_gb: (gib * 100.0).round() / 100.0,
-        executors: needed.executors,
-    }
+    let executors = u64::from(needed.executors);
+    let (cpu_cores, bytes) = if needed.shared_server {
+        (executors * u64::from(needed.executor_cores), executors.saturating_mul(needed.executor_heap))
+    } else {
+        (needed.total_cores(), needed.total_memory())
+    };
+    let gib = bytes as f64 / GIB as f64;
+    ResourcesView { cpu_cores, memory_gb: (gib * 100.0).round() / 100.0, executors: needed.executors }
 }
 
 /// Run time as the reference prints it: `45.2s`.
@@ -80,7 +84,8 @@ fn links(links: &Links) -> LinksView {
 pub(crate) fn job(job: &Job, attempts: &[Attempt], now: Timestamp) -> JobView {
     let last = attempts.last();
     let progress = last.and_then(|a| a.progress.as_ref()).map(|p| ProgressView {
-        percentage: p.percentage,
+        // The last look came before the end; the end says more.
+        percentage: if job.state == State::Succeeded { 100 } else { p.percentage },
         current_stage: p.current_stage.clone(),
         tasks_completed: p.tasks_completed,
         tasks_total: p.tasks_total,

@@ -1,0 +1,212 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use libra_core::memory::GIB;
+use libra_core::mode::Mode;
+
+use super::keys::{AUTH_KEYS, KEYS, env_name};
+use super::*;
+
+fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+fn from_env(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::from(Source::default(), &env(pairs))
+}
+
+fn from_yaml(text: &str) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.yaml");
+    std::fs::write(&file, text).unwrap();
+    Config::from(Source { file: Some(file), ..Source::default() }, &env(&[]))
+}
+
+#[test]
+fn every_key_takes_effect() {
+    // contract: P5. A value other than the default changes the configuration that the server runs with.
+    let values: BTreeMap<&str, &str> = [
+        ("libra.listen", "127.0.0.1:9"),
+        ("libra.management.listen", "127.0.0.1:10"),
+        ("libra.data-dir", "/elsewhere"),
+        ("libra.queue.max-size", "7"),
+        ("libra.queue.max-wait-time", "7m"),
+        ("libra.execution.launch-timeout", "7m"),
+        ("libra.resources.limits.cpu-cores", "77"),
+        ("libra.resources.limits.memory-gb", "77"),
+        ("libra.resources.limits.max-concurrent-jobs", "7"),
+        ("libra.resources.monitor.enabled", "false"),
+        ("libra.resources.monitor.poll-interval", "7s"),
+        ("libra.resources.monitor.alert-threshold.cpu-percent", "7"),
+        ("libra.resources.monitor.alert-threshold.memory-percent", "7"),
+        ("libra.resources.quotas.in-cluster.max-executors-per-job", "7"),
+        ("libra.resources.quotas.in-cluster.max-memory-per-executor", "7g"),
+        ("libra.resources.quotas.in-cluster.max-cores-per-executor", "7"),
+        ("libra.resources.quotas.in-cluster.max-concurrent-jobs", "7"),
+        ("libra.resources.quotas.spark-submit.max-executors-per-job", "7"),
+        ("libra.resources.quotas.spark-submit.max-memory-per-executor", "7g"),
+        ("libra.resources.quotas.spark-submit.max-concurrent-jobs", "7"),
+        ("libra.execution.modes.in-cluster.enabled", "false"),
+        ("libra.execution.modes.in-cluster.master", "local[7]"),
+        ("libra.execution.modes.in-cluster.driver-memory", "7g"),
+        ("libra.execution.modes.in-cluster.cores", "7"),
+        ("libra.execution.modes.in-cluster.timeout-minutes", "7"),
+        ("libra.execution.modes.in-cluster.warehouse-dir", "/w"),
+        ("libra.execution.modes.in-cluster.start-timeout", "7s"),
+        ("libra.execution.modes.in-cluster.keepalive", "7s"),
+        ("libra.execution.modes.in-cluster.stop-server-on-shutdown", "true"),
+        ("libra.execution.modes.spark-submit.enabled", "false"),
+        ("libra.spark.home", "/spark"),
+        ("libra.execution.modes.spark-submit.master", "local[7]"),
+        ("libra.execution.modes.spark-submit.timeout-minutes", "7"),
+        ("libra.log.level", "trace"),
+        ("libra.log.format", "text"),
+    ]
+    .into();
+    let plain = format!("{:?}", from_env(&[]).unwrap());
+    for key in KEYS {
+        if key.name == AUTH_KEYS || key.name == "libra.store.url" {
+            continue; // see the tests below
+        }
+        let value = values.get(key.name).unwrap_or_else(|| panic!("{} is not tested", key.name));
+        let spellings = key.aliases.iter().chain([&key.name]).map(|n| env_name(n));
+        for name in spellings.chain(key.env.iter().map(|e| (*e).to_owned())) {
+            let value = if name.ends_with("MINUTES") { value.trim_end_matches('m') } else { value };
+            let changed = format!("{:?}", from_env(&[(&name, value)]).unwrap());
+            assert_ne!(changed, plain, "{name}={value} changes nothing");
+        }
+    }
+}
+
+#[test]
+fn the_store_of_another_kind_is_refused() {
+    assert!(from_env(&[("LIBRA_STORE_URL", "postgres://h/db")]).unwrap_err().hint().is_some());
+}
+
+#[test]
+fn the_references_yaml_is_taken() {
+    let config = from_yaml(
+        "libra:\n  execution:\n    modes:\n      in-cluster:\n        enabled: true\n        limits:\n          max-executors: 4\n          \
+         max-memory-per-executor: 3g\n          max-cores-per-executor: 2\n          max-concurrent-jobs: 9\n      spark-submit:\n        \
+         enabled: true\n        spark-home: /opt/spark\n        timeout-minutes: 60\n      kubernetes:\n        enabled: true\n        \
+         namespace: spark-jobs\n  queue:\n    max-size: 500\n    max-wait-time-minutes: 20\n  resources:\n    limits:\n      \
+         cpu-cores: 16\n      memory-gb: 64\n      max-concurrent-jobs: 10\n",
+    )
+    .unwrap();
+    let quota = config.limits.modes[&Mode::InCluster];
+    assert_eq!(
+        (quota.max_executors_per_job, quota.max_memory_per_executor, quota.max_concurrent_jobs),
+        (4, 3 * GIB, 9)
+    );
+    assert_eq!((config.limits.host_cores, config.limits.host_memory), (16, 64 * GIB));
+    assert_eq!((config.limits.max_queued, config.limits.max_jobs), (500, Some(10)));
+    assert_eq!(config.queue_wait, Some(Duration::from_secs(1_200)));
+    assert_eq!(config.spark_home.as_deref(), Some(Path::new("/opt/spark")));
+    assert!(config.warnings.iter().any(|w| w.contains("kubernetes.enabled has no effect")));
+}
+
+#[test]
+fn spark_settings_keep_their_dots() {
+    let text = "libra.execution.modes.in-cluster.conf:\n  spark.sql.shuffle.partitions: 4\n";
+    let config = from_yaml(text).unwrap();
+    assert_eq!(config.in_cluster.conf["spark.sql.shuffle.partitions"], "4");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    let error = from_yaml("libra:\n  queue:\n    max-sise: 5\n").unwrap_err();
+    assert_eq!(error.hint().unwrap(), "did you mean libra.queue.max-size?");
+    let config = from_env(&[("LIBRA_QUEUE_MAX_SISE", "5")]).unwrap();
+    assert!(
+        config.warnings[0].contains("LIBRA_QUEUE_MAX_SISE"),
+        "a foreign variable is no reason not to start"
+    );
+}
+
+#[test]
+fn two_spellings_that_differ_stop_the_start() {
+    let both = "libra:\n  queue: {max-size: 5}\n  resources: {queue: {max-size: 6}}\n";
+    assert!(from_yaml(both).unwrap_err().to_string().contains("5"));
+    assert!(from_yaml(&both.replace('6', "5")).is_ok());
+    assert!(from_env(&[("K8S_CPU_LIMIT", "4"), ("LIBRA_RESOURCES_LIMITS_CPU_CORES", "5")]).is_err());
+}
+
+#[test]
+fn later_layers_win() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.yaml");
+    std::fs::write(&file, "libra: {queue: {max-size: 1, max-wait-time: 1m}, log: {level: warn}}\n").unwrap();
+    std::fs::write(dir.path().join("config.prod.yaml"), "libra: {queue: {max-size: 2, max-wait-time: 2m}}\n")
+        .unwrap();
+    let source =
+        Source { file: Some(file), listen: Some("127.0.0.1:1".into()), data_dir: Some(PathBuf::from("/d")) };
+    let variables =
+        env(&[("ENVIRONMENT", "prod"), ("LIBRA_QUEUE_MAX_SIZE", "3"), ("LIBRA_LISTEN", "127.0.0.1:2")]);
+    let config = Config::from(source, &variables).unwrap();
+    assert_eq!((config.limits.max_queued, config.queue_wait), (3, Some(Duration::from_secs(120))));
+    assert_eq!((config.log_level.as_str(), config.listen.port()), ("warn", 1));
+}
+
+#[test]
+fn memory_limits_are_gib_or_bytes() {
+    // contract: R2
+    let memory = |text| from_env(&[("K8S_MEMORY_LIMIT", text)]).unwrap().limits.host_memory;
+    assert_eq!(memory("16"), 16 * GIB);
+    assert_eq!(memory("17179869184"), 16 * GIB);
+}
+
+#[test]
+fn nobody_listens_to_the_world_without_a_key() {
+    let error = from_env(&[("LIBRA_LISTEN", "0.0.0.0:8080")]).unwrap_err();
+    assert!(error.hint().unwrap().contains("libra.auth.keys"));
+    let keys = format!("[{{name: a, sha256: \"{}\", role: admin}}]", "0".repeat(64));
+    let config = from_env(&[("LIBRA_LISTEN", "0.0.0.0:8080"), ("LIBRA_AUTH_KEYS", &keys)]).unwrap();
+    assert_eq!(config.keys.len(), 1);
+}
+
+#[test]
+fn wrong_values_name_their_key() {
+    for (name, value) in [
+        ("LIBRA_LISTEN", "nowhere"),
+        ("LIBRA_QUEUE_MAX_SIZE", "many"),
+        ("LIBRA_QUEUE_MAX_WAIT_TIME", "30"),
+        ("LIBRA_EXECUTION_MODES_IN_CLUSTER_DRIVER_MEMORY", "2x"),
+        ("LIBRA_EXECUTION_MODES_SPARK_SUBMIT_MASTER", "mesos"),
+        ("LIBRA_LOG_FORMAT", "xml"),
+        ("K8S_CPU_LIMIT", "0"),
+    ] {
+        let message = from_env(&[(name, value)]).unwrap_err().to_string();
+        assert!(message.contains("libra."), "{message}");
+    }
+}
+
+#[test]
+fn the_example_lists_every_key_with_its_default() {
+    let mut text = String::from(
+        "# Every key of Libra with its default. Each has an environment variable as well: libra.queue.max-size is\n\
+         # LIBRA_QUEUE_MAX_SIZE. Later wins: this file, config.<ENVIRONMENT>.yaml beside it, environment, flags.\n",
+    );
+    for key in KEYS {
+        text += &format!("\n# {}\n", key.doc);
+        if !key.aliases.is_empty() {
+            text += &format!("# Also spelled: {}\n", key.aliases.join(", "));
+        }
+        if !key.env.is_empty() {
+            text += &format!("# Also from the environment: {}\n", key.env.join(", "));
+        }
+        let comment = if key.default.is_empty() { "# " } else { "" };
+        let quoted = key.default.contains(['[', ':', '*']) || key.default.is_empty();
+        let value = if quoted { format!("\"{}\"", key.default) } else { key.default.to_owned() };
+        text += &format!("{comment}{}: {value}\n", key.name);
+    }
+    text += "\n# Spark settings of the shared server, and of every spark-submit job:\n\
+             # libra.execution.modes.in-cluster.conf: {spark.sql.shuffle.partitions: 4}\n\
+             # libra.execution.modes.spark-submit.conf: {spark.sql.shuffle.partitions: 4}\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/libra.example.yaml");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, text, "run the tests with UPDATE=1 to write config/libra.example.yaml anew");
+    assert!(from_yaml(&text).is_ok(), "the example is a valid configuration");
+}
