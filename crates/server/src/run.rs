@@ -103,8 +103,8 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
         .ok_or(ServeError::LostLease)?;
     let fence = Fence { lease: LEASE.to_owned(), epoch };
 
-    let connect = config.enabled.contains(&Mode::InCluster).then(|| Arc::new(in_cluster(&config, &shim_exe)));
-    let engines = engines(&config, &shim_exe, connect.clone());
+    let connect = Arc::new(in_cluster(&config, &shim_exe));
+    let engines = engines(&config, &shim_exe, Arc::clone(&connect));
     let service = Arc::new(Service::new(config, db, engines, host, fence));
 
     let (stop, stopped) = watch::channel(false);
@@ -138,7 +138,7 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("some requests did not end in time and are cut off");
     }
-    if let Some(connect) = connect.filter(|_| service.config.in_cluster.stop_on_shutdown) {
+    if service.config.in_cluster.stop_on_shutdown {
         connect.shutdown_server().await;
     }
     if taken_over { Err(ServeError::LostLease) } else { Ok(()) }
@@ -207,24 +207,20 @@ fn in_cluster(config: &Config, shim_exe: &Path) -> spark_connect::SparkConnect {
     })
 }
 
+/// Every engine, whether its mode takes new jobs or not: jobs of before are looked after to their end.
 fn engines(
     config: &Config,
     shim_exe: &Path,
-    connect: Option<Arc<spark_connect::SparkConnect>>,
+    connect: Arc<spark_connect::SparkConnect>,
 ) -> BTreeMap<Mode, Arc<dyn Engine>> {
-    let mut engines: BTreeMap<Mode, Arc<dyn Engine>> = BTreeMap::new();
-    if let Some(connect) = connect {
-        engines.insert(Mode::InCluster, connect);
-    }
-    if config.enabled.contains(&Mode::SparkSubmit) {
-        let submit = spark_submit::SparkSubmit::new(spark_submit::Settings {
-            shim_exe: shim_exe.to_owned(),
-            spark_home: config.spark_home.clone(),
-            default_master: config.spark_submit.master.clone(),
-            default_conf: config.spark_submit.conf.clone(),
-            stop_grace: spark_submit::DEFAULT_STOP_GRACE,
-        });
-        engines.insert(Mode::SparkSubmit, Arc::new(submit));
-    }
-    engines
+    let submit = spark_submit::SparkSubmit::new(spark_submit::Settings {
+        shim_exe: shim_exe.to_owned(),
+        spark_home: config.spark_home.clone(),
+        default_master: config.spark_submit.master.clone(),
+        default_conf: config.spark_submit.conf.clone(),
+        stop_grace: spark_submit::DEFAULT_STOP_GRACE,
+    });
+    let connect: Arc<dyn Engine> = connect;
+    let submit: Arc<dyn Engine> = Arc::new(submit);
+    [(Mode::InCluster, connect), (Mode::SparkSubmit, submit)].into()
 }

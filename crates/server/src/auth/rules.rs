@@ -74,9 +74,8 @@ impl Permission {
     /// The matrix of the reference, by role. Own and foreign jobs are told apart by [`may_see`].
     pub fn granted_to(self, role: Role) -> bool {
         match (self, role) {
-            (Self::Public | Self::View, Role::Viewer | Role::Developer | Role::Admin)
-            | (Self::Submit | Self::Cancel, Role::Developer | Role::Admin)
-            | (Self::Operate, Role::Viewer | Role::Developer | Role::Admin) => true,
+            (Self::Public | Self::View | Self::Operate, Role::Viewer | Role::Developer | Role::Admin)
+            | (Self::Submit | Self::Cancel, Role::Developer | Role::Admin) => true,
             (Self::Submit | Self::Cancel, Role::Viewer) => false,
         }
     }

@@ -35,11 +35,11 @@ const OTHER_VARIABLES: [&str; 5] =
 pub(super) fn gather(source: Source, env: &BTreeMap<String, String>) -> Result<Gathered, ConfigError> {
     let mut gathered = Gathered::default();
     if let Some(file) = &source.file {
-        gathered.layer(read_yaml(file)?, &file.display().to_string())?;
+        gathered.layer(&read_yaml(file)?, &file.display().to_string())?;
         if let Some(name) = env.get("ENVIRONMENT").filter(|n| !n.is_empty())
             && let Some(overlay) = overlay(file, name).filter(|o| o.is_file())
         {
-            gathered.layer(read_yaml(&overlay)?, &overlay.display().to_string())?;
+            gathered.layer(&read_yaml(&overlay)?, &overlay.display().to_string())?;
         }
     }
     gathered.environment(env)?;
@@ -121,9 +121,9 @@ fn canonical(name: &str, value: String) -> Result<Option<(String, String)>, Conf
 
 impl Gathered {
     /// Puts one file on top. Two spellings of one key within it must agree.
-    fn layer(&mut self, tree: Value, file: &str) -> Result<(), ConfigError> {
+    fn layer(&mut self, tree: &Value, file: &str) -> Result<(), ConfigError> {
         let mut flat = BTreeMap::new();
-        flatten("", &tree, &mut flat);
+        flatten("", tree, &mut flat);
         if let Some(keys) = flat.remove(AUTH_KEYS) {
             self.auth_keys = Some(keys);
         }

@@ -1,3 +1,5 @@
+#![allow(clippy::format_push_string)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -100,7 +102,7 @@ fn the_references_yaml_is_taken() {
     );
     assert_eq!((config.limits.host_cores, config.limits.host_memory), (16, 64 * GIB));
     assert_eq!((config.limits.max_queued, config.limits.max_jobs), (500, Some(10)));
-    assert_eq!(config.queue_wait, Some(Duration::from_secs(1_200)));
+    assert_eq!(config.queue_wait, Some(Duration::from_mins(20)));
     assert_eq!(config.spark_home.as_deref(), Some(Path::new("/opt/spark")));
     assert!(config.warnings.iter().any(|w| w.contains("kubernetes.enabled has no effect")));
 }
@@ -126,7 +128,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 #[test]
 fn two_spellings_that_differ_stop_the_start() {
     let both = "libra:\n  queue: {max-size: 5}\n  resources: {queue: {max-size: 6}}\n";
-    assert!(from_yaml(both).unwrap_err().to_string().contains("5"));
+    assert!(from_yaml(both).unwrap_err().to_string().contains('5'));
     assert!(from_yaml(&both.replace('6', "5")).is_ok());
     assert!(from_env(&[("K8S_CPU_LIMIT", "4"), ("LIBRA_RESOURCES_LIMITS_CPU_CORES", "5")]).is_err());
 }
@@ -143,7 +145,7 @@ fn later_layers_win() {
     let variables =
         env(&[("ENVIRONMENT", "prod"), ("LIBRA_QUEUE_MAX_SIZE", "3"), ("LIBRA_LISTEN", "127.0.0.1:2")]);
     let config = Config::from(source, &variables).unwrap();
-    assert_eq!((config.limits.max_queued, config.queue_wait), (3, Some(Duration::from_secs(120))));
+    assert_eq!((config.limits.max_queued, config.queue_wait), (3, Some(Duration::from_mins(2))));
     assert_eq!((config.log_level.as_str(), config.listen.port()), ("warn", 1));
 }
 

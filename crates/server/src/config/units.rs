@@ -26,7 +26,7 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        assert_eq!(duration("30m"), Some(Duration::from_secs(1_800)));
+        assert_eq!(duration("30m"), Some(Duration::from_mins(30)));
         assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(duration("0"), Some(Duration::ZERO));
         for text in ["30", "m", "-1s", "1w", "99999999999999999999s", ""] {

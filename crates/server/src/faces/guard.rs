@@ -59,12 +59,11 @@ pub(super) async fn correlate(
         Err(error) => (fresh(), Some(error)),
     };
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = match refused {
-        Some(error) => error.into_response(),
-        None => {
-            request.extensions_mut().insert(CorrelationId(id.clone()));
-            next.run(request).await
-        }
+    let response = if let Some(error) = refused {
+        error.into_response()
+    } else {
+        request.extensions_mut().insert(CorrelationId(id.clone()));
+        next.run(request).await
     };
     let mut response = problem::render(response, &id);
     if let Ok(value) = HeaderValue::from_str(&id) {

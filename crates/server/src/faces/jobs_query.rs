@@ -18,7 +18,7 @@ const ROW_LIMIT: (u32, u32) = (1_000, 100_000);
 /// Bytes of a log when nothing is said, and at most.
 const LOG_LIMIT: (u32, u32) = (1024 * 1024, 16 * 1024 * 1024);
 /// The longest time that a request waits for a job.
-const MAX_WAIT: Duration = Duration::from_secs(300);
+const MAX_WAIT: Duration = Duration::from_mins(5);
 /// The most jobs that can be skipped; further on, use the cursor.
 const MAX_OFFSET: u32 = 100_000;
 
@@ -196,7 +196,7 @@ mod tests {
     fn right_parameters_are_read() {
         let q = list(pair("status", "RUNNING,queued")).unwrap();
         assert_eq!(q.filter.states, [State::Running, State::Queued]);
-        assert_eq!(wait(pair("wait", "60s")).unwrap(), Duration::from_secs(60));
+        assert_eq!(wait(pair("wait", "60s")).unwrap(), Duration::from_mins(1));
         assert!(list(pair("since", "2025-12-02T11:30:00 01:00")).is_ok(), "a plus sign that was not escaped");
     }
 }

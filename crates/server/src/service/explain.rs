@@ -64,7 +64,7 @@ impl Service {
                         .collect();
                 }
             } else {
-                view.reason = "its turn is coming: there is room".to_owned();
+                "its turn is coming: there is room".clone_into(&mut view.reason);
             }
         }
         Ok(view)

@@ -86,7 +86,7 @@ impl Service {
             }
             loop {
                 match timeout_at(deadline, changes.recv()).await {
-                    Ok(Ok(changed)) if changed != job.id => {}
+                    Ok(Ok(other)) if other != job.id => {}
                     Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => break,
                     Ok(Err(RecvError::Closed)) => return Ok((job, attempts)),
                 }
@@ -114,7 +114,7 @@ impl Service {
             }
         }
         let mark = fingerprint(&query.filter);
-        let before = query.cursor.as_deref().map(|c| read_cursor(c, &mark)).transpose()?;
+        let before = query.cursor.as_deref().map(|c| read_cursor(c, mark)).transpose()?;
         let (limit, offset) = (query.limit, query.offset);
         let filter = query.filter;
         let (page, last) = self
@@ -133,7 +133,7 @@ impl Service {
             })
             .await?;
         let now = clock::now();
-        let next = page.jobs.last().filter(|_| page.more).map(|job| write_cursor(job.id, &mark));
+        let next = page.jobs.last().filter(|_| page.more).map(|job| write_cursor(job.id, mark));
         let jobs = page
             .jobs
             .iter()
@@ -172,13 +172,13 @@ fn fingerprint(filter: &Filter) -> [u8; 4] {
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
-fn write_cursor(id: JobId, mark: &[u8; 4]) -> String {
+fn write_cursor(id: JobId, mark: [u8; 4]) -> String {
     let mut bytes = mark.to_vec();
     bytes.extend(id.to_string().bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn read_cursor(cursor: &str, mark: &[u8; 4]) -> Result<JobId, ServiceError> {
+fn read_cursor(cursor: &str, mark: [u8; 4]) -> Result<JobId, ServiceError> {
     let read = || {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (found, id) = bytes.split_at_checked(4)?;
@@ -198,12 +198,12 @@ mod tests {
     fn a_cursor_works_for_its_own_list_only() {
         let id = JobId::new(libra_core::time::Timestamp(1), [1; 10]);
         let mark = fingerprint(&Filter::default());
-        let cursor = write_cursor(id, &mark);
-        assert_eq!(read_cursor(&cursor, &mark).unwrap(), id);
+        let cursor = write_cursor(id, mark);
+        assert_eq!(read_cursor(&cursor, mark).unwrap(), id);
         let other = fingerprint(&Filter { user: Some("ada".into()), ..Filter::default() });
-        assert!(read_cursor(&cursor, &other).is_err());
+        assert!(read_cursor(&cursor, other).is_err());
         for text in ["", "x", "!!!!", "AAAA"] {
-            assert!(read_cursor(text, &mark).is_err(), "{text}");
+            assert!(read_cursor(text, mark).is_err(), "{text}");
         }
     }
 }

@@ -13,6 +13,7 @@ use libra_core::requirement::{self, Requirement, Surroundings};
 use libra_core::retry;
 use libra_core::spec::{JobSpec, MAX_CODE_BYTES};
 use libra_store::lane::{Idempotency, Origin, Submission, Submitted};
+use libra_store::tables::idempotency;
 use serde_json::Value;
 
 use super::{Service, ServiceError, notify};
@@ -50,12 +51,16 @@ impl Service {
     }
 
     async fn try_submit(&self, request: Submit<'_>) -> Result<SubmitAnswer, ServiceError> {
+        // Before any check: the first answer is given again even if the configuration has changed since.
+        if let Some(answer) = self.replay(request.idempotency.as_ref()).await? {
+            return Ok(answer);
+        }
         let Parsed { spec, unsupported } = wire::parse(request.body).map_err(refused_fields)?;
         let needed = self.requirement(&spec)?;
         if !unsupported.is_empty() {
             return Err(ServiceError::violations(Code::Unsupported, unsupported));
         }
-        self.check_supported(&spec, request.principal)?;
+        Self::check_supported(&spec, request.principal)?;
         let mode = self.mode(&spec, &needed)?;
         let needed = requirement::in_mode(needed, mode);
         if let Some(never) = admission::never_fits(mode, &needed, &self.config.limits) {
@@ -75,6 +80,18 @@ impl Service {
         self.store(request, spec, mode, needed).await
     }
 
+    async fn replay(
+        &self,
+        key: Option<&(String, String, String)>,
+    ) -> Result<Option<SubmitAnswer>, ServiceError> {
+        let Some((scope, key, hash)) = key.cloned() else { return Ok(None) };
+        match self.db.read(move |tx| idempotency::get(tx, &scope, &key)).await? {
+            None => Ok(None),
+            Some(kept) if kept.body_hash == hash => Ok(Some(replayed(kept.status, kept.response))),
+            Some(_) => Err(key_reused()),
+        }
+    }
+
     fn requirement(&self, spec: &JobSpec) -> Result<Requirement, ServiceError> {
         let around = Surroundings {
             host_cores: u32::try_from(self.config.limits.host_cores).unwrap_or(u32::MAX),
@@ -90,7 +107,7 @@ impl Service {
     }
 
     /// What this Libra as a whole can't do; what a mode or an engine can't do comes after.
-    fn check_supported(&self, spec: &JobSpec, principal: &Principal) -> Result<(), ServiceError> {
+    fn check_supported(spec: &JobSpec, principal: &Principal) -> Result<(), ServiceError> {
         let mut wrong = Vec::new();
         if !Mode::ALL.iter().any(|mode| mode.runs(spec.kind)) {
             let reason = format!("`{}` jobs are not available in this version", spec.kind.as_str());
@@ -221,15 +238,8 @@ impl Service {
                 self.announce(&step);
                 Ok(SubmitAnswer { status: ACCEPTED, body, job_id, replayed: false })
             }
-            Submitted::Replayed { status, response } => {
-                let job_id =
-                    serde_json::from_str::<SubmitView>(&response).map(|v| v.job_id).unwrap_or_default();
-                Ok(SubmitAnswer { status, body: response, job_id, replayed: true })
-            }
-            Submitted::KeyReused => Err(ServiceError::new(
-                Code::IdempotencyKeyReused,
-                "this Idempotency-Key came before with another body; use a new key for a new request",
-            )),
+            Submitted::Replayed { status, response } => Ok(replayed(status, response)),
+            Submitted::KeyReused => Err(key_reused()),
             Submitted::QueueFull => {
                 let most = self.config.limits.max_queued;
                 let message = format!("{most} jobs are waiting, as many as the queue takes; try again later");
@@ -237,6 +247,19 @@ impl Service {
             }
         }
     }
+}
+
+/// An answer that was given before.
+fn replayed(status: u16, response: String) -> SubmitAnswer {
+    let job_id = serde_json::from_str::<SubmitView>(&response).map(|v| v.job_id).unwrap_or_default();
+    SubmitAnswer { status, body: response, job_id, replayed: true }
+}
+
+fn key_reused() -> ServiceError {
+    ServiceError::new(
+        Code::IdempotencyKeyReused,
+        "this Idempotency-Key came before with another body; use a new key for a new request",
+    )
 }
 
 /// 202.

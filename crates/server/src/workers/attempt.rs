@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use libra_core::attempt::{Attempt, Exit, Handle, Outcome as Ended};
 use libra_core::failure::{ErrorClass, Failure};
+use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::Event;
 use libra_core::time::Timestamp;
@@ -30,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const LOOK_SOON: Duration = Duration::from_millis(250);
 /// After a failure of the store or of an engine's answer.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// After this many writes in a row that came too late, the next one waits.
+const MAX_MISSES: u32 = 3;
 /// Progress is stored no more often than this.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -52,6 +55,10 @@ struct Driver {
     /// The row may have changed: read it before the next decision.
     stale: bool,
     noted_at: Option<tokio::time::Instant>,
+    /// Steps of this driver's own that its subscription will still tell of.
+    own: u32,
+    /// Writes in a row that came too late.
+    misses: u32,
 }
 
 /// Looks after one attempt until it is over or Libra stops.
@@ -71,10 +78,12 @@ pub(super) async fn drive(service: Arc<Service>, job: Job, attempt: Attempt, mut
         dir: service.attempt_dir(job.id, attempt.number),
         same_boot: attempt.host == service.host,
     };
-    let mut driver = Driver { service, engine, launch, job, attempt, stale: false, noted_at: None };
+    let mut driver =
+        Driver { service, engine, launch, job, attempt, stale: false, noted_at: None, own: 0, misses: 0 };
     while !shutdown.is_now() {
         let wait = match driver.turn().await {
-            Ok(Next::Again) => continue,
+            Ok(Next::Again) if driver.misses < MAX_MISSES => continue,
+            Ok(Next::Again) => TRY_AGAIN,
             Ok(Next::Wait(wait)) => wait,
             Ok(Next::Over) => break,
             Err(e) => {
@@ -86,18 +95,23 @@ pub(super) async fn drive(service: Arc<Service>, job: Job, attempt: Attempt, mut
         tokio::select! {
             () = shutdown.wait() => return,
             () = driver.engine.changed(driver.launch.token) => {}
-            () = of_this_job(&mut changes, &driver.job) => driver.stale = true,
+            () = by_others(&mut changes, driver.job.id, &mut driver.own) => driver.stale = true,
             () = sleep(wait) => {}
         }
     }
 }
 
 /// Returns when the job's row may have been changed by somebody else.
-async fn of_this_job(changes: &mut Receiver<libra_core::id::JobId>, job: &Job) {
+async fn by_others(changes: &mut Receiver<JobId>, job: JobId, own: &mut u32) {
     loop {
         match changes.recv().await {
-            Ok(id) if id != job.id => {}
-            Ok(_) | Err(RecvError::Lagged(_)) => return,
+            Ok(id) if id != job => {}
+            Ok(_) if *own > 0 => *own -= 1,
+            Ok(_) => return,
+            Err(RecvError::Lagged(_)) => {
+                *own = 0;
+                return;
+            }
             Err(RecvError::Closed) => std::future::pending().await,
         }
     }
@@ -144,12 +158,13 @@ impl Driver {
         match self.service.step(&self.job, event, ByWhom::Worker, engine).await? {
             Applied::Done(job, _) => {
                 self.job = *job;
+                self.own += 1;
+                self.misses = 0;
                 Ok(true)
             }
             Applied::Stale => {
                 self.stale = true;
-                // Somebody is faster than this worker; it need not spin.
-                tokio::task::yield_now().await;
+                self.misses += 1;
                 Ok(false)
             }
             Applied::Rejected(why) => {
