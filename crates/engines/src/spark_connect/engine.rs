@@ -99,8 +99,8 @@ impl SparkConnect {
     fn begin(&self, query: Arc<Query>) {
         match (self.server.known(), Arc::clone(&self.slots).try_acquire_owned()) {
             (Some(live), Ok(slot)) => {
-                if query.claim(&live) {
-                    self.spawn(query, Start::Now(live, slot));
+                if let Some(start) = query.claim(live, slot) {
+                    self.spawn(query, start);
                 }
             }
             (None, _) | (_, Err(_)) => self.spawn(query, Start::Wait),
@@ -253,7 +253,14 @@ impl Engine for SparkConnect {
             attempts
                 .iter()
                 .map(|(launch, _)| match self.look_up(launch) {
-                    Known::Query(query) => observation(query.phase()),
+                    Known::Query(query) => {
+                        let phase = query.phase();
+                        // Nothing is left to be released; the disk says so too.
+                        if matches!(phase, Phase::NeverRan(_)) {
+                            self.queries().remove(&launch.token);
+                        }
+                        observation(phase)
+                    }
                     Known::Ended(exit) => Observation::Ended(exit),
                     Known::NeverSent => {
                         Observation::NeverRan("The query was not sent to the Spark server.".to_owned())

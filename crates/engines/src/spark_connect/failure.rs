@@ -62,6 +62,11 @@ pub(super) fn is_beyond_repair(status: &Status) -> bool {
     message.contains("SparkContext was shut down") || message.contains("stopped SparkContext")
 }
 
+/// True when the error carries one of Spark's error classes.
+pub(super) fn is_named(status: &Status) -> bool {
+    error_class(status.message()).is_some()
+}
+
 /// The failure that the user reads.
 pub(super) fn failure(status: &Status) -> Failure {
     let message = status.message().trim();

@@ -19,7 +19,7 @@ use super::failure::{Verdict, judge};
 use super::keyword::only_reads;
 use super::progress;
 use super::proto::ExecutionProgress;
-use super::record::{self, Sent};
+use super::record::{self, OnDisk, Sent};
 use super::run;
 use super::server::{Live, Server};
 use crate::attempt_dir::AttemptDir;
@@ -187,22 +187,26 @@ impl Query {
 
     /// Lives the query to its end.
     pub(super) async fn live(self: Arc<Self>, server: Arc<Server>, slots: Arc<Semaphore>, start: Start) {
-        let (live, _slot) = match start {
-            Start::Now(live, slot) => (live, Some(slot)),
-            Start::Wait => match self.wait_and_claim(&server, slots).await {
-                Some((live, slot)) => (live, Some(slot)),
+        let start = match start {
+            Start::Wait => match self.wait_and_claim(&server, &slots).await {
+                Some(start) => start,
                 None => return,
             },
+            start @ (Start::Now(..) | Start::Resume(_)) => start,
+        };
+        let (live, _slot) = match start {
+            Start::Now(live, slot) => (live, Some(slot)),
+            // It runs already, whether a slot is free or not.
             Start::Resume(sent) => match server.adopted(sent.server).await {
                 Some(live) => {
                     self.set_running(&live, sent.since);
-                    // It runs already, whether a slot is free or not.
                     (live, slots.try_acquire_owned().ok())
                 }
                 None => {
                     return self.end(Outcome::Failed { failure: self.lost("it ended while Libra was away") });
                 }
             },
+            Start::Wait => return,
         };
         let outcome = tokio::select! {
             outcome = run::run(&self, &live) => outcome,
@@ -247,62 +251,66 @@ impl Query {
     }
 
     /// Waits for a slot and the server, then claims the query for it. None when it ended before it was sent.
-    async fn wait_and_claim(
-        &self,
-        server: &Arc<Server>,
-        slots: Arc<Semaphore>,
-    ) -> Option<(Arc<Live>, OwnedSemaphorePermit)> {
+    async fn wait_and_claim(&self, server: &Arc<Server>, slots: &Arc<Semaphore>) -> Option<Start> {
         let ready = async {
-            let slot = slots.acquire_owned().await.ok();
+            let slot = Arc::clone(slots).acquire_owned().await.ok();
             (server.live().await, slot)
         };
         let (live, slot) = tokio::select! {
             ready = ready => ready,
-            () = self.cancelled() => {
-                self.refuse(Outcome::Stopped);
-                return None;
-            }
+            () = self.cancelled() => return self.refuse(Outcome::Stopped),
         };
         match (live, slot) {
-            (Ok(live), Some(slot)) => self.claim(&live).then_some((live, slot)),
-            (Err(failure), _) => {
-                self.refuse(Outcome::Failed { failure });
-                None
-            }
-            (Ok(_), None) => {
-                self.set(Phase::NeverRan("Libra was stopping.".to_owned()));
-                None
-            }
+            (Ok(live), Some(slot)) => self.claim(live, slot),
+            (Err(failure), _) => self.refuse(Outcome::Failed { failure }),
+            // The slots are never closed while the engine lives.
+            (Ok(_), None) => self.refuse(Outcome::Stopped),
         }
     }
 
-    /// Claims the query for a server: from now on it counts as sent. False when it may not be sent.
-    pub(super) fn claim(&self, live: &Live) -> bool {
+    /// Claims the query for a server: from now on it counts as sent. None when it may not be sent; to be resumed
+    /// when another replica on this host was faster.
+    pub(super) fn claim(&self, live: Arc<Live>, slot: OwnedSemaphorePermit) -> Option<Start> {
         let since = now();
         match record::claim(&self.dir, Sent { server: live.id, since }) {
             Ok(true) => {
-                self.set_running(live, since);
-                true
+                self.set_running(&live, since);
+                Some(Start::Now(live, slot))
             }
-            Ok(false) => {
-                self.set(Phase::NeverRan("Another replica had taken this attempt back.".to_owned()));
-                false
-            }
-            Err(error) => {
-                let text = format!("The attempt's directory can't be written: {error}.");
-                let failure = Failure::new(ErrorClass::Infrastructure, "attempt_dir", text);
-                self.end(Outcome::Failed { failure });
-                false
-            }
+            Ok(false) => self.follow_the_disk(),
+            Err(error) => self.end_unwritable(&error),
         }
     }
 
     /// Ends a query that was not sent, and sees to it that nobody sends it.
-    fn refuse(&self, outcome: Outcome) {
-        if let Err(error) = record::revoke(&self.dir) {
-            tracing::warn!(%error, "an attempt that was never sent could not be revoked");
+    fn refuse(&self, outcome: Outcome) -> Option<Start> {
+        match record::revoke(&self.dir) {
+            Ok(true) => {
+                self.end(outcome);
+                None
+            }
+            Ok(false) => self.follow_the_disk(),
+            Err(error) => self.end_unwritable(&error),
         }
-        self.end(outcome);
+    }
+
+    /// Another process decided first.
+    fn follow_the_disk(&self) -> Option<Start> {
+        match record::read(&self.dir) {
+            Ok(OnDisk::Sent(sent)) => return Some(Start::Resume(sent)),
+            Ok(OnDisk::Ended(exit)) => self.set(Phase::Ended(exit)),
+            Ok(OnDisk::Revoked | OnDisk::Nothing) => {
+                self.set(Phase::NeverRan("Another replica had taken this attempt back.".to_owned()));
+            }
+            Err(error) => return self.end_unwritable(&error),
+        }
+        None
+    }
+
+    fn end_unwritable(&self, error: &std::io::Error) -> Option<Start> {
+        let text = format!("The attempt's directory can't be used: {error}.");
+        self.end(Outcome::Failed { failure: Failure::new(ErrorClass::Infrastructure, "attempt_dir", text) });
+        None
     }
 
     /// Records an end and reports it.

@@ -12,6 +12,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use libra_core::attempt::{Exit, Outcome};
 use libra_core::id::Token;
@@ -144,13 +145,34 @@ fn create_once<T: Serialize>(path: &Path, value: &T) -> io::Result<bool> {
     }
 }
 
-/// A complete file beside `path`. Two writers in one process are kept apart by a counter.
+/// A complete file beside `path`.
 fn write_draft<T: Serialize>(path: &Path, value: &T) -> io::Result<PathBuf> {
-    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let draft = path.with_extension(format!("{}-{number}.draft", std::process::id()));
+    let draft = draft_of(path);
     File::create(&draft)?.write_all(&serde_json::to_vec(value)?)?;
     Ok(draft)
+}
+
+/// What the names of drafts end with.
+const DRAFT: &str = ".draft";
+
+/// A name beside `path` that no other writer uses: a replica that has lost its lease may still write too.
+pub(super) fn draft_of(path: &Path) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    path.with_extension(format!("{number}.{}{DRAFT}", std::process::id()))
+}
+
+/// Removes the drafts of processes that are dead.
+pub(super) fn remove_stale_drafts(dir: &AttemptDir) -> io::Result<()> {
+    for entry in fs::read_dir(dir.path())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|n| n.strip_suffix(DRAFT)).and_then(|n| n.rsplit('.').next());
+        if process.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -182,6 +204,12 @@ mod tests {
         assert!(!claim(&dir, sent).unwrap());
         assert_eq!(read(&dir).unwrap(), OnDisk::Revoked);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no drafts are left");
+
+        // No process has the number 0.
+        fs::write(dir.path().join("rows.3.0.draft"), b"").unwrap();
+        fs::write(draft_of(&dir.rows_file()), b"").unwrap();
+        remove_stale_drafts(&dir).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "a living process keeps its own");
         fs::remove_dir_all(dir.path()).unwrap();
     }
 

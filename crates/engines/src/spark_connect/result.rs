@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde_json::json;
 
 use super::proto_types::{DataType, Kind};
+use super::record;
 use super::rows::{RowWriter, Unreadable};
 use super::schema;
 use crate::attempt_dir::{AttemptDir, MAX_RESULT_BYTES, ResultMeta};
@@ -28,6 +30,8 @@ pub(super) enum ResultError {
 /// A result that is being written.
 pub(super) struct ResultWriter {
     dir: AttemptDir,
+    /// Where the rows are until they are whole.
+    draft: PathBuf,
     file: File,
     rows: Option<RowWriter>,
     meta: ResultMeta,
@@ -36,11 +40,14 @@ pub(super) struct ResultWriter {
 }
 
 impl ResultWriter {
-    /// Begins a result; what an earlier try left is thrown away.
+    /// Begins a result; what a Libra that died had written is thrown away.
     pub(super) fn create(dir: &AttemptDir) -> io::Result<Self> {
+        record::remove_stale_drafts(dir)?;
+        let draft = record::draft_of(&dir.rows_file());
         Ok(Self {
             dir: dir.clone(),
-            file: File::create(dir.rows_file())?,
+            file: File::create(&draft)?,
+            draft,
             rows: None,
             meta: ResultMeta { schema: json!({ "type": "struct", "fields": [] }), rows: 0, truncated: false },
             room: MAX_RESULT_BYTES,
@@ -69,15 +76,21 @@ impl ResultWriter {
     }
 
     /// Makes the result durable and whole.
-    pub(super) fn finish(self) -> io::Result<()> {
-        if self.meta.rows > 0 {
-            self.file.sync_data()?;
-        }
-        let draft = self.dir.path().join("result.json.draft");
-        let mut file = File::create(&draft)?;
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        fs::rename(&self.draft, self.dir.rows_file())?;
+        self.draft = record::draft_of(&self.dir.result_file());
+        let mut file = File::create(&self.draft)?;
         file.write_all(&serde_json::to_vec(&self.meta)?)?;
         file.sync_data()?;
-        fs::rename(&draft, self.dir.result_file())?;
+        fs::rename(&self.draft, self.dir.result_file())?;
         File::open(self.dir.path())?.sync_all()
+    }
+}
+
+impl Drop for ResultWriter {
+    fn drop(&mut self) {
+        // Gone already after a success.
+        let _ = fs::remove_file(&self.draft);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use libra_core::attempt::Outcome;
 use libra_core::failure::{ErrorClass, Failure};
+use tonic::Status;
 
 use super::client::{Operation, command_plan, query_plan, rows_plan};
 use super::execution::{Broken, Execution};
@@ -44,7 +45,12 @@ impl From<ResultError> for Stop {
 /// Runs the query, or goes on with one that the server knows already.
 pub(super) async fn run(query: &Query, live: &Live) -> Outcome {
     live.enter();
-    let end = carry_out(query, live).await;
+    let end = match carry_out(query, live).await {
+        Err(Stop::Broken(Broken::Failed(status))) if is_death(query, live, &status).await => {
+            Err(Stop::Broken(Broken::ServerGone))
+        }
+        end => end,
+    };
     if !matches!(end, Err(Stop::Broken(Broken::ServerGone))) {
         live.leave();
     }
@@ -52,6 +58,17 @@ pub(super) async fn run(query: &Query, live: &Live) -> Outcome {
         Ok(()) => Outcome::Succeeded,
         Err(stop) => judge_end(query, live, stop),
     }
+}
+
+/// True when an error is the server's death and not the query's fault: Spark names its own errors.
+async fn is_death(query: &Query, live: &Live, status: &Status) -> bool {
+    if failure::is_named(status) || (query.is_cancelled() && failure::is_interruption(status)) {
+        return false;
+    }
+    if failure::is_beyond_repair(status) {
+        live.condemn();
+    }
+    live.dies_soon().await
 }
 
 async fn carry_out(query: &Query, live: &Live) -> Result<(), Stop> {
@@ -152,9 +169,6 @@ fn judge_end(query: &Query, live: &Live, stop: Stop) -> Outcome {
             return Outcome::Stopped;
         }
         Stop::Broken(Broken::Failed(status)) => {
-            if failure::is_beyond_repair(&status) {
-                live.condemn();
-            }
             let mut failure = failure::failure(&status);
             failure.outcome_unknown &= !query.reads;
             failure

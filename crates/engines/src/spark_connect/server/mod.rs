@@ -30,6 +30,10 @@ const LONGEST_REFUSAL: Duration = Duration::from_mins(1);
 /// How long a server that is told to stop is waited for.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a server that answers with an odd error is watched, and how often: a Java process that was told to
+/// end closes Spark first and answers nonsense meanwhile.
+const DYING_PATIENCE: Duration = Duration::from_secs(1);
+const DYING_LOOK: Duration = Duration::from_millis(50);
 /// Java's exit code under `-XX:+ExitOnOutOfMemoryError`.
 const OUT_OF_MEMORY_EXIT: i32 = 3;
 
@@ -73,9 +77,25 @@ impl Live {
         is_dead(&self.dir)
     }
 
-    /// Cheaper than [`Self::is_dead`], and blind to a shim that was killed.
-    fn has_exited(&self) -> bool {
-        self.dir.exit_file().exists()
+    /// True when no query should be sent to it any more. Cheaper than [`Self::is_dead`], and blind to a shim that
+    /// was killed.
+    fn is_leaving(&self) -> bool {
+        self.dir.exit_file().exists() || self.dir.stop_file().exists()
+    }
+
+    /// Waits for a death that an odd error may foretell; false when it does not come.
+    pub(super) async fn dies_soon(&self) -> bool {
+        let begun = Instant::now();
+        loop {
+            if self.is_dead() {
+                return true;
+            }
+            let patience = if self.is_leaving() { STOP_PATIENCE } else { DYING_PATIENCE };
+            if begun.elapsed() >= patience {
+                return false;
+            }
+            tokio::time::sleep(DYING_LOOK).await;
+        }
     }
 
     /// Ends what is left of a server whose shim was killed: a query that is reported as lost must not go on.
@@ -202,7 +222,7 @@ impl Server {
     /// The server that was alive a moment ago; touches no more than one file name.
     pub(super) fn known(&self) -> Option<Arc<Live>> {
         let mut slot = self.slot();
-        if slot.as_ref().is_some_and(|live| live.has_exited()) {
+        if slot.as_ref().is_some_and(|live| live.is_leaving()) {
             *slot = None;
         }
         slot.clone()

@@ -81,6 +81,11 @@ async fn adopt_present(settings: &Settings) -> Result<Option<Live>, Failure> {
             let ended = shim::kill_everything(&id.to_string(), STOP_PATIENCE).await.map_err(unclear)?;
             if ended { Ok(None) } else { Err(start_failed(Some(&dir), "the one before it can't be ended")) }
         }
+        Status::Owned { .. } if dir.stop_file().exists() => match process::stop(&dir, STOP_PATIENCE).await {
+            Ok(Status::Exited { .. }) => Ok(None),
+            Ok(_) => Err(start_failed(Some(&dir), "the one before it has not ended yet")),
+            Err(error) => Err(unclear(error)),
+        },
         Status::Owned { .. } => match files::read_record(&dir) {
             Some(record) => wait_ready(settings, &dir, &record).await.map(Some),
             None => Err(start_failed(Some(&dir), "its record is missing")),
