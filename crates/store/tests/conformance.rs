@@ -101,7 +101,7 @@ fn admit(job: &Job, fence: Option<Fence>) -> Change {
         host: "m/b".into(),
         epoch: 1,
         created_at: now,
-        launched_at: None,
+        launched_at: Some(Timestamp(3)),
         started_at: None,
         ended_at: None,
         handle: None,
@@ -181,6 +181,8 @@ async fn attempts_remember_what_is_noted_and_only_while_open() {
     let admitted = admit(&new.job, None);
     s.db.apply(admitted.clone()).await.unwrap();
     let id = new.job.id;
+    let opened = s.db.read(move |tx| attempts::get(tx, id, 1)).await.unwrap().unwrap();
+    assert_eq!(opened.launched_at, Some(Timestamp(3)), "the intent comes with the row");
     let note = |epoch, what| AttemptNote { job_id: id, number: 1, epoch, what };
     let intent = Note::Intent { at: Timestamp(5), host: "m/b2".into() };
     assert_eq!(s.db.note(note(2, intent.clone())).await.unwrap(), Outcome::Stale, "another epoch");

@@ -92,7 +92,8 @@ impl Service {
             host: self.host.clone(),
             epoch: self.fence.epoch,
             created_at: now,
-            launched_at: None,
+            // The row is the intent: this process launches next, and whoever finds the row later looks first.
+            launched_at: Some(now),
             started_at: None,
             ended_at: None,
             handle: None,

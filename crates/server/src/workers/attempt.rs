@@ -22,6 +22,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::sleep;
 
 use super::Shutdown;
+use super::supervisor::Found;
 use crate::clock;
 use crate::service::{Applied, ByWhom, FromEngine, Service};
 
@@ -54,6 +55,8 @@ struct Driver {
     attempt: Attempt,
     /// The row may have changed: read it before the next decision.
     stale: bool,
+    /// Nothing was launched yet: this process has just stored the intent.
+    fresh: bool,
     noted_at: Option<tokio::time::Instant>,
     /// Steps of this driver's own that its subscription will still tell of.
     own: u32,
@@ -62,7 +65,13 @@ struct Driver {
 }
 
 /// Looks after one attempt until it is over or Libra stops.
-pub(super) async fn drive(service: Arc<Service>, job: Job, attempt: Attempt, mut shutdown: Shutdown) {
+pub(super) async fn drive(
+    service: Arc<Service>,
+    job: Job,
+    attempt: Attempt,
+    found: Found,
+    mut shutdown: Shutdown,
+) {
     let Some(engine) = service.engines.get(&attempt.mode).cloned() else {
         tracing::error!(job_id = %job.id, mode = attempt.mode.as_str(), "this mode's engine is not enabled any more");
         return;
@@ -78,8 +87,18 @@ pub(super) async fn drive(service: Arc<Service>, job: Job, attempt: Attempt, mut
         dir: service.attempt_dir(job.id, attempt.number),
         same_boot: attempt.host == service.host,
     };
-    let mut driver =
-        Driver { service, engine, launch, job, attempt, stale: false, noted_at: None, own: 0, misses: 0 };
+    let mut driver = Driver {
+        service,
+        engine,
+        launch,
+        job,
+        attempt,
+        stale: found == Found::InTheStore,
+        fresh: found == Found::JustOpened,
+        noted_at: None,
+        own: 0,
+        misses: 0,
+    };
     while !shutdown.is_now() {
         let wait = match driver.turn().await {
             Ok(Next::Again) if driver.misses < MAX_MISSES => continue,
@@ -122,8 +141,11 @@ impl Driver {
         if self.stale && !self.refresh().await? {
             return Ok(Next::Over);
         }
+        if self.fresh {
+            return self.begin().await;
+        }
         match (self.attempt.launched_at, self.attempt.handle.clone()) {
-            (None, _) => self.begin().await,
+            (None, _) => self.intend().await,
             (Some(_), None) => self.look_for().await,
             (Some(_), Some(handle)) => match self.job.stop {
                 Some(_) => self.stop(&handle).await,
@@ -183,20 +205,26 @@ impl Driver {
         Ok(noted)
     }
 
-    /// Nothing was done yet: store the intent, then launch.
+    /// Scheduled without an intent: store it, so that whatever happens next can be looked up.
+    async fn intend(&mut self) -> Result<Next, StoreError> {
+        let at = clock::now();
+        let host = self.service.host.clone();
+        if self.note(Note::Intent { at, host: host.clone() }).await? {
+            self.attempt.launched_at = Some(at);
+            self.attempt.host = host;
+            self.launch.same_boot = true;
+            self.fresh = true;
+        }
+        Ok(Next::Again)
+    }
+
+    /// The intent is stored and nothing was done yet: launch.
     async fn begin(&mut self) -> Result<Next, StoreError> {
+        self.fresh = false;
+        failpoint::hit("after-intent");
         if self.job.stop.is_some() {
             return self.ended(Event::Stopped, FromEngine::default()).await;
         }
-        let at = clock::now();
-        let host = self.service.host.clone();
-        if !self.note(Note::Intent { at, host: host.clone() }).await? {
-            return Ok(Next::Again);
-        }
-        self.attempt.launched_at = Some(at);
-        self.attempt.host = host;
-        self.launch.same_boot = true;
-        failpoint::hit("after-intent");
         if let Err(e) = make_dir(&self.launch.dir) {
             let message =
                 format!("the job's directory can't be made: {e}; check the disk of the data directory");

@@ -7,11 +7,14 @@ use libra_core::admission::{self, Usage};
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::Event;
+use libra_core::time::Timestamp;
 use libra_engines::failpoint;
 use libra_store::StoreError;
 use libra_store::tables::jobs;
+use libra_store::tx::Tx;
 use tokio::time::timeout;
 
+use super::supervisor::Found;
 use super::{Shutdown, Supervisor};
 use crate::clock;
 use crate::service::{Applied, ByWhom, FromEngine, Service};
@@ -39,33 +42,47 @@ pub(super) async fn run(service: Arc<Service>, supervisor: Arc<Supervisor>, mut 
     }
 }
 
+/// What one look at the world brought.
+struct Seen {
+    due: Vec<JobId>,
+    next_due: Option<Timestamp>,
+    /// Jobs whose turn it is, in order.
+    turns: Vec<Job>,
+}
+
 /// One look at the world; says how long to sleep at most.
-async fn pass(service: &Service, supervisor: &Arc<Supervisor>) -> Result<Duration, StoreError> {
+async fn pass(service: &Arc<Service>, supervisor: &Arc<Supervisor>) -> Result<Duration, StoreError> {
     let now = clock::now();
-    let modes = service.config.enabled.clone();
-    let (due, waiting, holding, next) = service
-        .db
-        .read(move |tx| {
-            let mut waiting = Vec::new();
-            for mode in modes {
-                waiting.extend(jobs::waiting(tx, mode, LOOKED_AT)?);
-            }
-            Ok((jobs::due(tx, now, DUE_AT_ONCE)?, waiting, jobs::holding(tx)?, jobs::next_due(tx)?))
-        })
-        .await?;
-    for id in &due {
+    let looking = Arc::clone(service);
+    let seen = service.db.read(move |tx| look(tx, &looking, now)).await?;
+    for id in &seen.due {
         deadline(service, *id).await?;
     }
-    let usage = Usage::of(holding.iter().map(|(_, mode, needed)| (*mode, *needed)));
-    let turns = admission::schedule(&waiting, &usage, &service.config.limits);
-    for id in &turns {
-        admit(service, supervisor, *id).await?;
+    let idle = seen.turns.is_empty() && seen.due.is_empty();
+    for job in seen.turns {
+        admit(service, supervisor, &job).await?;
     }
-    if !turns.is_empty() || !due.is_empty() {
+    if !idle {
         return Ok(Duration::ZERO);
     }
-    let until_due = next.map_or(PERIOD, |t| Duration::from_secs_f64(t.seconds_since(now)));
+    let until_due = seen.next_due.map_or(PERIOD, |t| Duration::from_secs_f64(t.seconds_since(now)));
     Ok(until_due.min(PERIOD))
+}
+
+/// Reads what is needed and decides, in one snapshot; the revision guards what is written of it.
+fn look(tx: &mut dyn Tx, service: &Service, now: Timestamp) -> Result<Seen, StoreError> {
+    let mut waiting = Vec::new();
+    for mode in &service.config.enabled {
+        waiting.extend(jobs::waiting(tx, *mode, LOOKED_AT)?);
+    }
+    let mut turns = Vec::new();
+    if !waiting.is_empty() {
+        let usage = Usage::of(jobs::holding(tx)?.iter().map(|(_, mode, needed)| (*mode, *needed)));
+        for id in admission::schedule(&waiting, &usage, &service.config.limits) {
+            turns.extend(jobs::get(tx, id)?);
+        }
+    }
+    Ok(Seen { due: jobs::due(tx, now, DUE_AT_ONCE)?, next_due: jobs::next_due(tx)?, turns })
 }
 
 async fn read(service: &Service, id: JobId) -> Result<Option<Job>, StoreError> {
@@ -94,14 +111,14 @@ async fn deadline(service: &Service, id: JobId) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn admit(service: &Service, supervisor: &Arc<Supervisor>, id: JobId) -> Result<(), StoreError> {
-    let Some(job) = read(service, id).await? else { return Ok(()) };
+async fn admit(service: &Service, supervisor: &Arc<Supervisor>, job: &Job) -> Result<(), StoreError> {
+    let Some(taken) = supervisor.reserve(job.id, job.attempt + 1) else { return Ok(()) };
     // A job that has moved on since is somebody else's decision: the next pass sees it.
     if let Applied::Done(job, Some(attempt)) =
-        service.step(&job, Event::Admitted, ByWhom::Worker, FromEngine::default()).await?
+        service.step(job, Event::Admitted, ByWhom::Worker, FromEngine::default()).await?
     {
         failpoint::hit("after-scheduled");
-        supervisor.take(*job, *attempt);
+        supervisor.look_after(taken, *job, *attempt, Found::JustOpened);
     }
     Ok(())
 }

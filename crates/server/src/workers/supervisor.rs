@@ -18,6 +18,15 @@ use crate::service::Service;
 /// Open attempts without anybody are looked for this often.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// How an attempt came to be looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// This process has just stored it, intent and all: nothing was launched yet.
+    JustOpened,
+    /// It was there: whether it was launched has to be looked up.
+    InTheStore,
+}
+
 /// Knows which attempts are looked after.
 pub(crate) struct Supervisor {
     service: Arc<Service>,
@@ -26,7 +35,7 @@ pub(crate) struct Supervisor {
 }
 
 /// Marks an attempt as looked after, until it is dropped.
-struct Taken {
+pub(super) struct Taken {
     supervisor: Arc<Supervisor>,
     key: (JobId, u32),
 }
@@ -42,16 +51,19 @@ impl Supervisor {
         Arc::new(Self { service, shutdown, taken: Mutex::default() })
     }
 
-    /// Looks after an attempt from now on, unless somebody does already.
-    pub(super) fn take(self: &Arc<Self>, job: Job, attempt: Attempt) {
-        let key = (job.id, attempt.number);
-        if !self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
-            return;
-        }
-        let taken = Taken { supervisor: Arc::clone(self), key };
+    /// Marks an attempt as looked after, unless it is already. Done before the attempt is stored, so that the
+    /// sweep never finds one that its own process is about to launch.
+    pub(super) fn reserve(self: &Arc<Self>, job: JobId, attempt: u32) -> Option<Taken> {
+        let key = (job, attempt);
+        let new = self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
+        new.then(|| Taken { supervisor: Arc::clone(self), key })
+    }
+
+    /// Looks after an attempt from now on.
+    pub(super) fn look_after(&self, taken: Taken, job: Job, attempt: Attempt, found: Found) {
         let (service, shutdown) = (Arc::clone(&self.service), self.shutdown.clone());
         tokio::spawn(async move {
-            attempt::drive(service, job, attempt, shutdown).await;
+            attempt::drive(service, job, attempt, found, shutdown).await;
             drop(taken);
         });
     }
@@ -83,9 +95,7 @@ impl Supervisor {
             })
             .await?;
         for (job, mut attempt) in open {
-            if self.is_taken(&job, &attempt) {
-                continue;
-            }
+            let Some(taken) = self.reserve(job.id, attempt.number) else { continue };
             let epoch = self.service.fence.epoch;
             if attempt.epoch != epoch {
                 let note = AttemptNote {
@@ -100,12 +110,8 @@ impl Supervisor {
                 attempt.epoch = epoch;
                 tracing::info!(job_id = %job.id, attempt = attempt.number, "an attempt of before is taken over");
             }
-            self.take(job, attempt);
+            self.look_after(taken, job, attempt, Found::InTheStore);
         }
         Ok(())
-    }
-
-    fn is_taken(&self, job: &Job, attempt: &Attempt) -> bool {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).contains(&(job.id, attempt.number))
     }
 }

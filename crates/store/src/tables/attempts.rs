@@ -41,8 +41,8 @@ pub(crate) fn write(tx: &mut dyn Tx, job_id: &str, write: &AttemptWrite) -> Resu
         AttemptWrite::Open(a) => {
             let links = json("links", &a.links)?;
             tx.execute(
-                "INSERT INTO attempts (job_id, number, token, mode, host, epoch, created_at, links) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO attempts (job_id, number, token, mode, host, epoch, created_at, launched_at, links) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 &[
                     job_id.into(),
                     a.number.into(),
@@ -51,6 +51,7 @@ pub(crate) fn write(tx: &mut dyn Tx, job_id: &str, write: &AttemptWrite) -> Resu
                     Arg::from(&a.host),
                     a.epoch.into(),
                     a.created_at.0.into(),
+                    a.launched_at.map(|t| t.0).into(),
                     Arg::from(&links),
                 ],
             )?;
