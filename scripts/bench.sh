@@ -3,4 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-exec cargo run --release --quiet -p libra-bench -- "$@"
+cargo build --release --quiet -p libra -p libra-bench
+exec target/release/libra-bench "$@"

@@ -88,7 +88,9 @@ impl Failure {
             if colours { format!("\u{1b}[{code}m{word}:\u{1b}[0m") } else { format!("{word}:") }
         };
         let mut text = format!("{} {}\n", paint("error", "1;31"), output::lines(&self.message));
-        for violation in &self.violations {
+        // A single violation is often the message itself.
+        let said = |v: &Violation| self.message.contains(&v.pointer) && self.message.contains(&v.reason);
+        for violation in self.violations.iter().filter(|v| !said(v)) {
             let pointer = if violation.pointer.is_empty() { "(the whole body)" } else { &violation.pointer };
             let _ =
                 writeln!(text, "  {}: {}", output::one_line(pointer), output::one_line(&violation.reason));
@@ -166,6 +168,7 @@ mod tests {
                 "2 fields are wrong",
                 &[("/priority", "must be a whole number from 1 to 10, not 11"), ("", "x\u{1b}[2J")],
             ),
+            failure(Code::InvalidQuery, "/limit must be a number", &[("/limit", "must be a number")]),
             failure(Code::JobNotFound, "There is no job job-1.", &[]),
             failure(Code::Internal, "Something is wrong inside Libra.", &[]),
             ClientError::Unreachable { url: "http://127.0.0.1:1".into(), cause: "Connection refused".into() }
@@ -175,7 +178,7 @@ mod tests {
         let text: Vec<String> =
             failures.iter().map(|f| format!("[exit {}]\n{}", f.exit() as u8, f.render(false))).collect();
         insta::assert_snapshot!("errors", text.join("\n"));
-        assert!(failures[1].render(true).starts_with("\u{1b}[1;31merror:\u{1b}[0m "));
+        assert!(failures[2].render(true).starts_with("\u{1b}[1;31merror:\u{1b}[0m "));
     }
 
     #[test]

@@ -69,7 +69,9 @@ pub(crate) fn failure(error: &ErrorView) -> String {
     if let Some(outcome) = &error.outcome {
         let _ = writeln!(text, "  outcome: {}", one_line(outcome));
     }
-    for line in error.detail.iter().flat_map(|detail| detail.lines()) {
+    let detail = error.detail.as_deref().unwrap_or_default();
+    // Engines often begin with the message itself.
+    for line in detail.strip_prefix(&error.message).unwrap_or(detail).trim_start_matches('\n').lines() {
         let _ = writeln!(text, "  {}", lines(line));
     }
     text

@@ -12,7 +12,7 @@ const LONGEST_NAME: usize = 32;
 /// One line a job.
 pub(crate) fn jobs(jobs: &[JobView], now: Timestamp) -> String {
     if jobs.is_empty() {
-        return "no jobs\n".to_owned();
+        return String::new();
     }
     let rows = jobs.iter().map(|job| {
         [
@@ -28,8 +28,11 @@ pub(crate) fn jobs(jobs: &[JobView], now: Timestamp) -> String {
     columns(["ID", "NAME", "KIND", "MODE", "STATUS", "SUBMITTED", "TOOK"], rows)
 }
 
-/// What to say below a page that is not the last one.
+/// What to say below a page that is empty, or not the last one.
 pub(crate) fn more(list: &JobListView) -> Option<String> {
+    if list.jobs.is_empty() {
+        return Some("no jobs".to_owned());
+    }
     list.next_cursor.as_ref()?;
     let total = match (list.total, list.total_at_least) {
         (Some(total), _) => format!("{total} jobs"),
@@ -77,7 +80,7 @@ mod tests {
     fn a_table_of_jobs() {
         let (done, running, failed) = (samples::done(), samples::running(), samples::failed());
         insta::assert_snapshot!("jobs", jobs(&[running, done, failed], samples::now()));
-        assert_eq!(jobs(&[], samples::now()), "no jobs\n");
+        assert_eq!(jobs(&[], samples::now()), "");
     }
 
     #[test]
@@ -93,6 +96,8 @@ mod tests {
         assert_eq!(more(&list).unwrap(), "1 of 7 jobs shown; --all shows every one");
         list.next_cursor = None;
         assert_eq!(more(&list), None);
+        list.jobs.clear();
+        assert_eq!(more(&list).unwrap(), "no jobs");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use libra_api::client::Client;
 use libra_api::views::JobView;
 use libra_core::job::State;
+use libra_core::mode::Mode;
 
 use crate::failure::{Exit, Failure};
 use crate::patience::Patience;
@@ -57,10 +58,13 @@ pub(crate) fn tell_end(job: &JobView) -> Exit {
     output::say(&format!("{} {}{took}", job.job_id, job.status));
     if let Some(error) = job.error.as_ref().filter(|_| job.status != "SUCCEEDED") {
         output::say(&job_page::failure(error));
-        output::say(&format!(
-            "hint: `libra logs {}` shows what it wrote; add --stderr for Spark's own log",
-            job.job_id
-        ));
+        // In the shared Spark a job has no log of its own.
+        if Mode::parse(&job.execution_mode) == Some(Mode::SparkSubmit) {
+            let id = &job.job_id;
+            output::say(&format!(
+                "hint: `libra logs {id}` shows what it wrote; with --stderr, Spark's own log"
+            ));
+        }
     }
     exit_of(&job.status)
 }

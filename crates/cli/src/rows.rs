@@ -7,15 +7,20 @@ use serde_json::Value;
 
 use crate::output;
 
+/// On a narrower terminal, or one that does not tell its width, nothing is wrapped. Characters.
+const LEAST_WIDTH: u16 = 20;
+
 /// The rows under their columns' names. `wrap` breaks long cells so that the table fits the terminal.
 pub(crate) fn table(result: &ResultRows, wrap: bool) -> String {
     let columns = columns(result);
     if columns.is_empty() {
-        return "no rows\n".to_owned();
+        return String::new();
     }
     let mut table = Table::new();
     table.load_style(ASCII_BORDERS_ONLY_CONDENSED);
-    let arrangement = if wrap { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+    let wide_enough = table.width().is_some_and(|width| width >= LEAST_WIDTH);
+    let arrangement =
+        if wrap && wide_enough { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
     table.set_content_arrangement(arrangement);
     table.set_header(columns.iter().map(|c| output::one_line(&c.name)));
     for (column, style) in columns.iter().zip(table.column_iter_mut()) {
@@ -31,8 +36,11 @@ pub(crate) fn table(result: &ResultRows, wrap: bool) -> String {
 
 /// What to say below rows that are not all of them.
 pub(crate) fn more(shown: usize, total: u64, truncated: bool) -> String {
-    let rows = if total == 1 { "row" } else { "rows" };
-    let mut text = format!("{total} {rows}");
+    let mut text = match total {
+        0 => "no rows".to_owned(),
+        1 => "1 row".to_owned(),
+        _ => format!("{total} rows"),
+    };
     if u64::try_from(shown).is_ok_and(|shown| shown < total) {
         text = format!("{shown} of {text} shown; --all shows every one");
     }
@@ -95,12 +103,12 @@ mod tests {
         let empty = ResultRows { rows: vec![], ..result };
         insta::assert_snapshot!("rows_none", table(&empty, false));
         let nothing = ResultRows { schema: json!({"type": "struct", "fields": []}), ..empty };
-        assert_eq!(table(&nothing, false), "no rows\n");
+        assert_eq!(table(&nothing, false), "", "as after CREATE TABLE");
     }
 
     #[test]
     fn what_is_left_out_is_said() {
-        assert_eq!(more(1, 1, false), "1 row");
+        assert_eq!((more(0, 0, false), more(1, 1, false)), ("no rows".into(), "1 row".into()));
         assert_eq!(more(10, 12, false), "10 of 12 rows shown; --all shows every one");
         assert!(more(2, 2, true).contains("larger than Libra keeps"));
     }

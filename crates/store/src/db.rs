@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use libra_core::job::State;
 use tokio::sync::oneshot;
 
 use crate::error::StoreError;
-use crate::lane::{AttemptNote, Change, Outcome, Submission, Submitted};
-use crate::sqlite::{OpenFor, Readers, Work, Writer, migrate, open};
+use crate::lane::{AttemptNote, Change, Fence, Outcome, Submission, Submitted};
+use crate::sqlite::{Done, OpenFor, Queues, Readers, Work, Writer, migrate, open};
 use crate::tables;
 use crate::tx::Tx;
 
@@ -37,8 +38,16 @@ impl Db {
         &self,
         f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.run(Queues::Perhaps, f).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        queues: Queues,
+        f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.writer.send(Work::Closure(Box::new(move |tx| {
+        let closure = Box::new(move |tx: &mut dyn Tx| -> Done {
             let result = f(tx);
             let kept = result.as_ref().map(|_| ()).map_err(|_| ());
             let send = move |committed: Result<(), &StoreError>| {
@@ -47,7 +56,8 @@ impl Db {
                 let _ = reply.send(failed.map_or(result, Err));
             };
             (kept, Box::new(send))
-        })))?;
+        });
+        self.writer.send(Work::Closure(closure, queues))?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -71,11 +81,17 @@ impl Db {
 
     /// Applies a step of the lifecycle with everything that belongs to it (hot lane).
     pub async fn apply(&self, change: Change) -> Result<Outcome, StoreError> {
-        self.write(move |tx| tables::changes::apply(tx, &change)).await
+        let queues = if change.job.state == State::Queued { Queues::Perhaps } else { Queues::Never };
+        self.run(queues, move |tx| tables::changes::apply(tx, &change)).await
     }
 
     /// Notes something about an attempt that is no change of state (hot lane).
     pub async fn note(&self, note: AttemptNote) -> Result<Outcome, StoreError> {
-        self.write(move |tx| tables::attempts::note(tx, &note)).await
+        self.run(Queues::Never, move |tx| tables::attempts::note(tx, &note)).await
+    }
+
+    /// Numbers committed rows of the log, if the fence still holds; says how many.
+    pub async fn number_feed(&self, fence: Fence) -> Result<usize, StoreError> {
+        self.run(Queues::Never, move |tx| tables::feed::number(tx, &fence)).await
     }
 }

@@ -246,6 +246,10 @@ impl Driver {
 
     /// The outcome of a launch is unknown: ask the engine, never launch again.
     async fn look_for(&mut self) -> Result<Next, StoreError> {
+        // Whoever stored the intent may have died before it made the directory, where `find` revokes the launch.
+        if let Err(e) = make_dir(&self.launch.dir) {
+            tracing::warn!(job_id = %self.job.id, error = %e, "the job's directory can't be made");
+        }
         match self.engine.find(&self.launch).await {
             Ok(Some(launched)) => self.launched(launched).await,
             Ok(None) => {

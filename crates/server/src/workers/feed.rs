@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libra_store::tables::feed;
 use tokio::time::{sleep, timeout};
 
 use super::Shutdown;
@@ -21,8 +20,7 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
             _ = timeout(PERIOD, service.wake_feed.notified()) => sleep(GATHER).await,
         }
         loop {
-            let fence = service.fence.clone();
-            match service.db.write(move |tx| feed::number(tx, &fence)).await {
+            match service.db.number_feed(service.fence.clone()).await {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(e) => {

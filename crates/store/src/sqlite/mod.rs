@@ -9,4 +9,4 @@ pub use connection::SqliteTx;
 pub(crate) use connection::{OpenFor, open};
 pub use migrate::{NEWEST_SCHEMA, migrate};
 pub(crate) use reader::Readers;
-pub(crate) use writer::{Work, Writer};
+pub(crate) use writer::{Done, Queues, Work, Writer};

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::connection::SqliteTx;
 use crate::error::StoreError;
 use crate::lane::{Submission, Submitted};
-use crate::tables::submissions;
+use crate::tables::submissions::{self, QueueBound};
 use crate::tx::Tx;
 
 /// Pieces of work in one commit, at most.
@@ -28,10 +28,17 @@ pub(crate) type Done = (Result<(), ()>, Answer);
 /// A transaction of somebody's own.
 pub(crate) type Closure = Box<dyn FnOnce(&mut dyn Tx) -> Done + Send>;
 
+/// Whether a closure may put jobs into the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queues {
+    Perhaps,
+    Never,
+}
+
 /// A piece of work: all or nothing.
 pub(crate) enum Work {
-    /// For cold paths.
-    Closure(Closure),
+    /// Anything else; with whether it may put jobs into the queue.
+    Closure(Closure, Queues),
     /// A new job; those that wait together are stored together.
     Submission(Box<Submission>, oneshot::Sender<Result<Submitted, StoreError>>),
 }
@@ -71,6 +78,7 @@ impl Drop for Writer {
 }
 
 fn run(conn: &Connection, inbox: &Receiver<Work>) {
+    let mut bound = QueueBound::default();
     loop {
         let first = match inbox.recv_timeout(IDLE) {
             Ok(work) => work,
@@ -84,31 +92,36 @@ fn run(conn: &Connection, inbox: &Receiver<Work>) {
         };
         let mut batch = vec![first];
         batch.extend(inbox.try_iter().take(MAX_BATCH - 1));
-        commit(conn, batch);
+        commit(conn, batch, &mut bound);
     }
 }
 
-fn commit(conn: &Connection, batch: Vec<Work>) {
+fn commit(conn: &Connection, batch: Vec<Work>, bound: &mut QueueBound) {
     let begun = conn.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::from);
     let mut answers: Vec<(Option<StoreError>, Answer)> = Vec::with_capacity(batch.len());
     let mut submissions = Vec::new();
     for work in batch {
         match work {
             Work::Submission(new, reply) => submissions.push((*new, reply)),
-            Work::Closure(run) => {
+            Work::Closure(run, queues) => {
                 // What came before a closure is there when it runs.
-                store(conn, std::mem::take(&mut submissions), &mut answers);
+                store(conn, std::mem::take(&mut submissions), bound, &mut answers);
                 answers.push(in_savepoint(conn, run));
+                if queues == Queues::Perhaps {
+                    bound.forget();
+                }
             }
         }
     }
-    store(conn, submissions, &mut answers);
+    store(conn, submissions, bound, &mut answers);
     let committed = begun.and_then(|()| conn.execute_batch("COMMIT").map_err(StoreError::from));
-    if committed.is_err()
-        && !conn.is_autocommit()
-        && let Err(e) = conn.execute_batch("ROLLBACK")
-    {
-        tracing::error!(error = %e, "a failed commit could not be rolled back");
+    if committed.is_err() {
+        bound.forget();
+        if !conn.is_autocommit()
+            && let Err(e) = conn.execute_batch("ROLLBACK")
+        {
+            tracing::error!(error = %e, "a failed commit could not be rolled back");
+        }
     }
     for (own, answer) in answers {
         answer(own.as_ref().map_or(committed.as_ref().copied(), Err));
@@ -119,21 +132,26 @@ fn commit(conn: &Connection, batch: Vec<Work>) {
 fn store(
     conn: &Connection,
     submissions: Vec<(Submission, oneshot::Sender<Result<Submitted, StoreError>>)>,
+    bound: &mut QueueBound,
     answers: &mut Vec<(Option<StoreError>, Answer)>,
 ) {
     if submissions.is_empty() {
         return;
     }
     let (new, replies): (Vec<_>, Vec<_>) = submissions.into_iter().unzip();
-    let together = savepoint(conn, || submissions::insert(&mut SqliteTx(conn), &new));
+    let together = savepoint(conn, || submissions::insert(&mut SqliteTx(conn), &new, bound));
     let outcomes: Vec<Result<Submitted, StoreError>> = match together {
         Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
         Err(_) => new
             .chunks(1)
             .map(|one| {
-                savepoint(conn, || submissions::insert(&mut SqliteTx(conn), one)).and_then(|mut outcomes| {
-                    outcomes.pop().ok_or_else(|| StoreError::Database("no outcome of a submission".into()))
-                })
+                savepoint(conn, || submissions::insert(&mut SqliteTx(conn), one, bound)).and_then(
+                    |mut outcomes| {
+                        outcomes
+                            .pop()
+                            .ok_or_else(|| StoreError::Database("no outcome of a submission".into()))
+                    },
+                )
             })
             .collect(),
     };

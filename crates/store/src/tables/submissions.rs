@@ -7,10 +7,31 @@ use crate::error::StoreError;
 use crate::lane::{Submission, Submitted};
 use crate::tx::Tx;
 
+/// No more jobs than this wait; unknown when others than submissions may have added some. Saves counting them
+/// for every commit, which takes the longer the more there are.
+#[derive(Debug, Default)]
+pub(crate) struct QueueBound(Option<u64>);
+
+impl QueueBound {
+    /// Something else may have put jobs into the queue.
+    pub(crate) fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// Stores new jobs, in order; each unless its key came before or too many jobs wait.
-pub(crate) fn insert(tx: &mut dyn Tx, new: &[Submission]) -> Result<Vec<Submitted>, StoreError> {
+pub(crate) fn insert(
+    tx: &mut dyn Tx,
+    new: &[Submission],
+    bound: &mut QueueBound,
+) -> Result<Vec<Submitted>, StoreError> {
     let most = new.iter().map(|n| n.max_queued).max().unwrap_or(0);
-    let mut queued = jobs::count_in_state(tx, State::Queued, most)?;
+    // Forgotten until this has succeeded.
+    let mut queued = match bound.0.take() {
+        Some(queued) if new.iter().all(|n| queued + new.len() as u64 <= n.max_queued) => queued,
+        // Perhaps full: jobs may have left since, so it is the true number that counts.
+        Some(_) | None => jobs::count_in_state(tx, State::Queued, most)?,
+    };
     let mut outcomes = Vec::with_capacity(new.len());
     for submission in new {
         let outcome = insert_one(tx, submission, queued)?;
@@ -19,6 +40,7 @@ pub(crate) fn insert(tx: &mut dyn Tx, new: &[Submission]) -> Result<Vec<Submitte
         }
         outcomes.push(outcome);
     }
+    bound.0 = Some(queued);
     Ok(outcomes)
 }
 

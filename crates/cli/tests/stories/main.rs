@@ -1,0 +1,17 @@
+//! What Libra promises, told as stories and checked on the real binary; most of them with a real Spark behind it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod adoption;
+mod authorisation;
+mod bad_input;
+mod cancelling;
+mod command_line;
+mod connect_server;
+mod failpoints;
+mod in_cluster;
+mod listing;
+mod openapi;
+mod references;
+mod spark_submit;
+mod starting;
+mod surroundings;

@@ -1,0 +1,76 @@
+//! The description of the API.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::surroundings::sleepy;
+
+/// The methods of a path item.
+pub const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+    match value {
+        Value::Object(map) => {
+            found.extend(map.get("$ref").and_then(Value::as_str));
+            map.values().for_each(|v| references(v, found));
+        }
+        Value::Array(items) => items.iter().for_each(|v| references(v, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn the_description_that_is_checked_in_is_the_one_that_is_served() {
+    // contract: A8
+    let libra = sleepy().start().await;
+    let served = libra.api().get("/openapi.json").await;
+    served.expect(200);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../openapi/libra.json");
+    if std::env::var_os("UPDATE").is_some_and(|v| v == "1") {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, &served.text).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        kept == served.text,
+        "openapi/libra.json is not what Libra serves; if the change is meant, run \
+         `UPDATE=1 cargo test -p libra --test stories openapi` and look at the difference"
+    );
+}
+
+#[tokio::test]
+async fn the_description_is_sound() {
+    // contract: A8
+    let libra = sleepy().start().await;
+    let document = libra.api().get("/openapi.json").await.expect(200);
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1."), "{}", document["openapi"]);
+    let mut ids = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if !METHODS.contains(&method.as_str()) {
+                continue;
+            }
+            let id = operation["operationId"].as_str().unwrap_or_else(|| panic!("{method} {path} has no id"));
+            assert!(ids.insert(id), "{id} is the id of two operations");
+            assert!(!operation["responses"].as_object().unwrap().is_empty(), "{method} {path}");
+            for name in path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}')) {
+                let described = operation["parameters"].as_array().into_iter().flatten();
+                assert!(
+                    described
+                        .clone()
+                        .any(|p| p["name"] == name && p["in"] == "path" && p["required"] == true),
+                    "{method} {path} does not describe {name}"
+                );
+            }
+        }
+    }
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(!found.is_empty());
+    for reference in found {
+        let pointer = reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} leads elsewhere"));
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+}
