@@ -16,6 +16,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A submission whose answer was lost is sent this often in all.
+const SUBMIT_TRIES: u32 = 3;
+/// Between two of them.
+const SUBMIT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Why a call brought nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -29,6 +34,8 @@ pub enum ClientError {
         url: String,
         /// Why.
         cause: String,
+        /// True when the request may have arrived and only the answer was lost.
+        perhaps_taken: bool,
     },
     /// Something else answers there.
     #[error("{url} does not answer like Libra (HTTP {status})")]
@@ -76,7 +83,7 @@ impl Client {
         method: Method,
         path: &str,
         query: &[(&str, String)],
-        body: Option<&SubmitRequest>,
+        body: Option<(&SubmitRequest, &str)>,
         wait: Duration,
     ) -> Result<T, ClientError> {
         let mut url = format!("{}{path}", self.base);
@@ -88,11 +95,14 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        if let Some(body) = body {
-            request = request.json(body);
+        if let Some((body, key)) = body {
+            request = request.json(body).header("Idempotency-Key", key);
         }
-        let unreachable =
-            |e: reqwest::Error| ClientError::Unreachable { url: self.base.clone(), cause: root(&e) };
+        let unreachable = |e: reqwest::Error| ClientError::Unreachable {
+            url: self.base.clone(),
+            cause: root(&e),
+            perhaps_taken: !e.is_connect(),
+        };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(unreachable)?;
@@ -113,9 +123,21 @@ impl Client {
         self.call(Method::GET, path, query, None, Duration::ZERO).await
     }
 
-    /// Submits a job.
+    /// Submits a job. When only the answer was lost, the request is sent again under the same idempotency key,
+    /// so the job is never stored twice.
     pub async fn submit(&self, request: &SubmitRequest) -> Result<SubmitView, ClientError> {
-        self.call(Method::POST, "/api/v1/jobs", &[], Some(request), Duration::ZERO).await
+        let key = fresh_key();
+        let mut tries = 1;
+        loop {
+            let body = Some((request, key.as_str()));
+            match self.call(Method::POST, "/api/v1/jobs", &[], body, Duration::ZERO).await {
+                Err(ClientError::Unreachable { perhaps_taken: true, .. }) if tries < SUBMIT_TRIES => {
+                    tries += 1;
+                }
+                answer => return answer,
+            }
+            tokio::time::sleep(SUBMIT_PAUSE).await;
+        }
     }
 
     /// One job; with `wait` > 0 the answer comes when it ends, or after that time.
@@ -154,6 +176,13 @@ impl Client {
         let path = format!("/api/v1/jobs/{}", percent(id));
         self.call(Method::DELETE, &path, &[], None, Duration::ZERO).await
     }
+}
+
+/// A key that no other submission has: 128 random bits, from the seeds that the standard library draws.
+fn fresh_key() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let draw = || RandomState::new().hash_one(std::process::id());
+    format!("libra-{:016x}{:016x}", draw(), draw())
 }
 
 fn root(e: &dyn std::error::Error) -> String {

@@ -171,8 +171,12 @@ mod tests {
             failure(Code::InvalidQuery, "/limit must be a number", &[("/limit", "must be a number")]),
             failure(Code::JobNotFound, "There is no job job-1.", &[]),
             failure(Code::Internal, "Something is wrong inside Libra.", &[]),
-            ClientError::Unreachable { url: "http://127.0.0.1:1".into(), cause: "Connection refused".into() }
-                .into(),
+            ClientError::Unreachable {
+                url: "http://127.0.0.1:1".into(),
+                cause: "Connection refused".into(),
+                perhaps_taken: false,
+            }
+            .into(),
             ClientError::NotLibra { url: "http://127.0.0.1:1".into(), status: 200 }.into(),
         ];
         let text: Vec<String> =

@@ -113,7 +113,7 @@ pub fn never_fits(mode: Mode, needed: &Requirement, limits: &Limits) -> Option<B
             ),
         });
     }
-    if needed.executors > 0 && needed.executor_heap > quota.max_memory_per_executor {
+    if needed.executor_heap > quota.max_memory_per_executor {
         return Some(Blocked {
             limit: quota_key("max-memory-per-executor"),
             message: format!(
@@ -125,7 +125,6 @@ pub fn never_fits(mode: Mode, needed: &Requirement, limits: &Limits) -> Option<B
         });
     }
     if let Some(most) = quota.max_cores_per_executor
-        && needed.executors > 0
         && needed.executor_cores > most
     {
         return Some(Blocked {

@@ -265,13 +265,17 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
         Master::Local(threads) => (if named { driver_cores.unwrap_or(1) } else { threads }, true),
         Master::Cluster => (driver_cores.unwrap_or(1), false),
     };
+    // What is written down counts against the quotas even where no executor will use it (contract R1); what is
+    // not written down and not used is nothing.
+    let named_or_used = |key: &str| executors > 0 || spec.spark_config.contains_key(key);
+    let sized = named_or_used("spark.executor.memory");
     Ok(Requirement {
         driver_cores,
         driver_memory,
         executors,
-        executor_cores: per_executor,
-        executor_heap,
-        executor_memory,
+        executor_cores: if named_or_used("spark.executor.cores") { per_executor } else { 0 },
+        executor_heap: if sized { executor_heap } else { 0 },
+        executor_memory: if sized { executor_memory } else { 0 },
         executors_here,
         shared_server: false,
     })
@@ -388,6 +392,14 @@ mod tests {
         assert_eq!(memory(("spark.executor.memoryOverheadFactor", "0.4")), 14 * GIB);
         assert_eq!(memory(("spark.executor.memoryOverhead", "512")), 10 * GIB + 512 * MIB);
         assert_eq!(memory(("spark.executor.pyspark.memory", "1g")), 12 * GIB);
+    }
+
+    #[test]
+    fn executor_settings_count_even_without_executors() {
+        let r = needs(&[("spark.executor.memory", "17g"), ("spark.executor.cores", "9")]).unwrap();
+        assert_eq!((r.executors, r.executor_heap, r.executor_cores), (0, 17 * GIB, 9));
+        let r = needs(&[]).unwrap();
+        assert_eq!((r.executor_heap, r.executor_cores), (0, 0));
     }
 
     #[test]

@@ -45,8 +45,10 @@ pub(crate) struct Service {
     pub(crate) host: String,
     /// The lease under which this process schedules and supervises.
     pub(crate) fence: Fence,
-    /// Wakes the scheduler; carries nothing.
-    pub(crate) wake_scheduler: Notify,
+    /// Wakes the scheduler because there may be room; carries nothing.
+    pub(crate) wake_for_room: Notify,
+    /// Wakes the scheduler because there is one more who waits; carries nothing.
+    pub(crate) wake_for_queue: Notify,
     /// Wakes the feed; carries nothing.
     pub(crate) wake_feed: Notify,
     /// Ids of jobs that changed.
@@ -69,7 +71,8 @@ impl Service {
             metrics: Metrics::new(),
             host,
             fence,
-            wake_scheduler: Notify::new(),
+            wake_for_room: Notify::new(),
+            wake_for_queue: Notify::new(),
             wake_feed: Notify::new(),
             changes,
         }

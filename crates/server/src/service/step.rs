@@ -2,7 +2,7 @@
 
 use libra_core::attempt::{Attempt, Exit, Handle};
 use libra_core::id::Token;
-use libra_core::job::Job;
+use libra_core::job::{Job, State};
 use libra_core::lifecycle::{self, Effect, Event, Rejected, Step};
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
@@ -112,12 +112,13 @@ impl Service {
             tracing::info!(
                 job_id = %job.id, correlation_id = %job.correlation_id, user_id = %job.user,
                 execution_mode = job.mode.as_str(), attempt = row.attempt,
-                from = row.from.map_or("", libra_core::job::State::as_str), to = row.to.as_str(),
+                from = row.from.map_or("", State::as_str), to = row.to.as_str(),
                 reason = %row.reason, "job is {}", row.to
             );
         }
         if step.effects.contains(&Effect::WakeScheduler) {
-            self.wake_scheduler.notify_one();
+            let queued = job.state == State::Queued;
+            if queued { &self.wake_for_queue } else { &self.wake_for_room }.notify_one();
         }
         self.wake_feed.notify_one();
         // Nobody waiting is fine.

@@ -1,10 +1,9 @@
 //! The log on stderr: one JSON object a line (contract O2), or text for people.
 
-use std::fmt;
-use std::io::Write;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::time::SystemTime;
 
-use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
@@ -12,6 +11,9 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+/// Room for the fields of a usual line, in bytes.
+const USUAL_BYTES: usize = 512;
 
 /// Starts the log. A second call changes nothing.
 pub fn start(level: &str, json: bool) {
@@ -24,45 +26,111 @@ struct Lines {
     json: bool,
 }
 
-/// The fields of a span, kept with it.
-struct Kept(Map<String, Value>);
+/// The fields of a span as they are written, kept with it. Its events do not repeat them.
+struct Kept(String);
 
-#[derive(Default)]
-struct Collect(Map<String, Value>);
+/// Writes fields as they come: several lines belong to every request, so nothing is built only to be printed.
+struct Fields {
+    json: bool,
+    /// Warnings and errors call their cause by the references' name.
+    severe: bool,
+    /// Each field behind the one before, a comma or a space first.
+    text: String,
+    message: String,
+}
 
-impl Collect {
-    fn put(&mut self, field: &Field, value: Value) {
-        self.0.insert(camel(field.name()), value);
+impl Fields {
+    fn new(json: bool, level: Level) -> Self {
+        let severe = matches!(level, Level::WARN | Level::ERROR);
+        Self { json, severe, text: String::with_capacity(USUAL_BYTES), message: String::new() }
+    }
+
+    fn name(&mut self, field: &Field) {
+        let name = if self.severe && field.name() == "error" { "stacktrace" } else { field.name() };
+        self.text.push_str(if self.json { ",\"" } else { " " });
+        camel(name, &mut self.text);
+        self.text.push_str(if self.json { "\":" } else { "=" });
+    }
+
+    fn plain(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        self.name(field);
+        // Writing to a String can't fail.
+        let _ = self.text.write_fmt(value);
+    }
+
+    fn quoted(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        if field.name() == "message" {
+            let _ = self.message.write_fmt(value);
+        } else {
+            self.name(field);
+            quote(&mut self.text, value);
+        }
     }
 }
 
-impl Visit for Collect {
+impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, Value::String(format!("{value:?}")));
+        self.quoted(field, format_args!("{value:?}"));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, Value::String(value.to_owned()));
+        self.quoted(field, format_args!("{value}"));
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, Value::from(value));
+        self.plain(field, format_args!("{value}"));
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, Value::from(value));
+        self.plain(field, format_args!("{value}"));
     }
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, Value::from(value));
+        if value.is_finite() {
+            self.plain(field, format_args!("{value:?}"));
+        } else {
+            self.plain(field, format_args!("null"));
+        }
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, Value::from(value));
+        self.plain(field, format_args!("{value}"));
     }
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.put(field, Value::String(value.to_string()));
+        self.quoted(field, format_args!("{value}"));
     }
+}
+
+/// A JSON string that is written piece by piece.
+struct Quoted<'a>(&'a mut String);
+
+impl fmt::Write for Quoted<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(at) = rest.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+            let (plain, special) = rest.split_at(at);
+            self.0.push_str(plain);
+            let mut special = special.chars();
+            match special.next() {
+                Some('\n') => self.0.push_str("\\n"),
+                Some(c) if c < ' ' => write!(self.0, "\\u{:04x}", u32::from(c))?,
+                Some(c) => {
+                    self.0.push('\\');
+                    self.0.push(c);
+                }
+                None => {}
+            }
+            rest = special.as_str();
+        }
+        self.0.push_str(rest);
+        Ok(())
+    }
+}
+
+fn quote(out: &mut String, value: fmt::Arguments<'_>) {
+    out.push('"');
+    // Writing to a String can't fail; what can't be shown is left out.
+    let _ = Quoted(out).write_fmt(value);
+    out.push('"');
 }
 
 /// `job_id` → `jobId`: the references' spelling.
-fn camel(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
+fn camel(name: &str, out: &mut String) {
     let mut up = false;
     for c in name.chars() {
         if c == '_' {
@@ -74,60 +142,71 @@ fn camel(name: &str) -> String {
             out.push(c);
         }
     }
-    out
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, ctx: Context<'_, S>) {
         if let Some(span) = ctx.span(id) {
-            let mut fields = Collect::default();
+            let mut fields = Fields::new(self.json, *attributes.metadata().level());
             attributes.record(&mut fields);
-            span.extensions_mut().insert(Kept(fields.0));
+            span.extensions_mut().insert(Kept(fields.text));
         }
     }
 
     fn on_event(&self, event: &Event<'_>, ctx: Context<'_, S>) {
-        let mut fields = Collect::default();
-        event.record(&mut fields);
-        let message = fields.0.shift_remove("message");
-        let text = message.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
         let meta = event.metadata();
+        let mut fields = Fields::new(self.json, *meta.level());
+        event.record(&mut fields);
         let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
-        let mut line = Map::new();
-        line.insert("timestamp".into(), Value::String(format!("{now:.3}")));
-        line.insert("level".into(), Value::String(meta.level().to_string()));
-        line.insert("logger".into(), Value::String(meta.target().to_owned()));
-        line.insert("message".into(), Value::String(text.clone()));
+        let mut line = String::with_capacity(USUAL_BYTES);
+        let _ = if self.json {
+            let begin = r#"{"timestamp":""#;
+            write!(
+                line,
+                r#"{begin}{now:.3}","level":"{}","logger":"{}","message":"#,
+                meta.level(),
+                meta.target()
+            )
+        } else {
+            write!(line, "{now:.3} {:5} {}", meta.level(), fields.message)
+        };
+        if self.json {
+            quote(&mut line, format_args!("{}", fields.message));
+        }
         if let Some(scope) = ctx.event_scope(event) {
             for span in scope.from_root() {
                 if let Some(kept) = span.extensions().get::<Kept>() {
-                    line.extend(kept.0.clone());
+                    line.push_str(&kept.0);
                 }
             }
         }
-        line.extend(fields.0);
-        if matches!(*meta.level(), Level::WARN | Level::ERROR)
-            && let Some(cause) = line.shift_remove("error")
-        {
-            line.insert("stacktrace".into(), cause);
-        }
-        let mut out = if self.json {
-            Value::Object(line).to_string()
-        } else {
-            let rest: Vec<String> = line.iter().skip(4).map(|(k, v)| format!("{k}={v}")).collect();
-            format!("{now:.3} {:5} {text} {}", meta.level(), rest.join(" "))
-        };
-        out.push('\n');
+        line.push_str(&fields.text);
+        line.push_str(if self.json { "}\n" } else { "\n" });
         // There is nobody to tell when the log itself can't be written.
-        let _ = std::io::stderr().lock().write_all(out.as_bytes());
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn fields_are_spelled_as_the_references_do() {
-        assert_eq!(super::camel("correlation_id"), "correlationId");
-        assert_eq!(super::camel("level"), "level");
+        let camel = |name| {
+            let mut out = String::new();
+            super::camel(name, &mut out);
+            out
+        };
+        assert_eq!(camel("correlation_id"), "correlationId");
+        assert_eq!(camel("level"), "level");
+    }
+
+    #[test]
+    fn strings_are_quoted_as_json() {
+        let text: String = (0..=0x9f_u8).map(char::from).chain("\u{2028}🦀 plain \\\"".chars()).collect();
+        let mut quoted = String::new();
+        quote(&mut quoted, format_args!("{text}{}", 7));
+        assert_eq!(serde_json::from_str::<String>(&quoted).unwrap(), format!("{text}7"));
     }
 }

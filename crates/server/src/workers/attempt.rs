@@ -145,9 +145,9 @@ impl Driver {
             return self.begin().await;
         }
         match (self.attempt.launched_at, self.attempt.handle.clone()) {
-            (None, _) => self.intend().await,
+            (None, None) => self.intend().await,
             (Some(_), None) => self.look_for().await,
-            (Some(_), Some(handle)) => match self.job.stop {
+            (_, Some(handle)) => match self.job.stop {
                 Some(_) => self.stop(&handle).await,
                 None => self.observe(&handle).await,
             },
@@ -258,7 +258,10 @@ impl Driver {
             }
             Err(e) => {
                 tracing::warn!(job_id = %self.job.id, error = %e, "the engine does not say whether it was launched");
-                self.time_out_launch().await
+                Ok(match self.time_out_launch().await? {
+                    Next::Wait(_) => Next::Wait(LOOK),
+                    next @ (Next::Again | Next::Over) => next,
+                })
             }
         }
     }

@@ -12,7 +12,7 @@ use libra_engines::failpoint;
 use libra_store::StoreError;
 use libra_store::tables::jobs;
 use libra_store::tx::Tx;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::supervisor::Found;
 use super::{Shutdown, Supervisor};
@@ -21,6 +21,8 @@ use crate::service::{Applied, ByWhom, FromEngine, Service};
 
 /// It looks this often even when nothing was heard and nothing is due.
 const PERIOD: Duration = Duration::from_secs(1);
+/// While others wait for room already, newcomers are gathered for this long: a look for each would be in vain.
+const GATHER: Duration = Duration::from_millis(5);
 /// Waiting jobs that are looked at in one pass, for each mode.
 const LOOKED_AT: u32 = 64;
 /// Deadlines that are handled in one pass.
@@ -28,18 +30,34 @@ const DUE_AT_ONCE: u32 = 256;
 
 pub(super) async fn run(service: Arc<Service>, supervisor: Arc<Supervisor>, mut shutdown: Shutdown) {
     loop {
-        let sleep = match pass(&service, &supervisor).await {
-            Ok(sleep) => sleep,
+        let next = match pass(&service, &supervisor).await {
+            Ok(next) => next,
             Err(e) => {
                 tracing::warn!(error = %e, "the scheduler could not look; trying again");
-                PERIOD
+                Next { sleep: PERIOD, crowded: false }
+            }
+        };
+        let newcomer = async {
+            service.wake_for_queue.notified().await;
+            if next.crowded {
+                sleep(GATHER).await;
             }
         };
         tokio::select! {
             () = shutdown.wait() => return,
-            _ = timeout(sleep, service.wake_scheduler.notified()) => {}
+            () = service.wake_for_room.notified() => {}
+            () = newcomer => {}
+            () = sleep(next.sleep) => {}
         }
     }
+}
+
+/// When to look again.
+struct Next {
+    /// Latest after this time.
+    sleep: Duration,
+    /// Jobs wait for which there is no room.
+    crowded: bool,
 }
 
 /// What one look at the world brought.
@@ -48,10 +66,12 @@ struct Seen {
     next_due: Option<Timestamp>,
     /// Jobs whose turn it is, in order.
     turns: Vec<Job>,
+    /// Jobs wait for which there is no room.
+    crowded: bool,
 }
 
-/// One look at the world; says how long to sleep at most.
-async fn pass(service: &Arc<Service>, supervisor: &Arc<Supervisor>) -> Result<Duration, StoreError> {
+/// One look at the world, and what follows from it.
+async fn pass(service: &Arc<Service>, supervisor: &Arc<Supervisor>) -> Result<Next, StoreError> {
     let now = clock::now();
     let looking = Arc::clone(service);
     let seen = service.db.read(move |tx| look(tx, &looking, now)).await?;
@@ -63,10 +83,10 @@ async fn pass(service: &Arc<Service>, supervisor: &Arc<Supervisor>) -> Result<Du
         admit(service, supervisor, &job).await?;
     }
     if !idle {
-        return Ok(Duration::ZERO);
+        return Ok(Next { sleep: Duration::ZERO, crowded: false });
     }
     let until_due = seen.next_due.map_or(PERIOD, |t| Duration::from_secs_f64(t.seconds_since(now)));
-    Ok(until_due.min(PERIOD))
+    Ok(Next { sleep: until_due.min(PERIOD), crowded: seen.crowded })
 }
 
 /// Reads what is needed and decides, in one snapshot; the revision guards what is written of it.
@@ -82,7 +102,8 @@ fn look(tx: &mut dyn Tx, service: &Service, now: Timestamp) -> Result<Seen, Stor
             turns.extend(jobs::get(tx, id)?);
         }
     }
-    Ok(Seen { due: jobs::due(tx, now, DUE_AT_ONCE)?, next_due: jobs::next_due(tx)?, turns })
+    let crowded = turns.len() < waiting.len();
+    Ok(Seen { crowded, due: jobs::due(tx, now, DUE_AT_ONCE)?, next_due: jobs::next_due(tx)?, turns })
 }
 
 async fn read(service: &Service, id: JobId) -> Result<Option<Job>, StoreError> {
