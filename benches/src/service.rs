@@ -75,11 +75,7 @@ impl Service {
 
     /// The processor time that it has used, in seconds.
     pub(crate) fn cpu_seconds(&self) -> Outcome<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // After the name, which may hold anything: state is field 3, user and system time are 14 and 15.
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-        let ticks: f64 = fields.map(|t| t.parse().unwrap_or(0.0)).sum();
-        Ok(ticks / TICKS_PER_SECOND)
+        cpu_seconds(self.child.id())
     }
 
     /// Ends it gracefully and waits.
@@ -113,4 +109,13 @@ impl Drop for Service {
             eprintln!("warning: {error}");
         }
     }
+}
+
+/// The processor time that a process has used, in seconds.
+pub(crate) fn cpu_seconds(pid: u32) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // After the name, which may hold anything: state is field 3, user and system time are 14 and 15.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    let ticks: f64 = fields.map(|t| t.parse().unwrap_or(0.0)).sum();
+    Ok(ticks / TICKS_PER_SECOND)
 }

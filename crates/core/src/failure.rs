@@ -47,6 +47,9 @@ pub struct Failure {
     /// True when it can't be known whether the work took effect (contract L7).
     #[serde(default)]
     pub outcome_unknown: bool,
+    /// True when the work took effect although the attempt failed: doing it again would do it twice.
+    #[serde(default)]
+    pub took_effect: bool,
 }
 
 /// The longest `detail` that is kept with a row, in bytes; the whole text is in the log.
@@ -55,7 +58,14 @@ pub const MAX_DETAIL_BYTES: usize = 8 * 1024;
 impl Failure {
     /// A failure without detail whose outcome is known.
     pub fn new(class: ErrorClass, code: &str, message: impl Into<String>) -> Self {
-        Self { class, code: code.to_owned(), message: message.into(), detail: None, outcome_unknown: false }
+        Self {
+            class,
+            code: code.to_owned(),
+            message: message.into(),
+            detail: None,
+            outcome_unknown: false,
+            took_effect: false,
+        }
     }
 
     /// Adds the engine's own words, shortened to [`MAX_DETAIL_BYTES`] from the front (the end says most).
@@ -70,6 +80,13 @@ impl Failure {
             detail = format!("… {}", &detail[cut..]);
         }
         self.detail = (!detail.is_empty()).then_some(detail);
+        self
+    }
+
+    /// Marks that the work took effect all the same: it is never done again by a retry.
+    #[must_use]
+    pub fn with_effect(mut self) -> Self {
+        self.took_effect = true;
         self
     }
 

@@ -178,7 +178,10 @@ impl Stepper {
     }
 
     fn fail(&mut self, failure: Failure, jitter: u64) {
-        let retried = retry::retries(&self.job.retry, failure.class, self.job.retries);
+        // What took effect is never done again; what may have taken effect only if the user said how to retry
+        // (contract L7; docs/decisions/0004).
+        let safe = !failure.took_effect && (!failure.outcome_unknown || self.job.spec.retry_policy.is_some());
+        let retried = safe && retry::retries(&self.job.retry, failure.class, self.job.retries);
         let reason = failure.message.clone();
         self.job.failure = Some(failure);
         if !retried {

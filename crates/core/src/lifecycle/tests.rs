@@ -132,6 +132,21 @@ fn with_a_retry_left_nobody_is_told_of_failed() {
 }
 
 #[test]
+fn what_may_have_taken_effect_is_not_done_again_unasked() {
+    // contract: L4, L7
+    let after = |failure: Failure, policy: bool| {
+        let mut job = job(State::Running);
+        job.spec.retry_policy = policy.then(retry::default_policy);
+        step(&job, Event::Failed { failure, jitter: 0 }, NOW).unwrap().job.state
+    };
+    let lost = failure(ErrorClass::Infrastructure);
+    assert_eq!(after(lost.clone(), false), State::Retrying);
+    assert_eq!(after(lost.clone().with_unknown_outcome(), false), State::Failed);
+    assert_eq!(after(lost.clone().with_unknown_outcome(), true), State::Retrying);
+    assert_eq!(after(lost.with_effect(), true), State::Failed);
+}
+
+#[test]
 fn five_lost_launches_are_forgiven_and_no_more() {
     // contract: L3
     let mut current = job(State::Queued);

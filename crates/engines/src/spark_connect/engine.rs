@@ -145,6 +145,14 @@ impl SparkConnect {
                 }
                 Known::Query(query)
             }
+            // After a loss of power a record may be torn, and the server that it names is gone anyway.
+            Err(_) if !launch.same_boot => {
+                let (query, added) = self.add(launch);
+                if added {
+                    query.end(Outcome::Failed { failure: query.lost("the machine was restarted") });
+                }
+                Known::Query(query)
+            }
             Err(error) => Known::Unclear(error.to_string()),
         }
     }
@@ -178,7 +186,7 @@ impl SparkConnect {
     async fn tell_server(&self, launch: &Launch) {
         let query = self.query(launch.token).unwrap_or_else(|| Arc::new(Query::new(launch)));
         if let Some(sent) = record::sent_to(&AttemptDir::new(&launch.dir))
-            && let Some(live) = self.server.adopted(sent.server).await
+            && let Ok(Some(live)) = self.server.adopted(sent.server).await
         {
             let released = if query.shared {
                 let first = live.client.release_operation(&query.operation).await;

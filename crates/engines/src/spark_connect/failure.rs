@@ -48,12 +48,16 @@ pub(super) fn judge(status: &Status) -> Verdict {
     }
 }
 
-/// True when the error says that the operation was interrupted.
+/// True when the error says that the operation was interrupted. Where Spark names its error the name decides, not
+/// the text, which may quote the user's own words.
 pub(super) fn is_interruption(status: &Status) -> bool {
     let message = status.message();
-    message.contains("[OPERATION_CANCELED]")
-        || message.contains(" cancelled ")
-        || message.contains("[INTERRUPTED")
+    match error_name(message) {
+        Some(name) => {
+            matches!(name, "OPERATION_CANCELED" | "SPARK_JOB_CANCELLED") || name.starts_with("INTERRUPTED")
+        }
+        None => message.contains(" cancelled "),
+    }
 }
 
 /// True when Spark stopped its context although the server's process lives: it will never work again.
@@ -70,7 +74,15 @@ pub(super) fn is_named(status: &Status) -> bool {
 /// The failure that the user reads.
 pub(super) fn failure(status: &Status) -> Failure {
     let message = status.message().trim();
-    if message.contains("OutOfMemoryError") || message.contains("[UNABLE_TO_ACQUIRE_MEMORY]") {
+    if let Some(name) = error_name(message)
+        && !is_interruption(status)
+    {
+        return match name {
+            "UNABLE_TO_ACQUIRE_MEMORY" => out_of_memory(message),
+            _ => Failure::new(ErrorClass::User, "sql_error", headline(message)).with_detail(message),
+        };
+    }
+    if message.contains("OutOfMemoryError") {
         return out_of_memory(message);
     }
     if message.contains("spark.driver.maxResultSize") {
@@ -170,9 +182,24 @@ fn error_class(message: &str) -> Option<usize> {
     })
 }
 
+/// The name of Spark's error: `TABLE_OR_VIEW_NOT_FOUND`, with its subclass behind a dot.
+fn error_name(message: &str) -> Option<&str> {
+    let inside = &message[error_class(message)? + 1..];
+    inside.split_once(']').map(|(name, _)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_users_own_words_decide_nothing() {
+        for text in ["order was cancelled twice", "java.lang.OutOfMemoryError", "ExecutorLostFailure"] {
+            let status = Status::internal(format!("[USER_RAISED_EXCEPTION] {text} SQLSTATE: P0001"));
+            assert_eq!(failure(&status).code, "sql_error", "{text}");
+            assert!(!is_interruption(&status), "{text}");
+        }
+    }
 
     #[test]
     fn spark_errors_are_the_users() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use libra_core::attempt::{Exit, Links, Outcome};
 use libra_core::failure::{ErrorClass, Failure};
+use libra_core::id::Token;
 use libra_core::spec::{SessionMode, Source, unwrap_sql};
 use libra_core::time::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -29,6 +30,10 @@ use crate::engine::{Launch, Running};
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f0b_91d6_3c1e_4d0a_9f57_2a8c_44e1_b7d3);
 /// How often an interrupt is repeated until the operation has ended.
 const INTERRUPT_EVERY: Duration = Duration::from_millis(300);
+/// After so many interrupts in a row without an answer the server hangs, and nothing but its end can end the query.
+const MAX_UNANSWERED: u32 = 3;
+/// After it could not be told whether the server of before is alive.
+const ADOPT_AGAIN: Duration = Duration::from_secs(5);
 /// How often a cancelled operation is looked at until the server has let it go.
 const IDLE_LOOK: Duration = Duration::from_millis(25);
 
@@ -197,7 +202,7 @@ impl Query {
         let (live, _slot) = match start {
             Start::Now(live, slot) => (live, Some(slot)),
             // It runs already, whether a slot is free or not.
-            Start::Resume(sent) => match server.adopted(sent.server).await {
+            Start::Resume(sent) => match self.find_server(&server, sent.server).await {
                 Some(live) => {
                     self.set_running(&live, sent.since);
                     (live, slots.try_acquire_owned().ok())
@@ -224,12 +229,32 @@ impl Query {
         self.end(outcome);
     }
 
+    /// The server that an earlier Libra sent the query to; None when it is dead. Not knowing is no answer: it is
+    /// asked again until it is known.
+    async fn find_server(&self, server: &Arc<Server>, id: Token) -> Option<Arc<Live>> {
+        loop {
+            match server.adopted(id).await {
+                Ok(found) => return found,
+                Err(_) => tokio::time::sleep(ADOPT_AGAIN).await,
+            }
+        }
+    }
+
     /// Interrupts again and again once the end was asked for: an operation that has not begun yet hears nothing.
     async fn interrupt_when_cancelled(&self, live: &Live) -> Infallible {
         self.cancelled().await;
+        let mut unanswered = 0;
         loop {
-            if let Err(status) = live.client.interrupt(&self.operation).await {
-                tracing::debug!(%status, "an interrupt was not taken");
+            match live.client.interrupt(&self.operation).await {
+                Ok(()) => unanswered = 0,
+                Err(status) => {
+                    unanswered += 1;
+                    tracing::debug!(%status, "an interrupt was not taken");
+                }
+            }
+            if unanswered == MAX_UNANSWERED && !live.is_dead() {
+                tracing::warn!("the shared Spark server does not answer any more: it is ended");
+                live.condemn();
             }
             tokio::time::sleep(INTERRUPT_EVERY).await;
         }

@@ -148,7 +148,10 @@ fn create_once<T: Serialize>(path: &Path, value: &T) -> io::Result<bool> {
 /// A complete file beside `path`.
 fn write_draft<T: Serialize>(path: &Path, value: &T) -> io::Result<PathBuf> {
     let draft = draft_of(path);
-    File::create(&draft)?.write_all(&serde_json::to_vec(value)?)?;
+    let mut file = File::create(&draft)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    // A record that is there must be whole, also after a loss of power.
+    file.sync_all()?;
     Ok(draft)
 }
 

@@ -179,7 +179,10 @@ fn judge_end(query: &Query, live: &Live, stop: Stop) -> Outcome {
         }
         Stop::Broken(Broken::ServerGone) => query.lost(&live.last_words()),
         Stop::Broken(Broken::ResultGone(status)) => result_gone(query, status.message()),
-        Stop::Result(error) => failure::result_failure(&error),
+        Stop::Result(error) => {
+            let failure = failure::result_failure(&error);
+            if query.reads { failure } else { failure.with_effect() }
+        }
         Stop::Settings(failure) => failure,
     };
     Outcome::Failed { failure }

@@ -192,6 +192,7 @@ impl Driver {
             Applied::Rejected(why) => {
                 tracing::debug!(job_id = %self.job.id, %why, "a step was refused");
                 self.stale = true;
+                self.misses += 1;
                 Ok(false)
             }
         }
@@ -293,12 +294,22 @@ impl Driver {
                 failpoint::hit("before-result");
                 self.exited(exit).await
             }
-            Observation::NeverRan(why) => self.ended(Event::LaunchLost(why), FromEngine::default()).await,
+            Observation::NeverRan(why) => self.never_ran(why).await,
             Observation::Unknown(why) => {
                 tracing::debug!(job_id = %self.job.id, why, "the engine can't tell at present");
                 self.time_out_run().await
             }
         }
+    }
+
+    /// The engine has no trace of it. A job that was seen running must not be launched again as if it had not been.
+    async fn never_ran(&mut self, why: String) -> Result<Next, StoreError> {
+        if !self.job.state.has_started() {
+            return self.ended(Event::LaunchLost(why), FromEngine::default()).await;
+        }
+        let message = format!("it was running, and its engine has no trace of it any more: {why}");
+        let failure = Failure::new(ErrorClass::Infrastructure, "trace_lost", message).with_unknown_outcome();
+        self.failed(failure, None).await
     }
 
     async fn running(&mut self, handle: &Handle, running: Running) -> Result<Next, StoreError> {

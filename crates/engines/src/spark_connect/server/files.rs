@@ -79,9 +79,16 @@ pub(super) fn write_record(dir: &AttemptDir, record: &ServerRecord) -> io::Resul
     records::write_whole(&record_file(dir), &serde_json::to_vec(record)?)
 }
 
+/// The server's log says its ports within so many bytes.
+const PORTS_WITHIN_BYTES: u64 = 1024 * 1024;
+
 /// Finds the ports in the server's log; None while it has not said its own.
 pub(super) fn ports(dir: &AttemptDir) -> Option<Ports> {
-    parse_ports(&std::fs::read_to_string(dir.stderr()).ok()?)
+    use std::io::Read;
+    // The server says its ports while it starts; what comes later may be long, and need not be UTF-8.
+    let mut log = Vec::new();
+    std::fs::File::open(dir.stderr()).ok()?.take(PORTS_WITHIN_BYTES).read_to_end(&mut log).ok()?;
+    parse_ports(&String::from_utf8_lossy(&log))
 }
 
 fn parse_ports(log: &str) -> Option<Ports> {

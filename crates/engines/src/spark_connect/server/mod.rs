@@ -176,24 +176,30 @@ impl Server {
     }
 
     /// The server `id` if it is alive; never starts one.
-    pub(super) async fn adopted(self: &Arc<Self>, id: Token) -> Option<Arc<Live>> {
-        self.adopt().await.filter(|live| live.id == id)
+    ///
+    /// # Errors
+    /// When it can't be told whether it is alive.
+    pub(super) async fn adopted(self: &Arc<Self>, id: Token) -> Result<Option<Arc<Live>>, Failure> {
+        Ok(self.adopt().await?.filter(|live| live.id == id))
     }
 
     /// The server that is alive, if one is; never starts one.
-    pub(super) async fn adopt(self: &Arc<Self>) -> Option<Arc<Live>> {
+    ///
+    /// # Errors
+    /// When it can't be told whether one is alive.
+    pub(super) async fn adopt(self: &Arc<Self>) -> Result<Option<Arc<Live>>, Failure> {
         if let Some(live) = self.known() {
-            return Some(live);
+            return Ok(Some(live));
         }
         let _starting = self.starting.lock().await;
         if let Some(live) = self.known() {
-            return Some(live);
+            return Ok(Some(live));
         }
         match start::adopt(&self.settings).await {
-            Ok(live) => live.map(|live| self.keep(live)),
+            Ok(live) => Ok(live.map(|live| self.keep(live))),
             Err(failure) => {
                 tracing::warn!(reason = %failure.message, "the Spark server from before could not be adopted");
-                None
+                Err(failure)
             }
         }
     }

@@ -30,10 +30,21 @@ const PRIVATE_DIRECTORY: u32 = 0o700;
 /// Adopts the server that is there, or starts one. One caller at a time, on the whole host.
 pub(super) async fn bring_up(settings: &Settings) -> Result<Live, Failure> {
     let _lock = lock(settings).await?;
-    if let Some(live) = adopt_present(settings).await? {
-        return Ok(live);
+    let begun = Instant::now();
+    match adopt_present(settings).await {
+        Ok(Some(live)) => Ok(live),
+        Ok(None) => start(settings).await,
+        Err(failure) => {
+            // It lives, a job needs it, and it gave no answer for as long as a start may take: it hangs. Any other
+            // trouble is looked at again by the next job.
+            if begun.elapsed() >= settings.start_timeout
+                && let Some(id) = files::current(&settings.data_dir)
+            {
+                end_unready(&files::directory(&settings.data_dir, id)).await;
+            }
+            Err(failure)
+        }
     }
-    start(settings).await
 }
 
 /// Adopts the server that is there.
@@ -106,6 +117,9 @@ async fn start(settings: &Settings) -> Result<Live, Failure> {
         .and_then(|launch| process::spawn(&settings.shim_exe, &dir, &launch))
         .map_err(|e| start_failed(Some(&dir), format_args!("its shim: {e}")))?;
     let started = wait_ready(settings, &dir, &record).await;
+    if started.is_err() {
+        end_unready(&dir).await;
+    }
     files::prune(&settings.data_dir, is_dead);
     started
 }
@@ -121,7 +135,14 @@ fn prepare(settings: &Settings, dir: &AttemptDir, id: Token) -> io::Result<files
     Ok(record)
 }
 
-/// Waits until the server answers; ends it when it takes too long.
+/// Ends a server that did not become ready.
+async fn end_unready(dir: &AttemptDir) {
+    if let Err(error) = process::stop(dir, STOP_PATIENCE).await {
+        tracing::warn!(%error, "a Spark server that did not start could not be told to stop");
+    }
+}
+
+/// Waits until the server answers.
 async fn wait_ready(
     settings: &Settings,
     dir: &AttemptDir,
@@ -157,9 +178,6 @@ async fn wait_ready(
             }
         }
         tokio::time::sleep(LOOK).await;
-    }
-    if let Err(error) = process::stop(dir, STOP_PATIENCE).await {
-        tracing::warn!(%error, "a Spark server that did not start could not be told to stop");
     }
     let seconds = settings.start_timeout.as_secs();
     Err(start_failed(Some(dir), format_args!("it was not ready within {seconds} seconds ({answer})")))
