@@ -244,6 +244,10 @@ pub fn schedule(waiting: &[Waiting], usage: &Usage, limits: &Limits) -> Vec<JobI
         if held_up.contains(&job.mode) {
             continue;
         }
+        if never_fits(job.mode, &job.needed, limits).is_some() {
+            // The limits were lowered after it was queued: it waits for its time limit, and holds up nobody.
+            continue;
+        }
         if blocked_by(job.mode, &job.needed, &usage, limits).is_some() {
             held_up.insert(job.mode);
             continue;
@@ -333,6 +337,15 @@ mod tests {
             waiting(5, 5, Mode::InCluster, slot()),
         ];
         assert_eq!(schedule(&jobs, &busy, &limits()), [jobs[2].id, jobs[3].id], "two slots");
+    }
+
+    #[test]
+    fn a_job_that_fits_no_longer_holds_up_nobody() {
+        let jobs = [
+            waiting(1, 9, Mode::SparkSubmit, process(64, 1)),
+            waiting(2, 5, Mode::SparkSubmit, process(1, 1)),
+        ];
+        assert_eq!(schedule(&jobs, &Usage::default(), &limits()), [jobs[1].id]);
     }
 
     proptest::proptest! {

@@ -131,6 +131,7 @@ impl Stepper {
     fn queue(&mut self, reason: &str) {
         self.to(State::Queued, reason);
         self.job.queued_at = Some(self.now);
+        self.job.started_at = None;
         self.job.not_before = None;
         self.effects.push(Effect::WakeScheduler);
     }
@@ -307,7 +308,12 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Step, Rejected> {
                 // A cancel outranks a time limit: somebody is waiting for it.
                 s.stop(StopReason::Cancel);
             } else {
-                s.to(State::Cancelled, "cancelled before it ran");
+                let reason = if s.job.attempt == 0 {
+                    "cancelled before it ran"
+                } else {
+                    "cancelled between two attempts"
+                };
+                s.to(State::Cancelled, reason);
                 s.effects.push(Effect::WakeScheduler);
             }
         }

@@ -116,7 +116,7 @@ pub fn master(text: &str, host_cores: u32) -> Result<Master, String> {
             _ => Err("must be `local`, `local[N]` with N from 1, or `local[*]`".to_owned()),
         };
     }
-    let known = ["spark://", "k8s://", "local-cluster["];
+    let known = ["spark://", "k8s://"];
     if text == "yarn" || known.iter().any(|p| text.starts_with(p)) {
         return Ok(Master::Cluster);
     }
@@ -146,8 +146,13 @@ impl Settings<'_> {
     }
 
     fn memory(&mut self, key: &str) -> Option<u64> {
+        self.memory_in(key, MIB)
+    }
+
+    /// An amount of which a bare number counts `unit` bytes.
+    fn memory_in(&mut self, key: &str, unit: u64) -> Option<u64> {
         let text = self.config.get(key)?;
-        match memory::parse(text, MIB) {
+        match memory::parse(text, unit) {
             Ok(bytes) => Some(bytes),
             Err(why) => {
                 self.refuse(key, format!("{why}, not `{text}`"));
@@ -192,7 +197,7 @@ impl Settings<'_> {
         let factor = self.factor(&format!("spark.{role}.memoryOverheadFactor"));
         let least = self.memory(&format!("spark.{role}.minMemoryOverhead")).unwrap_or(MIN_OVERHEAD);
         let off_heap = if self.flag("spark.memory.offHeap.enabled") == Some(true) {
-            self.memory("spark.memory.offHeap.size").unwrap_or(0)
+            self.memory_in("spark.memory.offHeap.size", 1).unwrap_or(0)
         } else {
             0
         };
@@ -245,7 +250,6 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
     }
 
     let per_executor = executor_cores.unwrap_or(1);
-    let named = instances.is_some() || dynamic;
     let executors = if dynamic {
         // The bound that can be reached counts; without one, what is named at least.
         dynamic_most
@@ -261,8 +265,8 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
         }
     };
     let (driver_cores, executors_here) = match place {
-        // With a local master the driver does the executors' work; named executors count all the same.
-        Master::Local(threads) => (if named { driver_cores.unwrap_or(1) } else { threads }, true),
+        // With a local master the driver does the executors' work with N threads; named executors count as well.
+        Master::Local(threads) => (threads, true),
         Master::Cluster => (driver_cores.unwrap_or(1), false),
     };
     // What is written down counts against the quotas even where no executor will use it (contract R1); what is
@@ -337,7 +341,7 @@ mod tests {
             ("spark.executor.cores", "4"),
         ])
         .unwrap();
-        assert_eq!(r.total_cores(), 41);
+        assert_eq!(r.total_cores(), 42, "ten executors of four cores, and the driver's two threads");
         assert_eq!(r.executor_heap, 7 * GIB);
         assert_eq!(r.executor_memory, 7 * GIB + 7 * GIB / 10, "ten percent overhead");
     }

@@ -54,6 +54,9 @@ pub enum ServeError {
     /// The operating system failed.
     #[error("{0}")]
     System(#[from] io::Error),
+    /// A part of Libra ended by itself.
+    #[error("a part of Libra ended by itself; its log says which: please report it")]
+    WorkerDied,
     /// Another Libra has taken over.
     #[error("another Libra has taken over this database")]
     LostLease,
@@ -68,7 +71,7 @@ impl ServeError {
                 Some("give a directory that this user may write to with --data-dir".into())
             }
             Self::Listen { .. } => Some("is it taken? `--listen 127.0.0.1:0` takes any free port".into()),
-            Self::Store(_) | Self::System(_) | Self::LostLease => None,
+            Self::Store(_) | Self::System(_) | Self::LostLease | Self::WorkerDied => None,
         }
     }
 }
@@ -124,9 +127,16 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
         servers.spawn(faces::serve(listener, router, Shutdown::new(stopped)));
     }
 
+    let mut worker_died = false;
     let taken_over = tokio::select! {
         end = signalled() => { end?; false }
         _ = lost_lease.wait_for(|lost| *lost) => true,
+        ended = workers.join_next() => {
+            // No worker ends before it is told to. Without it jobs would wait in silence: better to be restarted.
+            tracing::error!(?ended, "a worker ended by itself: Libra stops");
+            worker_died = true;
+            false
+        }
     };
     tracing::info!("Libra stops; running jobs go on and are adopted by the next start");
     // Everybody listens until they have stopped.
@@ -141,7 +151,10 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     if service.config.in_cluster.stop_on_shutdown {
         connect.shutdown_server().await;
     }
-    if taken_over { Err(ServeError::LostLease) } else { Ok(()) }
+    if taken_over {
+        return Err(ServeError::LostLease);
+    }
+    if worker_died { Err(ServeError::WorkerDied) } else { Ok(()) }
 }
 
 /// Makes the data directory, for this user's eyes only; answers its full path.

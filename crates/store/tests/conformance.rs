@@ -20,12 +20,12 @@ use libra_store::{Db, StoreError};
 
 struct Store {
     db: Db,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 fn store() -> Store {
     let dir = tempfile::tempdir().unwrap();
-    Store { db: Db::open_sqlite(&dir.path().join("libra.db")).unwrap(), _dir: dir }
+    Store { db: Db::open_sqlite(&dir.path().join("libra.db")).unwrap(), dir }
 }
 
 fn origin(at: Timestamp) -> Origin {
@@ -380,6 +380,23 @@ async fn hot_queries_use_an_index() {
             assert!(!scans && !step.contains("TEMP B-TREE"), "{sql}\n{plan:#?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_write_that_is_refused_leaves_nothing() {
+    let s = store();
+    s.db.submit(new_job(1)).await.unwrap();
+    // Another process holds the write lock for longer than a connection waits.
+    let other = rusqlite::Connection::open(s.dir.path().join("libra.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (change, submission) =
+        tokio::join!(s.db.apply(admit(&new_job(1).job, None)), s.db.submit(new_job(2)));
+    assert!(change.is_err() && submission.is_err());
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(get(&s.db, new_job(1).job.id).await, new_job(1).job, "answered with an error, so not stored");
+    let page = s.db.read(|tx| jobs::list(tx, &Filter::default(), None, 10, 0)).await.unwrap();
+    assert_eq!(page.total, Some(1));
+    assert_eq!(s.db.submit(new_job(2)).await.unwrap(), Submitted::Stored, "and afterwards all is well");
 }
 
 #[tokio::test]

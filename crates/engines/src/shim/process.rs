@@ -162,17 +162,24 @@ pub async fn wait_started(
 /// Asks for the end: durable, so that a shim that has not begun yet obeys too. Returns at once.
 ///
 /// # Errors
-/// When the stop file can't be written.
+/// When the stop file can't be written and there is no living shim to signal instead; those of [`status`].
 pub fn request_stop(dir: &AttemptDir) -> io::Result<()> {
-    if !dir.stop_file().exists() {
-        records::write_whole(&dir.stop_file(), b"")?;
+    // A full disk must not keep a living driver from being stopped: the signal alone is enough for that.
+    let written = if dir.stop_file().exists() { Ok(()) } else { records::write_whole(&dir.stop_file(), b"") };
+    match status(dir)? {
+        Status::Owned { shim, .. } => {
+            match table::look_up(shim.pid).filter(|p| p.start_ticks == shim.start_ticks) {
+                Some(process) => {
+                    tree::signal(&process, Signal::TERM);
+                    Ok(())
+                }
+                None => written,
+            }
+        }
+        Status::Absent => written,
+        // It is over already.
+        Status::Revoked | Status::Exited { .. } | Status::ShimLost { .. } => Ok(()),
     }
-    if let Status::Owned { shim, .. } = status(dir)?
-        && let Some(process) = table::look_up(shim.pid).filter(|p| p.start_ticks == shim.start_ticks)
-    {
-        tree::signal(&process, Signal::TERM);
-    }
-    Ok(())
 }
 
 /// Asks for the end and waits for it, at most `patience`; repeats are harmless. Answers the last status seen.

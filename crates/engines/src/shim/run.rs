@@ -1,7 +1,8 @@
 //! The shim itself: `libra shim --dir DIR`. No async runtime, no threads: small, and quick to start.
 
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -37,11 +38,16 @@ pub fn run(dir: &Path) -> i32 {
     match std::path::absolute(dir).and_then(|dir| attend(&AttemptDir::new(dir))) {
         Ok(()) => 0,
         Err(error) => {
-            // The standard error is the attempt's shim.log, read by people only.
-            eprintln!("libra shim: {error}");
+            say(&error);
             1
         }
     }
+}
+
+/// A line for the attempt's shim.log, which only people read. It may be on the same full disk as everything else,
+/// and `eprintln!` would panic then and leave the driver without its shim.
+fn say(line: &dyn Display) {
+    let _ = writeln!(io::stderr(), "libra shim: {line}");
 }
 
 fn attend(dir: &AttemptDir) -> io::Result<()> {
@@ -81,7 +87,7 @@ fn attend(dir: &AttemptDir) -> io::Result<()> {
             // Whoever removed the attempt's directory does not want to know.
             return Ok(());
         }
-        eprintln!("libra shim: the exit file can't be written, trying again: {error}");
+        say(&format_args!("the exit file can't be written, trying again: {error}"));
         std::thread::sleep(Duration::from_secs(1));
     }
     Ok(())
@@ -166,16 +172,21 @@ impl Shim<'_> {
     /// Stays with the driver until nothing of it is alive.
     fn supervise(&mut self, driver: i32) -> ExitRecord {
         let at = records::now();
-        let recorded = table::identify(driver).and_then(|process| {
-            records::write_record(&self.dir.started_file(), &StartedRecord { process, at })
+        let dir = self.dir;
+        let started = || {
+            let process = table::identify(driver)?;
+            records::write_record(&dir.started_file(), &StartedRecord { process, at })
+        };
+        let mut recorded = started().inspect_err(|error| {
+            // The driver runs: it is looked after all the same, it only seems to be starting until then.
+            say(&format_args!("the started file can't be written, trying again: {error}"));
         });
-        if let Err(error) = recorded {
-            // The driver runs: it is looked after all the same, it only seems to be starting for ever.
-            eprintln!("libra shim: the started file can't be written: {error}");
-        }
         let mut watch = self.launch.keepalive.as_ref().map(Watch::new);
         let (mut stopped, mut abandoned) = (false, false);
         loop {
+            if recorded.is_err() {
+                recorded = started();
+            }
             self.reap(driver);
             if self.ended.is_some() {
                 break;

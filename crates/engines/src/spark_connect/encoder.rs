@@ -110,7 +110,10 @@ impl<'a> Encoder<'a> {
     }
 
     fn scalar(kind: Option<&Kind>, array: &'a dyn Array) -> Option<Values<'a>> {
-        let Some(kind) = kind else { return Some(Values::Null) };
+        // A type that this protocol subset does not know must not pass for nulls.
+        let Some(kind) = kind else {
+            return matches!(array.data_type(), arrow_schema::DataType::Null).then_some(Values::Null);
+        };
         match kind {
             Kind::Null(_) => Some(Values::Null),
             Kind::Boolean(_) => array.as_boolean_opt().map(Values::Boolean),

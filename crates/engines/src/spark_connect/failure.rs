@@ -145,7 +145,7 @@ pub(super) fn result_failure(error: &ResultError) -> Failure {
             "The query was carried out, but its session compresses results, which Libra does not read. Leave \
              `spark.sql.execution.arrow.compression.codec` as it is.",
         ),
-        ResultError::Unreadable(_) | ResultError::NoSchema => {
+        ResultError::Unreadable(_) | ResultError::Rows { .. } | ResultError::NoSchema => {
             Failure::new(ErrorClass::Infrastructure, "result_unreadable", text)
         }
     }

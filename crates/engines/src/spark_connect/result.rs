@@ -22,6 +22,14 @@ pub(super) enum ResultError {
     /// A batch is not readable.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    /// A batch is not what the server said.
+    #[error("the server announced {announced} rows and sent {found}")]
+    Rows {
+        /// Announced.
+        announced: i64,
+        /// Sent.
+        found: u64,
+    },
     /// Rows came before their schema.
     #[error("the server sent rows without saying their schema")]
     NoSchema,
@@ -64,10 +72,14 @@ impl ResultWriter {
     }
 
     /// Appends a batch. False when the result is as large as it may be.
-    pub(super) fn batch(&mut self, ipc: Bytes) -> Result<bool, ResultError> {
+    /// A batch that does not hold the rows that the server says it holds is refused.
+    pub(super) fn batch(&mut self, ipc: Bytes, announced: i64) -> Result<bool, ResultError> {
         let writer = self.rows.as_ref().ok_or(ResultError::NoSchema)?;
         self.lines.clear();
         let (rows, whole) = writer.write(ipc, self.room, &mut self.lines)?;
+        if whole && i64::try_from(rows) != Ok(announced) {
+            return Err(ResultError::Rows { announced, found: rows });
+        }
         self.file.write_all(&self.lines)?;
         self.room -= self.lines.len() as u64;
         self.meta.rows += rows;

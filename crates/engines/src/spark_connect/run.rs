@@ -127,7 +127,7 @@ async fn fetch(query: &Query, live: &Live, operation: &Operation, plan: Plan) ->
         }
         match response.response_type {
             Some(ResponseKind::ArrowBatch(batch)) => {
-                let (written, room) = write(result, batch.data).await?;
+                let (written, room) = write(result, batch.data, batch.row_count).await?;
                 result = written;
                 if !room {
                     interrupt_rest(query, live).await;
@@ -141,12 +141,12 @@ async fn fetch(query: &Query, live: &Live, operation: &Operation, plan: Plan) ->
     finish(result).await
 }
 
-async fn write(mut result: ResultWriter, ipc: Bytes) -> Result<(ResultWriter, bool), ResultError> {
+async fn write(mut result: ResultWriter, ipc: Bytes, rows: i64) -> Result<(ResultWriter, bool), ResultError> {
     if ipc.len() <= INLINE_BYTES {
-        let room = result.batch(ipc)?;
+        let room = result.batch(ipc, rows)?;
         return Ok((result, room));
     }
-    tokio::task::spawn_blocking(move || result.batch(ipc).map(|room| (result, room)))
+    tokio::task::spawn_blocking(move || result.batch(ipc, rows).map(|room| (result, room)))
         .await
         .map_err(|e| ResultError::Disk(std::io::Error::other(e)))?
 }

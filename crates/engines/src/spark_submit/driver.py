@@ -4,6 +4,7 @@ It runs inside spark-submit. What went wrong is written to error.json, in the wo
 """
 
 import ast
+import atexit
 import json
 import os
 import re
@@ -181,6 +182,9 @@ def report(error):
 
 def main():
     kind, path, *arguments = sys.argv[1:]
+    # Not in a `finally`: the program's own threads may still use Spark, and Python waits for them before this.
+    # What is registered first is called last, so the program's own exit functions have Spark too.
+    atexit.register(end_session)
     try:
         if kind == "python":
             run_python(path, arguments)
@@ -191,8 +195,6 @@ def main():
     except BaseException as error:
         report(error)
         sys.exit(1)
-    finally:
-        end_session()
 
 
 if __name__ == "__main__":

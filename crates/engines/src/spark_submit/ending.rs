@@ -13,6 +13,9 @@ use crate::shim::{ExitRecord, records};
 const JVM_OUT_OF_MEMORY: i32 = 3;
 /// A shell and a JVM report a child that was ended by signal n as 128 + n.
 const SIGNAL_BASE: i32 = 128;
+/// The signals that end a process from outside or by its own crash: SIGABRT, SIGBUS, SIGKILL, SIGSEGV, SIGTERM.
+/// Any other code above [`SIGNAL_BASE`] is one that the program chose.
+const ENDING_SIGNALS: [i32; 5] = [6, 7, 9, 11, 15];
 
 /// What our driver script says went wrong (`error.json`).
 #[derive(Debug, Deserialize)]
@@ -105,7 +108,7 @@ fn failed(kind: Kind, dir: &AttemptDir, code: i32) -> Failure {
             return submit_failed(said, &err);
         }
     }
-    if code > SIGNAL_BASE && code < SIGNAL_BASE + 32 {
+    if ENDING_SIGNALS.contains(&(code - SIGNAL_BASE)) {
         return killed(dir, code - SIGNAL_BASE);
     }
     let detail = if out.trim().is_empty() { &err } else { &out };

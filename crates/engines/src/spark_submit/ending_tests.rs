@@ -107,7 +107,13 @@ fn memory_and_machines_are_told_apart_from_programs() {
     assert_eq!(named(&Case::new().told("MemoryError", "", "code"), Kind::Python, &code(1)), full);
     assert_eq!(named(&Case::new(), Kind::Python, &code(3)).1, "exit_code", "a program may choose 3");
     let killed = (ErrorClass::Infrastructure, "driver_killed".to_owned());
-    assert_eq!(named(&Case::new(), Kind::Python, &code(137)), killed);
+    for signal in [134, 135, 137, 139, 143] {
+        assert_eq!(named(&Case::new(), Kind::Python, &code(signal)), killed);
+    }
+    for chosen in [129, 130, 140, 159, 255] {
+        let own = (ErrorClass::User, "exit_code".to_owned());
+        assert_eq!(named(&Case::new(), Kind::Python, &code(chosen)), own, "a program may choose {chosen}");
+    }
     assert_eq!(named(&Case::new(), Kind::Python, &ExitRecord { signal: Some(9), ..record() }), killed);
     let lost = Case::new().told("Py4JJavaError", "All masters are unresponsive! Giving up.", "start");
     assert_eq!(named(&lost, Kind::Sql, &code(1)).1, "cluster_lost");

@@ -296,7 +296,12 @@ def timestamp_ntz(value):
 
 
 def variant(value):
-    return in_variant(json.loads(value))
+    return in_variant(json.loads(value, parse_float=number))
+
+
+def number(text):
+    """Spark writes a decimal without an exponent; as a float it would lose digits."""
+    return float(text) if "e" in text.lower() else text
 
 
 def in_variant(value):

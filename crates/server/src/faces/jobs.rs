@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{OriginalUri, Path, Query, Request, State};
+use axum::extract::{FromRequestParts, OriginalUri, Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -51,7 +51,7 @@ pub(super) fn router(face: Face) -> OpenApiRouter<Arc<Service>> {
 }
 
 async fn submit(
-    service: &Service,
+    service: &Arc<Service>,
     face: Face,
     who: &Principal,
     request: Request,
@@ -62,7 +62,7 @@ async fn submit(
     let path = request.extensions().get::<OriginalUri>().map_or("", |u| u.path()).to_owned();
     let (bytes, value) = body::json(request).await?;
     let idempotency = key.map(|key| {
-        let scope = format!("{}/{} POST {path}", who.tenant, who.user);
+        let scope = format!("{}\n{}\nPOST {path}", who.tenant, who.user);
         (scope, key, hex(&Sha256::digest(&bytes)))
     });
     let submit = Submit { principal: who, body: &value, correlation_id: &correlation_id, idempotency };
@@ -78,6 +78,23 @@ async fn submit(
         headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+/// The id in the path, as it was written.
+struct JobPath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = ServiceError;
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        state: &S,
+    ) -> Result<Self, ServiceError> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            // What is no text is no job's id.
+            Err(_) => Err(ServiceError::job_not_found("of this id")),
+        }
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -157,7 +174,7 @@ async fn list_jobs(
 async fn get_job(
     State(service): State<Arc<Service>>,
     Extension(who): Extension<Principal>,
-    Path(id): Path<String>,
+    JobPath(id): JobPath,
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<JobView>, ServiceError> {
     let wait = query::wait(pairs)?;
@@ -171,7 +188,7 @@ async fn get_job(
 async fn cancel_job(
     State(service): State<Arc<Service>>,
     Extension(who): Extension<Principal>,
-    Path(id): Path<String>,
+    JobPath(id): JobPath,
 ) -> Result<(StatusCode, Json<CancelView>), ServiceError> {
     let (view, done) = service.cancel(&who, &id).await?;
     Ok((if done { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(view)))
@@ -186,7 +203,7 @@ async fn cancel_job(
 async fn get_job_result(
     State(service): State<Arc<Service>>,
     Extension(who): Extension<Principal>,
-    Path(id): Path<String>,
+    JobPath(id): JobPath,
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<ResultView>, ServiceError> {
     let page = query::result(pairs)?;
@@ -203,7 +220,7 @@ async fn get_job_result(
 async fn get_job_logs(
     State(service): State<Arc<Service>>,
     Extension(who): Extension<Principal>,
-    Path(id): Path<String>,
+    JobPath(id): JobPath,
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<LogsView>, ServiceError> {
     let piece = query::logs(pairs)?;
@@ -216,7 +233,7 @@ async fn get_job_logs(
 async fn get_job_events(
     State(service): State<Arc<Service>>,
     Extension(who): Extension<Principal>,
-    Path(id): Path<String>,
+    JobPath(id): JobPath,
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<EventListView>, ServiceError> {
     query::none(pairs)?;
@@ -229,7 +246,7 @@ async fn get_job_events(
 async fn explain_job(
     State(service): State<Arc<Service>>,
     Extension(who): Extension<Principal>,
-    Path(id): Path<String>,
+    JobPath(id): JobPath,
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<ExplainView>, ServiceError> {
     query::none(pairs)?;

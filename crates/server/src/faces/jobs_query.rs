@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use libra_api::fields::nearest;
+use libra_api::submit::MAX_LABELS;
 use libra_core::job::State;
 use libra_core::mode::Mode;
 use libra_core::spec::Kind;
@@ -90,7 +91,10 @@ pub(super) fn list(pairs: Pairs) -> Result<ListQuery, ServiceError> {
             "status" => {
                 for word in value.split(',') {
                     let state = State::parse(word.trim());
-                    f.states.push(state.ok_or_else(|| ServiceError::query("status", "must be a job state"))?);
+                    let state = state.ok_or_else(|| ServiceError::query("status", "must be a job state"))?;
+                    if !f.states.contains(&state) {
+                        f.states.push(state);
+                    }
                 }
             }
             "user" => f.user = Some(value),
@@ -112,6 +116,12 @@ pub(super) fn list(pairs: Pairs) -> Result<ListQuery, ServiceError> {
                 let pair = value.split_once('=').or_else(|| value.split_once(':'));
                 let words = "must be `key=value`";
                 let (key, value) = pair.ok_or_else(|| ServiceError::query("label", words))?;
+                if f.labels.len() == MAX_LABELS {
+                    return Err(ServiceError::query(
+                        "label",
+                        format!("is given more than {MAX_LABELS} times"),
+                    ));
+                }
                 f.labels.push((key.to_owned(), value.to_owned()));
             }
             "since" => f.since = Some(time("since", &value)?),

@@ -1,5 +1,6 @@
 //! Cancelling: a durable intent first, the engine afterwards (contract L6).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libra_api::problem::Code;
@@ -20,7 +21,7 @@ const MAX_TRIES: u32 = 20;
 impl Service {
     /// Asks for the end of a job; true beside the view when it has come.
     pub(crate) async fn cancel(
-        &self,
+        self: &Arc<Self>,
         principal: &Principal,
         id: &str,
     ) -> Result<(CancelView, bool), ServiceError> {
@@ -29,34 +30,47 @@ impl Service {
             if job.state == State::Cancelled {
                 return Ok((view(&job), true));
             }
-            let asked_before = job.cancel_requested_at.is_some();
-            if !asked_before {
+            if job.state.is_terminal() {
+                return Err(ended(job.state));
+            }
+            if job.cancel_requested_at.is_some() {
+                // Whoever looks after it may not have heard of the first request.
+                self.changed(job.id);
+            } else {
                 let who = ByWhom::User(principal.user.clone());
                 match self.step(&job, Event::CancelRequested, who, FromEngine::default()).await? {
                     Applied::Done(..) => {}
                     Applied::Stale => continue,
                     Applied::Rejected(Rejected::Terminal(state) | Rejected::NotNow(state)) => {
-                        let message = format!("the job has already ended as {state}; nothing was changed");
-                        return Err(ServiceError::new(Code::AlreadyEnded, message));
+                        return Err(ended(state));
                     }
                 }
             }
             let (job, _) = self.job_after(principal, id, CANCEL_WAIT, |job| job.state.is_terminal()).await?;
-            let done = job.state.is_terminal();
-            return Ok((view(&job), done));
+            if job.state.is_terminal() && job.state != State::Cancelled {
+                return Err(ended(job.state));
+            }
+            return Ok((view(&job), job.state == State::Cancelled));
         }
         Err(ServiceError::new(Code::Unavailable, "the job changes too fast to be cancelled; try again")
             .retry_after(1))
     }
 }
 
+fn ended(state: State) -> ServiceError {
+    ServiceError::new(
+        Code::AlreadyEnded,
+        format!("the job has already ended as {state}; nothing was changed"),
+    )
+}
+
 fn view(job: &Job) -> CancelView {
     let message = match job.state {
         State::Cancelled => "Job cancelled successfully".to_owned(),
-        State::Succeeded | State::Failed | State::Timeout => {
-            format!("The job ended as {} before it could be cancelled", job.state)
-        }
-        State::Submitted
+        State::Succeeded
+        | State::Failed
+        | State::Timeout
+        | State::Submitted
         | State::Validating
         | State::Queued
         | State::Scheduled

@@ -76,7 +76,7 @@ fn plain_reason(job: &Job, log: &[LogRow]) -> String {
         (State::Scheduled | State::Running, _, Some(_)) => {
             "it is being ended; this takes until the engine confirms that nothing of it is alive".to_owned()
         }
-        (_, Some(failure), _) if job.state != State::Succeeded => failure.message.clone(),
+        (State::Failed | State::Timeout | State::Retrying, Some(failure), _) => failure.message.clone(),
         _ => log.last().map(|row| row.transition.reason.clone()).unwrap_or_default(),
     }
 }

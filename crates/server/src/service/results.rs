@@ -1,12 +1,13 @@
 //! A job's rows, page by page, from the attempt's files (contract A2).
 
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libra_api::problem::Code;
 use libra_api::views::{ResultRows, ResultView};
+use libra_core::id::JobId;
 use libra_core::job::State;
 use libra_core::time::Timestamp;
 use libra_engines::attempt_dir::{AttemptDir, ResultMeta};
@@ -55,7 +56,7 @@ impl Service {
                 return Err(ServiceError::new(Code::NotFinished, message));
             }
         }
-        let from = query.cursor.as_deref().map(read_cursor).transpose()?.unwrap_or(0);
+        let from = query.cursor.as_deref().map(|c| read_cursor(c, job.id)).transpose()?.unwrap_or(0);
         let dir = self.attempt_dir(job.id, job.attempt);
         let (meta, page) = blocking(move || {
             let meta = meta(&dir)?;
@@ -75,7 +76,7 @@ impl Service {
             row_count: meta.rows,
             execution_time: view::execution_time(&job, completed_at).unwrap_or_default(),
             completed_at: Timestamp::rfc3339(completed_at),
-            next_cursor: page.next.map(|at| URL_SAFE_NO_PAD.encode(format!("rows:{at}"))),
+            next_cursor: page.next.map(|at| URL_SAFE_NO_PAD.encode(format!("{}:{at}", job.id))),
         })
     }
 }
@@ -127,6 +128,15 @@ fn page(dir: &Path, from: u64, limit: u32) -> std::io::Result<Page> {
     if from >= size {
         return Ok(Page { rows: vec![], next: None });
     }
+    if from > 0 {
+        // A place that no page ended at was not given out by this result.
+        let mut before = [0];
+        file.seek(SeekFrom::Start(from - 1))?;
+        file.read_exact(&mut before)?;
+        if before != *b"\n" {
+            return Ok(Page { rows: vec![], next: None });
+        }
+    }
     file.seek(SeekFrom::Start(from))?;
     let mut reader = BufReader::new(file);
     let mut rows = Vec::new();
@@ -144,10 +154,10 @@ fn page(dir: &Path, from: u64, limit: u32) -> std::io::Result<Page> {
     Ok(Page { rows, next: Some(at).filter(|at| *at < size) })
 }
 
-fn read_cursor(cursor: &str) -> Result<u64, ServiceError> {
+fn read_cursor(cursor: &str, job: JobId) -> Result<u64, ServiceError> {
     let read = || {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-        std::str::from_utf8(&bytes).ok()?.strip_prefix("rows:")?.parse().ok()
+        std::str::from_utf8(&bytes).ok()?.strip_prefix(&format!("{job}:"))?.parse().ok()
     };
     read().ok_or_else(|| ServiceError::query("cursor", "is not one that this result gave out"))
 }

@@ -1,7 +1,9 @@
 //! Taking a step of the lifecycle: decide with core, write conditionally, tell those who wait.
 
+use std::sync::Arc;
+
 use libra_core::attempt::{Attempt, Exit, Handle};
-use libra_core::id::Token;
+use libra_core::id::{JobId, Token};
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::{self, Effect, Event, Rejected, Step};
 use libra_core::time::Timestamp;
@@ -42,7 +44,7 @@ pub(crate) enum Applied {
 impl Service {
     /// Takes one step of `job`.
     pub(crate) async fn step(
-        &self,
+        self: &Arc<Self>,
         job: &Job,
         event: Event,
         who: ByWhom,
@@ -67,12 +69,26 @@ impl Service {
             origin: Origin { at: now, actor, metadata: None },
             fence,
         };
-        match self.db.apply(change).await? {
-            Outcome::Updated => {}
-            Outcome::Stale | Outcome::Absent => return Ok(Applied::Stale),
-        }
-        self.announce(&step);
-        Ok(Applied::Done(Box::new(step.job), opened.map(Box::new)))
+        // A task of its own: whoever asked may go away in the middle, and what is stored must be told all the same.
+        let service = Arc::clone(self);
+        let applied = tokio::spawn(async move {
+            let outcome = service.db.apply(change).await?;
+            if outcome == Outcome::Updated {
+                service.announce(&step);
+            }
+            Ok::<_, StoreError>((outcome, step))
+        });
+        let (outcome, step) = applied.await.map_err(|_| StoreError::Closed)??;
+        Ok(match outcome {
+            Outcome::Updated => Applied::Done(Box::new(step.job), opened.map(Box::new)),
+            Outcome::Stale | Outcome::Absent => Applied::Stale,
+        })
+    }
+
+    /// Tells those who wait for this job to look at it.
+    pub(super) fn changed(&self, job: JobId) {
+        // Nobody waiting is fine.
+        let _ = self.changes.send(job);
     }
 
     fn opened(&self, step: &Step, now: Timestamp) -> Option<Attempt> {
@@ -108,7 +124,10 @@ impl Service {
     pub(super) fn announce(&self, step: &Step) {
         let job = &step.job;
         for row in &step.log {
-            self.metrics.reached(row.to, job);
+            // A FAILED that is retried is told to nobody, and counted nowhere.
+            if step.effects.contains(&Effect::Notify(row.to)) {
+                self.metrics.reached(row.to, job);
+            }
             tracing::info!(
                 job_id = %job.id, correlation_id = %job.correlation_id, user_id = %job.user,
                 execution_mode = job.mode.as_str(), attempt = row.attempt,
@@ -121,8 +140,7 @@ impl Service {
             if queued { &self.wake_for_queue } else { &self.wake_for_room }.notify_one();
         }
         self.wake_feed.notify_one();
-        // Nobody waiting is fine.
-        let _ = self.changes.send(job.id);
+        self.changed(job.id);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Submitting a job: check, store, answer. One transaction, no engine is asked.
 
+use std::sync::Arc;
+
 use libra_api::fields::escape;
 use libra_api::problem::{Code, Violation};
 use libra_api::submit::{self as wire, Parsed};
@@ -12,6 +14,7 @@ use libra_core::mode::{self, Mode, ModeChoice};
 use libra_core::requirement::{self, Requirement, Surroundings};
 use libra_core::retry;
 use libra_core::spec::{JobSpec, MAX_CODE_BYTES};
+use libra_store::StoreError;
 use libra_store::lane::{Idempotency, Origin, Submission, Submitted};
 use libra_store::tables::idempotency;
 use serde_json::Value;
@@ -42,7 +45,7 @@ pub(crate) struct SubmitAnswer {
 
 impl Service {
     /// Checks and stores a job.
-    pub(crate) async fn submit(&self, request: Submit<'_>) -> Result<SubmitAnswer, ServiceError> {
+    pub(crate) async fn submit(self: &Arc<Self>, request: Submit<'_>) -> Result<SubmitAnswer, ServiceError> {
         let answer = self.try_submit(request).await;
         if answer.is_err() {
             self.metrics.rejected();
@@ -50,7 +53,7 @@ impl Service {
         answer
     }
 
-    async fn try_submit(&self, request: Submit<'_>) -> Result<SubmitAnswer, ServiceError> {
+    async fn try_submit(self: &Arc<Self>, request: Submit<'_>) -> Result<SubmitAnswer, ServiceError> {
         // Before any check: the first answer is given again even if the configuration has changed since.
         if let Some(answer) = self.replay(request.idempotency.as_ref()).await? {
             return Ok(answer);
@@ -150,6 +153,12 @@ impl Service {
                 "/executionMode",
                 format!("{} does not run `{}` jobs; choose `auto`", mode.as_str(), spec.kind.as_str()),
             ),
+            ModeChoice::Explicit(Mode::InCluster) if spec.needs_own_process() => unsupported(
+                "/executionMode",
+                "in-cluster shares one Spark, which can't honour file, env, jars, pyFiles, files, archives, packages, \
+                 proxyUser or spark.master; choose `auto` or `spark-submit`"
+                    .to_owned(),
+            ),
             ModeChoice::Explicit(mode) => Ok(mode),
         }
     }
@@ -167,7 +176,7 @@ impl Service {
     }
 
     async fn store(
-        &self,
+        self: &Arc<Self>,
         request: Submit<'_>,
         spec: JobSpec,
         mode: Mode,
@@ -232,12 +241,18 @@ impl Service {
             }),
             max_queued: self.config.limits.max_queued,
         };
-        match self.db.submit(submission).await? {
-            Submitted::Stored => {
-                self.metrics.stored();
-                self.announce(&step);
-                Ok(SubmitAnswer { status: ACCEPTED, body, job_id, replayed: false })
+        // A task of its own: the client may go away in the middle, and what is stored must be told all the same.
+        let service = Arc::clone(self);
+        let stored = tokio::spawn(async move {
+            let submitted = service.db.submit(submission).await?;
+            if submitted == Submitted::Stored {
+                service.metrics.stored();
+                service.announce(&step);
             }
+            Ok::<_, StoreError>(submitted)
+        });
+        match stored.await.map_err(|_| StoreError::Closed)?? {
+            Submitted::Stored => Ok(SubmitAnswer { status: ACCEPTED, body, job_id, replayed: false }),
             Submitted::Replayed { status, response } => Ok(replayed(status, response)),
             Submitted::KeyReused => Err(key_reused()),
             Submitted::QueueFull => {

@@ -100,22 +100,30 @@ pub(super) async fn drive(
         misses: 0,
     };
     while !shutdown.is_now() {
+        // After trouble nothing but time helps: what the engine tells at once would only make a busy loop of it.
+        let mut in_trouble = false;
         let wait = match driver.turn().await {
             Ok(Next::Again) if driver.misses < MAX_MISSES => continue,
-            Ok(Next::Again) => TRY_AGAIN,
+            Ok(Next::Again) => {
+                in_trouble = true;
+                driver.misses = 0;
+                TRY_AGAIN
+            }
             Ok(Next::Wait(wait)) => wait,
             Ok(Next::Over) => break,
             Err(e) => {
                 tracing::warn!(job_id = %driver.job.id, error = %e, "an attempt's state could not be stored; trying again");
                 driver.stale = true;
+                in_trouble = true;
                 TRY_AGAIN
             }
         };
         tokio::select! {
             () = shutdown.wait() => return,
-            () = driver.engine.changed(driver.launch.token) => {}
+            () = driver.engine.changed(driver.launch.token), if !in_trouble => {}
             () = by_others(&mut changes, driver.job.id, &mut driver.own) => driver.stale = true,
-            () = sleep(wait) => {}
+            // A wake-up may have been lost: the row is looked at as well.
+            () = sleep(wait) => driver.stale = true,
         }
     }
 }
@@ -297,7 +305,11 @@ impl Driver {
             Observation::NeverRan(why) => self.never_ran(why).await,
             Observation::Unknown(why) => {
                 tracing::debug!(job_id = %self.job.id, why, "the engine can't tell at present");
-                self.time_out_run().await
+                if self.job.state.has_started() {
+                    self.time_out_run().await
+                } else {
+                    self.time_out_launch().await
+                }
             }
         }
     }
@@ -357,7 +369,7 @@ impl Driver {
     async fn time_out_launch(&mut self) -> Result<Next, StoreError> {
         let limit = self.job.limits.launch_seconds.zip(self.job.scheduled_at);
         match limit.map(|(limit, since)| since.plus_seconds(limit)) {
-            Some(deadline) if deadline <= clock::now() => {
+            Some(deadline) if deadline <= clock::now() && self.job.stop.is_none() => {
                 self.step(Event::LaunchTimedOut, FromEngine::default()).await?;
                 Ok(Next::Again)
             }

@@ -111,7 +111,7 @@ async fn read(service: &Service, id: JobId) -> Result<Option<Job>, StoreError> {
 }
 
 /// A queue wait or a backoff is over.
-async fn deadline(service: &Service, id: JobId) -> Result<(), StoreError> {
+async fn deadline(service: &Arc<Service>, id: JobId) -> Result<(), StoreError> {
     let Some(job) = read(service, id).await? else { return Ok(()) };
     if job.due_at().is_none_or(|due| due > clock::now()) {
         return Ok(());
@@ -132,7 +132,7 @@ async fn deadline(service: &Service, id: JobId) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn admit(service: &Service, supervisor: &Arc<Supervisor>, job: &Job) -> Result<(), StoreError> {
+async fn admit(service: &Arc<Service>, supervisor: &Arc<Supervisor>, job: &Job) -> Result<(), StoreError> {
     let Some(taken) = supervisor.reserve(job.id, job.attempt + 1) else { return Ok(()) };
     // A job that has moved on since is somebody else's decision: the next pass sees it.
     if let Applied::Done(job, Some(attempt)) =

@@ -12,7 +12,7 @@ use super::connection::SqliteTx;
 use crate::error::StoreError;
 use crate::lane::{Submission, Submitted};
 use crate::tables::submissions::{self, QueueBound};
-use crate::tx::Tx;
+use crate::tx::{Arg, Row, Tx};
 
 /// Pieces of work in one commit, at most.
 const MAX_BATCH: usize = 256;
@@ -106,7 +106,7 @@ fn commit(conn: &Connection, batch: Vec<Work>, bound: &mut QueueBound) {
             Work::Closure(run, queues) => {
                 // What came before a closure is there when it runs.
                 store(conn, std::mem::take(&mut submissions), bound, &mut answers);
-                answers.push(in_savepoint(conn, run));
+                answers.push(if conn.is_autocommit() { refuse(run) } else { in_savepoint(conn, run) });
                 if queues == Queues::Perhaps {
                     bound.forget();
                 }
@@ -114,7 +114,9 @@ fn commit(conn: &Connection, batch: Vec<Work>, bound: &mut QueueBound) {
         }
     }
     store(conn, submissions, bound, &mut answers);
-    let committed = begun.and_then(|()| conn.execute_batch("COMMIT").map_err(StoreError::from));
+    // SQLite may have rolled back by itself, on a full disk for one: then nothing of the batch took effect.
+    let whole = if conn.is_autocommit() { Err(no_transaction()) } else { Ok(()) };
+    let committed = begun.and(whole).and_then(|()| conn.execute_batch("COMMIT").map_err(StoreError::from));
     if committed.is_err() {
         bound.forget();
         if !conn.is_autocommit()
@@ -128,6 +130,31 @@ fn commit(conn: &Connection, batch: Vec<Work>, bound: &mut QueueBound) {
     }
 }
 
+fn no_transaction() -> StoreError {
+    StoreError::Database("the transaction could not begin, or was rolled back".into())
+}
+
+/// A closure whose transaction is not there: it is shown a database that refuses everything, so that it can
+/// answer, and touches nothing. Outside of a transaction its savepoint would commit by itself.
+fn refuse(run: Closure) -> (Option<StoreError>, Answer) {
+    struct Refusing;
+    impl Tx for Refusing {
+        fn execute(&mut self, _: &str, _: &[Arg<'_>]) -> Result<u64, StoreError> {
+            Err(no_transaction())
+        }
+        fn query(
+            &mut self,
+            _: &str,
+            _: &[Arg<'_>],
+            _: &mut dyn FnMut(&dyn Row) -> Result<(), StoreError>,
+        ) -> Result<(), StoreError> {
+            Err(no_transaction())
+        }
+    }
+    let (_, answer) = run(&mut Refusing);
+    (Some(no_transaction()), answer)
+}
+
 /// Stores submissions together; when that fails, one by one, so that each gets its own answer.
 fn store(
     conn: &Connection,
@@ -136,6 +163,13 @@ fn store(
     answers: &mut Vec<(Option<StoreError>, Answer)>,
 ) {
     if submissions.is_empty() {
+        return;
+    }
+    if conn.is_autocommit() {
+        for (_, reply) in submissions {
+            // The asker may have gone away.
+            let _ = reply.send(Err(no_transaction()));
+        }
         return;
     }
     let (new, replies): (Vec<_>, Vec<_>) = submissions.into_iter().unzip();
