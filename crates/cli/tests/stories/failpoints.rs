@@ -53,11 +53,14 @@ async fn libra_dies(point: &str, attempts_in_all: usize) {
     assert!(api.log(&id, "stdout").await.contains("done"), "{point}");
 }
 
-/// The shim dies at `point`; afterwards Libra is started again without the failpoint.
+/// The shim dies at `point`; afterwards Libra is started again without the failpoint. The job's own policy says that
+/// it may be repeated.
 async fn shim_dies(point: &str) {
     let _turn = turn().await;
     let mut libra = submit_only().env(VARIABLE, point).start().await;
-    let id = libra.api().submit(&marking(&libra)).await;
+    let mut body = marking(&libra);
+    body["retryPolicy"] = json!({"maxRetries": 3});
+    let id = libra.api().submit(&body).await;
     let log = libra.attempt_dir(&id, 1).join("shim.log");
     wait::until_true("the first shim was started", || log.exists()).await;
     // The next attempt's shim would die as well: wait until Libra has seen the first one's death.
@@ -140,4 +143,18 @@ async fn the_shim_dies_after_it_started_the_driver() {
 async fn the_shim_dies_before_it_wrote_how_the_driver_ended() {
     // contract: L3, L7
     shim_dies("shim-before-exit-file").await;
+}
+
+#[tokio::test]
+async fn what_may_have_happened_is_not_repeated_unasked() {
+    // contract: L4, L7; docs/decisions/0004
+    let _turn = turn().await;
+    let libra = submit_only().env(VARIABLE, "shim-after-spawn").start().await;
+    let id = libra.api().submit(&marking(&libra)).await;
+    let job = libra.api().ended(&id).await;
+    assert_eq!(job["status"], "FAILED", "{job:#}");
+    assert_eq!(job["error"]["class"], "infrastructure", "{job:#}");
+    assert_eq!(job["error"]["outcome"], "unknown", "{job:#}");
+    assert_eq!(attempts(&job).len(), 1, "{job:#}");
+    assert!(marks(&libra).iter().filter(|m| *m == "begin").count() <= 1);
 }

@@ -15,6 +15,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENT_CACHE: usize = 128;
 /// The write-ahead log is folded back after this many pages (4 KiB each).
 const CHECKPOINT_PAGES: u32 = 4_000;
+/// Pages that the writer keeps in memory, in KiB, taken as they are needed: rows are numbered for the feed soon
+/// after they were written, and should not be read again for it.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
 
 /// What a connection is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,9 @@ pub(crate) fn open(path: &Path, purpose: OpenFor) -> Result<Connection, StoreErr
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         conn.pragma_update(None, "foreign_keys", "ON")?;
+        conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        // What a savepoint would restore is kept in memory: larger batches made a file of it for every commit.
+        conn.pragma_update(None, "temp_store", "MEMORY")?;
     }
     Ok(conn)
 }

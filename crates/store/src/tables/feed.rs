@@ -5,7 +5,7 @@
 
 use crate::error::StoreError;
 use crate::lane::Fence;
-use crate::tx::{Arg, Tx, all, first};
+use crate::tx::{Arg, Tx, first};
 
 /// Rows numbered in one transaction, at most.
 pub const MAX_NUMBERED: i64 = 2_000;
@@ -21,20 +21,15 @@ pub fn number(tx: &mut dyn Tx, fence: &Fence) -> Result<usize, StoreError> {
     if held.is_none() {
         return Ok(0);
     }
-    let waiting = all(
-        tx,
-        "SELECT id FROM transitions WHERE feed_seq IS NULL ORDER BY id LIMIT ?1",
-        &[MAX_NUMBERED.into()],
-        |row| row.int(0),
-    )?;
-    if waiting.is_empty() {
-        return Ok(0);
-    }
     let last = newest(tx)?;
-    for (seq, id) in (last + 1..).zip(&waiting) {
-        tx.execute("UPDATE transitions SET feed_seq = ?2 WHERE id = ?1", &[(*id).into(), seq.into()])?;
-    }
-    Ok(waiting.len())
+    let numbered = tx.execute(
+        "UPDATE transitions SET feed_seq = numbered.seq FROM (\
+           SELECT id, ?1 + ROW_NUMBER() OVER (ORDER BY id) AS seq FROM (\
+             SELECT id FROM transitions WHERE feed_seq IS NULL ORDER BY id LIMIT ?2) waiting) numbered \
+         WHERE transitions.id = numbered.id",
+        &[last.into(), MAX_NUMBERED.into()],
+    )?;
+    Ok(usize::try_from(numbered).unwrap_or(usize::MAX))
 }
 
 /// The newest number given so far; 0 before the first.
