@@ -5,7 +5,7 @@ use std::io;
 
 use libra_core::spec::{JobSpec, Kind, Source, unwrap_sql};
 
-use super::Settings;
+use super::{Settings, properties};
 use crate::attempt_dir::{AttemptDir, MAX_RESULT_BYTES};
 use crate::engine::Launch;
 use crate::shim::{LaunchFile, TOKEN_VARIABLE, records};
@@ -59,8 +59,12 @@ pub(super) fn prepare(
 ) -> io::Result<LaunchFile> {
     let program = write_program(&launch.spec, dir)?;
     let master = master(settings, &launch.spec);
+    let mut conf = configuration(settings, launch, master);
+    let mut argv = arguments(spark, launch, master, &mut conf);
+    argv.extend(properties::write(spark, dir, conf)?);
+    argv.extend(program);
     Ok(LaunchFile {
-        argv: arguments(settings, spark, launch, master, program),
+        argv,
         env: environment(spark, launch, dir, master),
         cwd: dir.work_dir(),
         token: launch.token.to_string(),
@@ -99,18 +103,19 @@ fn is_local(master: &str) -> bool {
     master == "local" || master.starts_with("local[") || master.starts_with("local-cluster[")
 }
 
+/// The options of spark-submit, without the settings in `conf`; takes those out that became options.
 fn arguments(
-    settings: &Settings,
     spark: &SparkHome,
     launch: &Launch,
     master: &str,
-    program: Vec<String>,
+    conf: &mut BTreeMap<String, String>,
 ) -> Vec<String> {
     let spec = &launch.spec;
-    let mut conf = configuration(settings, launch, master);
     let mut argv = vec![spark.home.join("bin/spark-submit").to_string_lossy().into_owned()];
     let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);
     option("--master", master.to_owned());
+    // Said aloud, so that neither DEPLOY_MODE nor a spark-defaults.conf can choose otherwise.
+    option("--deploy-mode", "client".to_owned());
     option("--name", conf.get("spark.app.name").cloned().unwrap_or_default());
     let lists = [
         ("--jars", "spark.jars", &spec.jars),
@@ -129,10 +134,6 @@ fn arguments(
     if let Some(user) = &spec.proxy_user {
         option("--proxy-user", user.clone());
     }
-    for (key, value) in conf {
-        option("--conf", format!("{key}={value}"));
-    }
-    argv.extend(program);
     argv
 }
 

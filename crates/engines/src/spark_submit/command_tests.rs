@@ -43,18 +43,35 @@ impl Case {
     }
 
     fn prepare(&self) -> LaunchFile {
+        self.prepare_for("4.3.0")
+    }
+
+    fn prepare_for(&self, version: &str) -> LaunchFile {
         let spark = SparkHome {
             home: PathBuf::from("/spark"),
             python: Some(PathBuf::from("/venv/bin/python3")),
             java: None,
-            version: "4.3.0".to_owned(),
+            version: version.to_owned(),
         };
         prepare(&self.settings, &spark, &self.launch, &AttemptDir::new(&self.launch.dir)).unwrap()
     }
 
-    /// The value of `--conf key=…`.
+    /// The value of `key` in the properties file, whose escapes are undone.
     fn conf(&self, key: &str) -> Option<String> {
-        let argv = self.prepare().argv;
+        self.prepare();
+        let file = properties::file(&AttemptDir::new(&self.launch.dir));
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut values = text.lines().filter_map(|line| {
+            let (k, v) = line.split_once('=')?;
+            (k == key).then(|| v.replace('\\', ""))
+        });
+        let value = values.next();
+        assert_eq!(values.next(), None, "{key} is given once");
+        value
+    }
+
+    /// The value of `--conf key=…`.
+    fn spoken(argv: &[String], key: &str) -> Option<String> {
         let mut values = argv.windows(2).filter(|pair| pair[0] == "--conf").filter_map(|pair| {
             let (k, v) = pair[1].split_once('=')?;
             (k == key).then(|| v.to_owned())
@@ -81,7 +98,10 @@ fn a_file_goes_straight_to_spark_submit_with_its_arguments() {
     case.launch.spec.args = vec!["--day".to_owned(), "today".to_owned()];
     case.launch.spec.name = Some("--nightly".to_owned());
     let argv = case.prepare().argv;
-    assert_eq!(argv[..5], ["/spark/bin/spark-submit", "--master", "local[2]", "--name", "--nightly"]);
+    assert_eq!(
+        argv[..7],
+        ["/spark/bin/spark-submit", "--master", "local[2]", "--deploy-mode", "client", "--name", "--nightly"]
+    );
     assert_eq!(argv[argv.len() - 3..], ["/jobs/a.py", "--day", "today"]);
     assert_eq!(case.conf("spark.app.name").as_deref(), Some("--nightly"));
 }
@@ -108,6 +128,21 @@ fn settings_of_the_job_win_over_configured_ones_and_those_over_ours() {
     assert_eq!(case.conf("spark.ui.port").as_deref(), Some("2"));
     assert_eq!(case.conf("spark.libra.attempt"), Some(case.launch.token.to_string()));
     assert_eq!(case.conf("spark.app.name"), Some(case.launch.job_id.to_string()));
+}
+
+#[test]
+fn settings_stay_off_the_command_line_where_spark_can_read_them_from_a_file() {
+    let mut case = Case::new(Kind::Python, code("1"));
+    case.set("spark.password", "secret");
+    case.set("spark.blank", " x");
+    let argv = case.prepare().argv;
+    assert!(argv.iter().all(|argument| !argument.contains("secret")), "{argv:?}");
+    assert!(argv.iter().any(|argument| argument == "--load-spark-defaults"));
+    assert_eq!(case.conf("spark.password").as_deref(), Some("secret"));
+    assert_eq!(Case::spoken(&argv, "spark.blank").as_deref(), Some(" x"), "the file would lose the blank");
+    let old = case.prepare_for("3.5.1").argv;
+    assert_eq!(Case::spoken(&old, "spark.password").as_deref(), Some("secret"));
+    assert!(!old.iter().any(|argument| argument == "--properties-file"));
 }
 
 #[test]

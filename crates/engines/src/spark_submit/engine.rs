@@ -13,7 +13,7 @@ use libra_core::spec::JobSpec;
 use serde_json::json;
 
 use super::application::Application;
-use super::{SparkSubmit, command, ending, validation};
+use super::{SparkSubmit, command, ending, properties, validation};
 use crate::attempt_dir::AttemptDir;
 use crate::engine::{
     CancelOutcome, Engine, EngineError, Launch, LaunchError, Launched, Observation, Running,
@@ -132,6 +132,12 @@ impl SparkSubmit {
     async fn end(&self, launch: &Launch) -> io::Result<CancelOutcome> {
         let dir = dir_of(launch);
         let token = launch.token.to_string();
+        if !dir.path().try_exists()? {
+            // Taken away, or lost with the machine: without files there is no shim to ask and nothing to revoke.
+            let killed = tree::kill_all(&token, CANCEL_PATIENCE).await?;
+            let lost = || CancelOutcome::Gone(ending::lost());
+            return Ok(if killed.gone { lost() } else { CancelOutcome::Stopping });
+        }
         if process::status(&dir)? == Status::Absent && process::revoke(&dir)? {
             return Ok(CancelOutcome::Gone(ending::stopped()));
         }
@@ -185,8 +191,11 @@ impl Engine for SparkSubmit {
     fn release<'a>(&'a self, launch: &'a Launch, _handle: &'a Handle) -> BoxFuture<'a, ()> {
         async {
             self.waking.forget(launch.token);
-            // It holds the driver's environment, and with it perhaps secrets; nobody needs it any more.
-            remove(&dir_of(launch).launch_file());
+            // They hold the driver's environment and settings, and with them perhaps secrets; nobody needs them any
+            // more.
+            let dir = dir_of(launch);
+            remove(&dir.launch_file());
+            remove(&properties::file(&dir));
         }
         .boxed()
     }

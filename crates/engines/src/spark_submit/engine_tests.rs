@@ -169,6 +169,25 @@ async fn cancelling_before_the_launch_prevents_it() {
 }
 
 #[tokio::test]
+async fn a_directory_that_was_taken_away_is_told_and_its_driver_ended() {
+    let case = Case::new("sleep 60");
+    let engine = case.engine("");
+    let handle = engine.launch(&case.launch).await.unwrap().handle;
+    let gone = || {
+        let mut launch = case.launch.clone();
+        launch.dir = launch.dir.join("no-such-directory");
+        launch
+    };
+    let CancelOutcome::Gone(exit) = engine.cancel(&gone(), &handle).await.unwrap() else {
+        panic!("it is still there");
+    };
+    assert_eq!(code(&exit), Some("driver_lost"));
+    assert_eq!(case.scratch.alive(), 0);
+    let seen = engine.observe(&[(gone(), handle)]).await.remove(0);
+    assert!(matches!(seen, Observation::Ended(exit) if code(&exit) == Some("driver_lost")));
+}
+
+#[tokio::test]
 async fn a_missing_spark_refuses_the_launch_until_it_is_there() {
     let case = Case::new("exit 0");
     let mut engine = case.engine("");

@@ -7,6 +7,7 @@ mod application;
 mod command;
 mod ending;
 mod engine;
+mod properties;
 mod validation;
 mod waking;
 mod words;
