@@ -109,6 +109,10 @@ pub trait Engine: Send + Sync {
     /// Looks at attempts, one answer for each, in order.
     fn observe<'a>(&'a self, attempts: &'a [(Launch, Handle)]) -> BoxFuture<'a, Vec<Observation>>;
 
+    /// What is known of an attempt besides its state, also after its end: application id and addresses. A short
+    /// attempt may have ended before it was looked at while it ran.
+    fn traces(&self, launch: &Launch) -> Running;
+
     /// Ends an attempt. Repeated by the caller until [`CancelOutcome::Gone`].
     fn cancel<'a>(
         &'a self,

@@ -16,7 +16,9 @@ use super::record::{self, OnDisk};
 use super::server::Server;
 use super::settings::Settings;
 use crate::attempt_dir::AttemptDir;
-use crate::engine::{CancelOutcome, Engine, EngineError, Launch, LaunchError, Launched, Observation};
+use crate::engine::{
+    CancelOutcome, Engine, EngineError, Launch, LaunchError, Launched, Observation, Running,
+};
 
 /// How long one call to cancel waits for the end before it says that it has not come.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
@@ -289,6 +291,11 @@ impl Engine for SparkConnect {
 
     fn release<'a>(&'a self, launch: &'a Launch, _handle: &'a Handle) -> BoxFuture<'a, ()> {
         Box::pin(self.let_go(launch))
+    }
+
+    fn traces(&self, launch: &Launch) -> Running {
+        let known = self.query(launch.token).and_then(|query| query.last_seen());
+        known.unwrap_or_default()
     }
 
     fn changed(&self, token: Token) -> BoxFuture<'_, ()> {

@@ -64,6 +64,8 @@ pub(super) struct Query {
     pub(super) shared: bool,
     pub(super) dir: AttemptDir,
     phase: Mutex<Phase>,
+    /// Kept when the phase moves on from running.
+    seen: Mutex<Option<Running>>,
     changed: Notify,
     cancel: watch::Sender<bool>,
     over: watch::Sender<bool>,
@@ -104,6 +106,7 @@ impl Query {
             shared,
             dir: AttemptDir::new(&launch.dir),
             phase: Mutex::new(Phase::Waiting),
+            seen: Mutex::new(None),
             changed: Notify::new(),
             cancel: watch::Sender::new(false),
             over: watch::Sender::new(false),
@@ -113,6 +116,11 @@ impl Query {
     /// What is known at present.
     pub(super) fn phase(&self) -> Phase {
         self.lock().clone()
+    }
+
+    /// What was last seen while it ran.
+    pub(super) fn last_seen(&self) -> Option<Running> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until something changed since the last wait; at once when it is over.
@@ -178,7 +186,10 @@ impl Query {
 
     fn set(&self, phase: Phase) {
         let over = matches!(phase, Phase::Ended(_) | Phase::NeverRan(_));
-        *self.lock() = phase;
+        let before = std::mem::replace(&mut *self.lock(), phase);
+        if let Phase::Running(running) = before {
+            *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        }
         self.changed.notify_one();
         if over {
             self.over.send_replace(true);

@@ -200,6 +200,15 @@ impl Engine for SparkSubmit {
         .boxed()
     }
 
+    fn traces(&self, launch: &Launch) -> Running {
+        let application = Application::read(&dir_of(launch));
+        Running {
+            links: application.links(),
+            application_id: application.application_id,
+            ..Running::default()
+        }
+    }
+
     fn changed(&self, token: Token) -> BoxFuture<'_, ()> {
         self.waking.changed(token).boxed()
     }

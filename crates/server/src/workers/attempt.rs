@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libra_core::attempt::{Attempt, Exit, Handle, Outcome as Ended};
+use libra_core::attempt::{Attempt, Exit, Handle, Links, Outcome as Ended};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
@@ -343,7 +343,9 @@ impl Driver {
             // A percentage never goes backwards.
             now.percentage = now.percentage.max(before.percentage);
         }
-        let links = running.links;
+        // Nothing known is no news: what was known before stays.
+        let links =
+            if running.links == Links::default() { self.attempt.links.clone() } else { running.links };
         let news = (progress.is_some() && progress.as_ref() != before)
             || (running.application_id.is_some() && running.application_id != self.attempt.application_id)
             || links != self.attempt.links;
@@ -402,6 +404,10 @@ impl Driver {
     }
 
     async fn exited(&mut self, exit: Exit) -> Result<Next, StoreError> {
+        // What was seen since the last look is kept as well; the throttle is for running attempts.
+        self.noted_at = None;
+        let traces = self.engine.traces(&self.launch);
+        self.keep(traces).await?;
         let event = match &exit.outcome {
             Ended::Succeeded => Event::Succeeded,
             Ended::Failed { failure } => Event::Failed { failure: failure.clone(), jitter: clock::jitter() },
