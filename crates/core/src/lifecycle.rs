@@ -158,10 +158,11 @@ impl Stepper {
             self.job.lost_launches += 1;
             self.queue(&format!("the launch was lost before anything ran: {why}"));
         } else {
-            let lost = retry::MAX_LOST_LAUNCHES + 1;
-            let message = format!("{lost} launches were lost before anything ran; the last: {why}");
-            self.job.failure = Some(Failure::new(ErrorClass::Infrastructure, "launch_lost", message.clone()));
-            self.to(State::Failed, message);
+            // What is lost again and again is trouble like any other: the retry policy decides, with its full wait.
+            let message = format!("launches are lost again and again before anything runs; the last: {why}");
+            let failure = Failure::new(ErrorClass::Infrastructure, "launch_lost", message);
+            let wait = retry::ceiling_ms(&self.job.retry, self.job.retries + 1);
+            self.fail(failure, wait);
         }
     }
 

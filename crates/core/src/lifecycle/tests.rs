@@ -157,7 +157,8 @@ fn five_lost_launches_are_forgiven_and_no_more() {
     }
     current = step(&current, Event::Admitted, NOW).unwrap().job;
     current = step(&current, Event::LaunchLost("x".into()), NOW).unwrap().job;
-    assert_eq!(current.state, State::Failed);
+    assert_eq!((current.state, current.retries), (State::Retrying, 1), "then the retry policy decides");
+    assert_eq!(current.not_before, Some(NOW.plus_seconds(1)), "after its full wait");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::attempt_dir::AttemptDir;
 use crate::engine::{
     CancelOutcome, Engine, EngineError, Launch, LaunchError, Launched, Observation, Running,
 };
+use crate::failpoint;
 use crate::shim::process::{self, Status};
 use crate::shim::records::{Identity, StartedRecord};
 use crate::shim::{self, tree};
@@ -81,8 +82,10 @@ impl SparkSubmit {
         let spawned = shim::spawn(&self.settings.shim_exe, &dir, &file).map_err(|e| {
             refused("shim_not_started", "The process that watches over the driver could not be started.", e)
         })?;
+        failpoint::hit("after-spawn");
         self.waking.meet(launch.token, &dir, Some(spawned.clone()));
         process::wait_owner(&dir, &spawned, OWNER_PATIENCE).await.map_err(unknown)?;
+        failpoint::hit("after-owner");
         let status = process::wait_started(&dir, Some(&spawned), START_PATIENCE).await.map_err(unknown)?;
         as_launched(&dir, &status)
             .map_err(unknown)?
