@@ -7,7 +7,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 LISTEN ?= 127.0.0.1:8080
 DATA_DIR ?= ./.libra
 
-.PHONY: help setup demo test run bench lint deny
+.PHONY: help setup setup-test demo test run bench chaos soak lint deny
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,18 +15,31 @@ help: ## Show this list
 setup: ## Install what is missing: Java, Spark, a C compiler
 	@scripts/setup.sh
 
+# What only tests and benchmarks need besides: PostgreSQL and Redis.
+setup-test:
+	@scripts/setup.sh test
+
 demo: ## Build, serve, run a SQL and a Python job on a real Spark, and clean up
 	@scripts/demo.sh
 
-test: setup ## Run all tests, those against a real Spark included
+test: setup-test ## Run all tests, those against a real Spark included
 	cargo test --workspace --no-fail-fast
 
 run: setup ## Serve on 127.0.0.1:8080 with ./.libra as the data directory (LISTEN=, DATA_DIR=)
 	cargo build --release -p libra
 	exec target/release/libra serve --listen $(LISTEN) --data-dir $(DATA_DIR)
 
-bench: setup ## Measure Libra beside its bare parts
+bench: setup-test ## Measure Libra beside its bare parts
 	@scripts/bench.sh
+
+# More: make chaos CHAOS='--minutes 2 --seed 0x2a --no-redis'; all options: target/release/libra-chaos chaos --help
+chaos: setup-test ## Break replicas, PostgreSQL, Redis and the network for 10 minutes: nothing lost, nothing twice
+	cargo build --release -p libra -p libra-chaos
+	target/release/libra-chaos chaos $(CHAOS)
+
+soak: setup-test ## A steady load for an hour: memory and dead rows must not grow
+	cargo build --release -p libra -p libra-chaos
+	target/release/libra-chaos soak $(SOAK)
 
 lint: ## Formatting and clippy
 	cargo fmt --all --check

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs what Libra needs and does not find: Java 17, Python 3.11 with venv, a C compiler, curl (all by the
 # system's package manager), and Spark (from PyPI, into a directory of its own). Quick when nothing is to do.
+# `setup.sh test` adds what only the tests and the benchmarks start for themselves: PostgreSQL, Redis, openssl.
 set -euo pipefail
 
 PYSPARK_VERSION=4.3.0
 LEAST_JAVA=17
+LEAST_POSTGRES=14
 LEAST_RUST=95 # 1.95
 venv="${XDG_DATA_HOME:-$HOME/.local/share}/libra/spark"
 # Whatever this installs, it asks nothing.
@@ -100,6 +102,26 @@ install_spark() {
     "$venv/bin/python" -m pip install --quiet "pyspark==$PYSPARK_VERSION"
 }
 
+# A PostgreSQL of a version that Libra supports, where Debian puts it or on PATH. The tests look in the same places.
+postgres_is_there() {
+  local postgres version
+  for postgres in /usr/lib/postgresql/*/bin/postgres "$(command -v postgres || true)"; do
+    if [[ ! -x $postgres || ! -x ${postgres%/*}/initdb || ! -x ${postgres%/*}/psql ]]; then continue; fi
+    version=$("$postgres" --version 2>/dev/null | sed -n 's/^postgres (PostgreSQL) \([0-9]*\).*/\1/p')
+    if [[ -n $version ]] && ((version >= LEAST_POSTGRES)); then return 0; fi
+  done
+  return 1
+}
+
+redis_is_there() { command -v redis-server >/dev/null; }
+
+for_tests=no
+case ${1:-} in
+'') ;;
+test) for_tests=yes ;;
+*) fail "setup.sh does not know \`$1\`" "say nothing, or \`test\` for what the tests need as well" ;;
+esac
+
 changed=no
 packages=()
 command -v curl >/dev/null || packages+=(curl ca-certificates)
@@ -121,11 +143,22 @@ if [[ $own_spark == yes ]] && ! spark_is_there; then
     packages+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
   fi
 fi
+if [[ $for_tests == yes ]]; then
+  # Where systemd runs, these two start a server each when they are installed. The tests leave it alone.
+  postgres_is_there || packages+=(postgresql)
+  redis_is_there || packages+=(redis-server)
+  command -v openssl >/dev/null || packages+=(openssl)
+fi
 if ((${#packages[@]})); then install_packages "${packages[@]}"; fi
 
 if (($(java_major) < LEAST_JAVA)); then
   fail "\`java\` is older than $LEAST_JAVA even now: $(command -v java || echo none)" \
     "set JAVA_HOME to Java $LEAST_JAVA or newer"
+fi
+if [[ $for_tests == yes ]]; then
+  postgres_is_there || fail "the PostgreSQL of this system is older than $LEAST_POSTGRES, or not whole" \
+    "install PostgreSQL $LEAST_POSTGRES or newer: https://www.postgresql.org/download"
+  redis_is_there || fail "redis-server is missing even now" "install Redis: https://redis.io/docs"
 fi
 if [[ $own_spark == yes ]] && ! spark_is_there; then
   python=${python:-$(find_python)} || fail "there is no Python 3.11 or newer on PATH" "install one; Spark needs it"

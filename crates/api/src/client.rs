@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
+use crate::feed::{FeedPageView, ReplayView, WebhookListView, WebhookView};
 use crate::problem::Problem;
 use crate::submit::SubmitRequest;
 use crate::views::{
-    CancelView, EventListView, ExplainView, JobListView, JobView, LogsView, ResultView, SubmitView,
+    CancelView, EventListView, ExplainView, JobListView, JobView, LogsView, ReplicaListView, ResultView,
+    SubmitView,
 };
 
 /// How long a call may take, beyond what it waits for on purpose.
@@ -92,6 +95,8 @@ impl Client {
             url = format!("{url}?{}", pairs.join("&"));
         }
         let mut request = self.http.request(method, &url).timeout(CALL_TIMEOUT + wait);
+        // The feed would stream for ever otherwise.
+        request = request.header(ACCEPT, "application/json");
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -129,8 +134,7 @@ impl Client {
         let key = fresh_key();
         let mut tries = 1;
         loop {
-            let body = Some((request, key.as_str()));
-            match self.call(Method::POST, "/api/v1/jobs", &[], body, Duration::ZERO).await {
+            match self.submit_under(request, &key).await {
                 Err(ClientError::Unreachable { perhaps_taken: true, .. }) if tries < SUBMIT_TRIES => {
                     tries += 1;
                 }
@@ -138,6 +142,12 @@ impl Client {
             }
             tokio::time::sleep(SUBMIT_PAUSE).await;
         }
+    }
+
+    /// Submits once, under an idempotency key of the caller's: who gets no clear answer may send the same again under
+    /// the same key, to this Libra or to another replica of it.
+    pub async fn submit_under(&self, request: &SubmitRequest, key: &str) -> Result<SubmitView, ClientError> {
+        self.call(Method::POST, "/api/v1/jobs", &[], Some((request, key)), Duration::ZERO).await
     }
 
     /// One job; with `wait` > 0 the answer comes when it ends, or after that time.
@@ -166,9 +176,41 @@ impl Client {
         self.get(&format!("/api/v1/jobs/{}/events", percent(id)), &[]).await
     }
 
+    /// A piece of the feed of all jobs; with `wait` > 0 the answer comes when there is something, or after that
+    /// time. `query` as the API takes it.
+    pub async fn feed(&self, query: &[(&str, String)], wait: Duration) -> Result<FeedPageView, ClientError> {
+        let mut query = query.to_vec();
+        if !wait.is_zero() {
+            query.push(("wait", format!("{}s", wait.as_secs())));
+        }
+        self.call(Method::GET, "/api/v1/events", &query, None, wait).await
+    }
+
+    /// Messages to webhooks; `query` as the API takes it.
+    pub async fn webhooks(&self, query: &[(&str, String)]) -> Result<WebhookListView, ClientError> {
+        self.get("/api/v1/webhooks", query).await
+    }
+
+    /// Sends a message again.
+    pub async fn replay(&self, id: i64) -> Result<WebhookView, ClientError> {
+        let path = format!("/api/v1/webhooks/{id}/replay");
+        self.call(Method::POST, &path, &[], None, Duration::ZERO).await
+    }
+
+    /// Sends again what was given up: about one job, or about all that may be seen.
+    pub async fn replay_dead(&self, job: Option<&str>) -> Result<ReplayView, ClientError> {
+        let query: Vec<(&str, String)> = job.map(|id| ("job", id.to_owned())).into_iter().collect();
+        self.call(Method::POST, "/api/v1/webhooks/replay", &query, None, Duration::ZERO).await
+    }
+
     /// Why it is where it is.
     pub async fn explain(&self, id: &str) -> Result<ExplainView, ClientError> {
         self.get(&format!("/api/v1/jobs/{}/explain", percent(id)), &[]).await
+    }
+
+    /// Who serves this database.
+    pub async fn replicas(&self) -> Result<ReplicaListView, ClientError> {
+        self.get("/api/v1/replicas", &[]).await
     }
 
     /// Cancels.

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+pub mod feed;
 pub mod fields;
 pub mod problem;
 pub mod submit;

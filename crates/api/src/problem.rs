@@ -28,6 +28,12 @@ pub enum Code {
     NotFinished,
     /// The job ended without a result.
     NoResult,
+    /// It is no longer kept.
+    Expired,
+    /// There is no such message, or it may not be seen.
+    WebhookNotFound,
+    /// The message was delivered already.
+    AlreadyDelivered,
     /// The job has already ended.
     AlreadyEnded,
     /// The body or a field is too large.
@@ -50,7 +56,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, by HTTP status.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidQuery,
@@ -59,10 +65,13 @@ impl Code {
         Self::Forbidden,
         Self::NotFound,
         Self::JobNotFound,
+        Self::WebhookNotFound,
         Self::MethodNotAllowed,
         Self::NotFinished,
         Self::NoResult,
         Self::AlreadyEnded,
+        Self::AlreadyDelivered,
+        Self::Expired,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::NeverFits,
@@ -84,10 +93,13 @@ impl Code {
             Self::Forbidden => ("forbidden", 403, "Your role does not allow this"),
             Self::NotFound => ("not_found", 404, "There is no such page"),
             Self::JobNotFound => ("job_not_found", 404, "There is no such job"),
+            Self::WebhookNotFound => ("webhook_not_found", 404, "There is no such webhook message"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "This page does not take that method"),
             Self::NotFinished => ("not_finished", 409, "The job has not ended yet"),
             Self::NoResult => ("no_result", 409, "The job ended without a result"),
             Self::AlreadyEnded => ("already_ended", 409, "The job has already ended"),
+            Self::AlreadyDelivered => ("already_delivered", 409, "The message was already delivered"),
+            Self::Expired => ("expired", 410, "It is no longer kept"),
             Self::TooLarge => ("too_large", 413, "The request is too large"),
             Self::UnsupportedMediaType => ("unsupported_media_type", 415, "The body must be JSON"),
             Self::NeverFits => ("never_fits", 422, "The job can never fit"),

@@ -12,6 +12,7 @@ use libra_core::spec::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use url::Url;
 use utoipa::ToSchema;
 
 use crate::fields::Fields;
@@ -347,10 +348,10 @@ fn notifications(map: &Map<String, Value>, wrong: &mut Vec<Violation>) -> Option
             )),
         }
     }
-    let webhook = match webhook {
-        Some(url) if is_http(url) => Some(url.to_owned()),
-        Some(_) => {
-            wrong.push(Violation::new("/notifications/webhook", "must be an http:// or https:// address"));
+    let webhook = match webhook.map(|text| (text, webhook_address(text))) {
+        Some((text, Ok(()))) => Some(text.to_owned()),
+        Some((_, Err(reason))) => {
+            wrong.push(Violation::new("/notifications/webhook", reason));
             None
         }
         None => {
@@ -364,9 +365,25 @@ fn notifications(map: &Map<String, Value>, wrong: &mut Vec<Violation>) -> Option
     Some(Notifications { webhook: webhook?, events: states })
 }
 
-fn is_http(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    rest.is_some_and(|r| !r.is_empty() && !r.starts_with('/') && !url.contains(char::is_whitespace))
+/// An address that can be sent to, written as it will be read.
+fn webhook_address(text: &str) -> Result<(), String> {
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("must be an http:// or https:// address without blanks".to_owned());
+    }
+    let url = Url::parse(text).map_err(|e| format!("must be an http:// or https:// address: {e}"))?;
+    // The parser forgives missing and leaning slashes; people and programs read such an address differently.
+    let after_scheme = text.get(url.scheme().len()..).and_then(|rest| rest.strip_prefix("://"));
+    let plain = after_scheme.is_some_and(|rest| !rest.starts_with('/')) && !text.contains('\\');
+    if !matches!(url.scheme(), "http" | "https") || !plain {
+        return Err("must be an http:// or https:// address".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user name or a password".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err("must not have a part after `#`: it would not be sent".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -398,6 +415,38 @@ mod tests {
         assert_eq!(policy.retry_on, retry::default_retry_on());
         let python = json!({"code": "print(\"Hello from async Spark!\")", "kind": "python"});
         assert_eq!(parse(&python).unwrap().spec.kind, Kind::Python);
+    }
+
+    #[test]
+    fn a_webhook_is_an_address_as_it_is_written() {
+        // contract: A12
+        for text in ["https://a", "http://a.example:8080/x?y=z", "https://[2001:db8::1]/", "https://ü.example/"] {
+            assert_eq!(webhook_address(text), Ok(()), "{text}");
+        }
+        for text in [
+            "me",
+            "",
+            "//a/b",
+            "https:",
+            "https://",
+            "https:a.example",
+            "https:/a.example",
+            "https:///a.example",
+            "https:\\\\a.example",
+            "https://a.example\\@b.example/",
+            "ftp://a.example/",
+            "file:///etc/passwd",
+            "https://a b/",
+            "https://a.example/\n",
+            "https://me:word@a.example/",
+            "https://me@a.example/",
+            "https://a.example/#x",
+            "https://a.example:99999/",
+            "https://a.example:x/",
+            "https://[::1/",
+        ] {
+            assert!(webhook_address(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -331,6 +331,9 @@ pub struct EventView {
     pub attempt: u32,
     /// The request that caused it.
     pub correlation_id: String,
+    /// What else is known about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Value>,
 }
 
 /// A job's history, oldest first.
@@ -392,4 +395,46 @@ pub struct HealthView {
     /// In words, where there is something to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// One replica.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaView {
+    /// Its name.
+    pub id: String,
+    /// How often its lease was taken anew: what it wrote under an earlier epoch can no longer take effect.
+    pub epoch: i64,
+    /// True for the one that schedules.
+    pub leader: bool,
+    /// The leader's epoch, for the leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader_epoch: Option<i64>,
+    /// False when it was not heard of for longer than its lease.
+    pub alive: bool,
+    /// Seconds since it was last heard of, by the store's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_age_seconds: Option<f64>,
+    /// Attempts that it looks after.
+    pub attempts_held: u64,
+    /// Its machine and boot.
+    pub host: String,
+    /// Where the other replicas reach it.
+    pub address: String,
+    /// Its Libra's version.
+    pub version: String,
+    /// Cores that jobs may use on its host.
+    pub cpu_cores: u64,
+    /// Memory that jobs may use on its host, in GiB.
+    pub memory_gb: f64,
+    /// When it started.
+    pub started_at: String,
+}
+
+/// All replicas.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplicaListView {
+    /// By name.
+    pub replicas: Vec<ReplicaView>,
 }

@@ -1,11 +1,13 @@
 //! The command line: commands, their options, and their help.
 
+mod events;
 mod submit;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use events::{EventsArgs, ReplayArgs, WebhookListArgs, WebhooksCommand};
 pub(crate) use submit::{SessionMode, SubmitArgs};
 
 /// Where a client looks for Libra when nothing else is said.
@@ -51,6 +53,11 @@ pub(crate) enum Command {
     Client(ClientCommand),
     /// Say what is missing on this machine, and how to get it.
     Doctor(DoctorArgs),
+    /// Bring the database to the newest schema; `serve` does it as well.
+    Migrate(ServeArgs),
+    /// Look at the database.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Own one driver process.
     #[command(hide = true)]
     Shim(ShimArgs),
@@ -75,8 +82,11 @@ pub(crate) enum ClientCommand {
     Wait(JobArgs),
     /// Say why a job is where it is.
     Explain(JobArgs),
-    /// Show a job's history.
-    Events(JobArgs),
+    /// Show a job's history, or what happens to all jobs.
+    Events(EventsArgs),
+    /// See how the delivery of webhooks goes, and send them again.
+    #[command(subcommand)]
+    Webhooks(WebhooksCommand),
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +104,20 @@ pub(crate) struct ServeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Say what the database is, whether it can be used, and whether its schema and clock are right.
+    Check(StoreCheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreCheckArgs {
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
     #[command(flatten)]

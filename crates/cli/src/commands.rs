@@ -1,7 +1,9 @@
 //! The client's commands: ask, then print.
 
+mod events;
 mod logs;
 mod result;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -24,7 +26,8 @@ pub(crate) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
         ClientCommand::Cancel(args) => cancel(&args).await,
         ClientCommand::Wait(args) => wait(&args).await,
         ClientCommand::Explain(args) => explain(&args).await,
-        ClientCommand::Events(args) => events(&args).await,
+        ClientCommand::Events(args) => events::run(&args).await,
+        ClientCommand::Webhooks(command) => webhooks::run(&command).await,
     }
 }
 
@@ -127,9 +130,4 @@ async fn cancel(args: &JobArgs) -> Result<Exit, Failure> {
 async fn explain(args: &JobArgs) -> Result<Exit, Failure> {
     let view = connect(&args.connect)?.explain(&args.id).await?;
     show(&args.connect, &view, job_page::explain)
-}
-
-async fn events(args: &JobArgs) -> Result<Exit, Failure> {
-    let view = connect(&args.connect)?.events(&args.id).await?;
-    show(&args.connect, &view, job_table::events)
 }

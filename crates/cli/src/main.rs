@@ -7,6 +7,7 @@ mod args;
 mod commands;
 mod doctor;
 mod failure;
+mod feed_table;
 mod job_page;
 mod job_table;
 mod listing;
@@ -15,13 +16,14 @@ mod patience;
 mod progress;
 mod rows;
 mod serve;
+mod store;
 mod submission;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, StoreCommand};
 use crate::failure::{Exit, Failure};
 
 fn main() -> ExitCode {
@@ -32,6 +34,8 @@ fn main() -> ExitCode {
         }
         Command::Serve(args) => serve::serve(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Migrate(args) => store::migrate(&args),
+        Command::Store(StoreCommand::Check(args)) => store::check(&args),
         Command::Client(command) => run_client(command),
     };
     match outcome {

@@ -21,6 +21,13 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print(&format!("{text}\n"))
 }
 
+/// Writes JSON on one line: one value of many that follow each other.
+pub(crate) fn print_json_line(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value)
+        .map_err(|e| Failure::new(Exit::Failed, format!("the answer can't be printed: {e}")))?;
+    print(&format!("{text}\n"))
+}
+
 /// Tells people something, on standard error. Where nobody listens, nothing is lost.
 pub(crate) fn say(text: &str) {
     let mut stderr = std::io::stderr().lock();

@@ -10,6 +10,11 @@ use crate::mode::Mode;
 use crate::requirement::Requirement;
 use crate::time::Timestamp;
 
+/// The key of the cores that jobs may use on a host.
+const CPU_LIMIT: &str = "libra.resources.limits.cpu-cores";
+/// The key of the memory that jobs may use on a host.
+const MEMORY_LIMIT: &str = "libra.resources.limits.memory-gb";
+
 /// What one execution mode allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModeQuota {
@@ -53,13 +58,33 @@ impl Limits {
     }
 }
 
+/// A machine on which jobs may run at present, and what it has for them (contract R2: limits are per host).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name.
+    pub machine: String,
+    /// Cores for jobs with a process of their own.
+    pub cores: u64,
+    /// Memory for jobs with a process of their own, in bytes.
+    pub memory: u64,
+}
+
+/// What the jobs on one machine hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnHost {
+    /// Cores.
+    pub cores: u64,
+    /// Memory, in bytes.
+    pub memory: u64,
+    /// Jobs.
+    pub jobs: u32,
+}
+
 /// What the running jobs hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Cores of this host.
-    pub cores: u64,
-    /// Memory of this host, in bytes.
-    pub memory: u64,
+    /// By machine.
+    pub hosts: BTreeMap<String, OnHost>,
     /// Jobs by mode.
     pub jobs: BTreeMap<Mode, u32>,
     /// Executors by mode, wherever they are.
@@ -67,18 +92,25 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The sum over all jobs that hold resources.
-    pub fn of(running: impl IntoIterator<Item = (Mode, Requirement)>) -> Self {
+    /// The sum over all jobs that hold resources, each with its machine.
+    pub fn of<'a>(running: impl IntoIterator<Item = (Mode, Requirement, Option<&'a str>)>) -> Self {
         let mut usage = Self::default();
-        for (mode, needed) in running {
-            usage.add(mode, &needed);
+        for (mode, needed, machine) in running {
+            usage.add(mode, &needed, machine.unwrap_or_default());
         }
         usage
     }
 
-    fn add(&mut self, mode: Mode, needed: &Requirement) {
-        self.cores += needed.host_cores();
-        self.memory = self.memory.saturating_add(needed.host_memory());
+    /// What is held on one machine.
+    pub fn on(&self, machine: &str) -> OnHost {
+        self.hosts.get(machine).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, mode: Mode, needed: &Requirement, machine: &str) {
+        let host = self.hosts.entry(machine.to_owned()).or_default();
+        host.cores += needed.host_cores();
+        host.memory = host.memory.saturating_add(needed.host_memory());
+        host.jobs += 1;
         *self.jobs.entry(mode).or_default() += 1;
         *self.executors.entry(mode).or_default() += u64::from(needed.executors);
     }
@@ -94,7 +126,7 @@ pub struct Blocked {
 }
 
 /// The limit that `needed` can never meet, if there is one (contract R3: 422 at once, naming the limit).
-pub fn never_fits(mode: Mode, needed: &Requirement, limits: &Limits) -> Option<Blocked> {
+pub fn never_fits(mode: Mode, needed: &Requirement, limits: &Limits, hosts: &[Host]) -> Option<Blocked> {
     let Some(quota) = limits.modes.get(&mode) else {
         return Some(Blocked {
             limit: format!("libra.execution.modes.{}.enabled", mode.as_str()),
@@ -142,34 +174,83 @@ pub fn never_fits(mode: Mode, needed: &Requirement, limits: &Limits) -> Option<B
             message: format!("{} jobs are limited to none at once", mode.as_str()),
         });
     }
-    if needed.host_cores() > limits.cores_for_jobs() {
+    hosts_too_small(needed, hosts)
+}
+
+/// Why no machine is large enough even when nothing else runs.
+fn hosts_too_small(needed: &Requirement, hosts: &[Host]) -> Option<Blocked> {
+    let (cores, memory) = (needed.host_cores(), needed.host_memory());
+    if hosts.iter().any(|h| h.cores >= cores && h.memory >= memory) {
+        return None;
+    }
+    let most_cores = hosts.iter().map(|h| h.cores).max().unwrap_or(0);
+    if cores > most_cores {
         return Some(Blocked {
-            limit: "libra.resources.limits.cpu-cores".into(),
-            message: format!(
-                "needs {} cores on this host; jobs may use {}",
-                needed.host_cores(),
-                limits.cores_for_jobs()
-            ),
+            limit: CPU_LIMIT.into(),
+            message: format!("needs {cores} cores on one host; jobs may use {most_cores}"),
         });
     }
-    if needed.host_memory() > limits.memory_for_jobs() {
-        return Some(Blocked {
-            limit: "libra.resources.limits.memory-gb".into(),
-            message: format!(
-                "needs {} of memory on this host; jobs may use {}",
-                memory::display(needed.host_memory()),
-                memory::display(limits.memory_for_jobs())
-            ),
-        });
+    // With several hosts, the largest memory among those that have the cores.
+    let most = hosts.iter().filter(|h| h.cores >= cores).map(|h| h.memory).max().unwrap_or(0);
+    Some(Blocked {
+        limit: MEMORY_LIMIT.into(),
+        message: format!(
+            "needs {} of memory on one host; jobs may use {}",
+            memory::display(memory),
+            memory::display(most)
+        ),
+    })
+}
+
+/// The machine with room for `needed` on which the fewest jobs run, or what is missing.
+///
+/// # Errors
+/// The limit that stands in the way on the machine with the most room.
+fn place<'h>(needed: &Requirement, usage: &Usage, hosts: &'h [Host]) -> Result<&'h Host, Blocked> {
+    let (cores, memory) = (needed.host_cores(), needed.host_memory());
+    let free = |h: &Host| {
+        let held = usage.on(&h.machine);
+        (h.cores.saturating_sub(held.cores), h.memory.saturating_sub(held.memory))
+    };
+    let enough = |h: &&Host| free(h).0 >= cores && free(h).1 >= memory;
+    if let Some(host) = hosts.iter().filter(enough).min_by_key(|h| (usage.on(&h.machine).jobs, &h.machine)) {
+        return Ok(host);
     }
-    None
+    let Some(roomiest) = hosts.iter().max_by_key(|h| free(h)) else {
+        return Err(Blocked {
+            limit: "libra.replica.lease".into(),
+            message: "no replica is alive on any host".into(),
+        });
+    };
+    let held = usage.on(&roomiest.machine);
+    if free(roomiest).0 < cores {
+        let message = format!("needs {cores} cores; {} of {} are in use", held.cores, roomiest.cores);
+        return Err(Blocked { limit: CPU_LIMIT.into(), message });
+    }
+    let message = format!(
+        "needs {} of memory; {} of {} are in use",
+        memory::display(memory),
+        memory::display(held.memory),
+        memory::display(roomiest.memory)
+    );
+    Err(Blocked { limit: MEMORY_LIMIT.into(), message })
 }
 
 /// The limit that keeps `needed` waiting at present, if there is one.
-pub fn blocked_by(mode: Mode, needed: &Requirement, usage: &Usage, limits: &Limits) -> Option<Blocked> {
-    if let Some(never) = never_fits(mode, needed, limits) {
-        return Some(never);
-    }
+pub fn blocked_by(
+    mode: Mode,
+    needed: &Requirement,
+    usage: &Usage,
+    limits: &Limits,
+    hosts: &[Host],
+) -> Option<Blocked> {
+    never_fits(mode, needed, limits, hosts)
+        .or_else(|| quota_reached(mode, usage, limits))
+        .or_else(|| place(needed, usage, hosts).err())
+}
+
+/// The number of running jobs that is reached.
+fn quota_reached(mode: Mode, usage: &Usage, limits: &Limits) -> Option<Blocked> {
     let quota = limits.modes.get(&mode)?;
     let jobs = usage.jobs.get(&mode).copied().unwrap_or(0);
     if jobs >= quota.max_concurrent_jobs {
@@ -185,28 +266,6 @@ pub fn blocked_by(mode: Mode, needed: &Requirement, usage: &Usage, limits: &Limi
         return Some(Blocked {
             limit: "libra.resources.limits.max-concurrent-jobs".into(),
             message: format!("{all_jobs} of {most} jobs are running"),
-        });
-    }
-    let (cores, memory) = (needed.host_cores(), needed.host_memory());
-    if cores > 0 && usage.cores + cores > limits.cores_for_jobs() {
-        return Some(Blocked {
-            limit: "libra.resources.limits.cpu-cores".into(),
-            message: format!(
-                "needs {cores} cores; {} of {} are in use",
-                usage.cores,
-                limits.cores_for_jobs()
-            ),
-        });
-    }
-    if memory > 0 && usage.memory.saturating_add(memory) > limits.memory_for_jobs() {
-        return Some(Blocked {
-            limit: "libra.resources.limits.memory-gb".into(),
-            message: format!(
-                "needs {} of memory; {} of {} are in use",
-                memory::display(memory),
-                memory::display(usage.memory),
-                memory::display(limits.memory_for_jobs())
-            ),
         });
     }
     None
@@ -232,9 +291,14 @@ pub fn in_turn(waiting: &mut [Waiting]) {
     waiting.sort_by_key(|w| (std::cmp::Reverse(w.priority), w.since, w.id));
 }
 
-/// Chooses who may start now, in order. Within a mode nobody overtakes a job that waits for room, so a large
-/// job is not starved by small ones.
-pub fn schedule(waiting: &[Waiting], usage: &Usage, limits: &Limits) -> Vec<JobId> {
+/// Chooses who may start now, in order, and on which machine. Within a mode nobody overtakes a job that waits for
+/// room, so a large job is not starved by small ones.
+pub fn schedule(
+    waiting: &[Waiting],
+    usage: &Usage,
+    limits: &Limits,
+    hosts: &[Host],
+) -> Vec<(JobId, String)> {
     let mut order = waiting.to_vec();
     in_turn(&mut order);
     let mut usage = usage.clone();
@@ -244,16 +308,20 @@ pub fn schedule(waiting: &[Waiting], usage: &Usage, limits: &Limits) -> Vec<JobI
         if held_up.contains(&job.mode) {
             continue;
         }
-        if never_fits(job.mode, &job.needed, limits).is_some() {
+        if never_fits(job.mode, &job.needed, limits, hosts).is_some() {
             // The limits were lowered after it was queued: it waits for its time limit, and holds up nobody.
             continue;
         }
-        if blocked_by(job.mode, &job.needed, &usage, limits).is_some() {
+        let placed = match quota_reached(job.mode, &usage, limits) {
+            None => place(&job.needed, &usage, hosts).ok(),
+            Some(_) => None,
+        };
+        let Some(host) = placed else {
             held_up.insert(job.mode);
             continue;
-        }
-        usage.add(job.mode, &job.needed);
-        admitted.push(job.id);
+        };
+        usage.add(job.mode, &job.needed, &host.machine);
+        admitted.push((job.id, host.machine.clone()));
     }
     admitted
 }
@@ -281,6 +349,15 @@ mod tests {
         }
     }
 
+    fn hosts() -> Vec<Host> {
+        let l = limits();
+        vec![Host { machine: "m".into(), cores: l.cores_for_jobs(), memory: l.memory_for_jobs() }]
+    }
+
+    fn ids(admitted: Vec<(JobId, String)>) -> Vec<JobId> {
+        admitted.into_iter().map(|(id, _)| id).collect()
+    }
+
     fn process(cores: u32, gib: u64) -> Requirement {
         Requirement {
             driver_cores: cores,
@@ -300,7 +377,7 @@ mod tests {
     }
 
     fn never(mode: Mode, needed: &Requirement) -> String {
-        never_fits(mode, needed, &limits()).map(|b| b.limit).unwrap_or_default()
+        never_fits(mode, needed, &limits(), &hosts()).map(|b| b.limit).unwrap_or_default()
     }
 
     #[test]
@@ -323,12 +400,12 @@ mod tests {
             waiting(2, 9, Mode::SparkSubmit, process(4, 1)),
             waiting(3, 5, Mode::SparkSubmit, process(4, 1)),
         ];
-        assert_eq!(schedule(&jobs, &Usage::default(), &limits()), [jobs[1].id, jobs[0].id]);
+        assert_eq!(ids(schedule(&jobs, &Usage::default(), &limits(), &hosts())), [jobs[1].id, jobs[0].id]);
     }
 
     #[test]
     fn a_large_job_is_not_overtaken_in_its_mode_and_holds_up_no_other_mode() {
-        let busy = Usage::of([(Mode::SparkSubmit, process(4, 1))]);
+        let busy = Usage::of([(Mode::SparkSubmit, process(4, 1), Some("m"))]);
         let jobs = [
             waiting(1, 5, Mode::SparkSubmit, process(8, 1)),
             waiting(2, 5, Mode::SparkSubmit, process(1, 1)),
@@ -336,7 +413,21 @@ mod tests {
             waiting(4, 5, Mode::InCluster, slot()),
             waiting(5, 5, Mode::InCluster, slot()),
         ];
-        assert_eq!(schedule(&jobs, &busy, &limits()), [jobs[2].id, jobs[3].id], "two slots");
+        assert_eq!(ids(schedule(&jobs, &busy, &limits(), &hosts())), [jobs[2].id, jobs[3].id], "two slots");
+    }
+
+    #[test]
+    fn jobs_go_to_the_host_with_room_and_fewest_jobs() {
+        // contract: R2
+        let host = |machine: &str, cores| Host { machine: machine.into(), cores, memory: 8 * GIB };
+        let hosts = [host("a", 4), host("b", 8)];
+        let jobs: Vec<Waiting> = (1..=4).map(|n| waiting(n, 5, Mode::SparkSubmit, process(4, 1))).collect();
+        let admitted = schedule(&jobs, &Usage::default(), &limits(), &hosts);
+        assert_eq!(admitted.iter().map(|(_, m)| m.as_str()).collect::<Vec<_>>(), ["a", "b", "b"]);
+        let large = process(8, 1);
+        assert_eq!(never_fits(Mode::SparkSubmit, &large, &limits(), &hosts), None, "one of them is large enough");
+        let blocked = blocked_by(Mode::SparkSubmit, &large, &Usage::default(), &limits(), &[]).unwrap();
+        assert_eq!(blocked.limit, "libra.resources.limits.cpu-cores", "and with no host there is none");
     }
 
     #[test]
@@ -345,7 +436,7 @@ mod tests {
             waiting(1, 9, Mode::SparkSubmit, process(64, 1)),
             waiting(2, 5, Mode::SparkSubmit, process(1, 1)),
         ];
-        assert_eq!(schedule(&jobs, &Usage::default(), &limits()), [jobs[1].id]);
+        assert_eq!(ids(schedule(&jobs, &Usage::default(), &limits(), &hosts())), [jobs[1].id]);
     }
 
     proptest::proptest! {
@@ -358,10 +449,16 @@ mod tests {
                 let (mode, needed) = if shared { (Mode::InCluster, slot()) } else { (Mode::SparkSubmit, process(cores, gib)) };
                 waiting(n, priority, mode, needed)
             }).collect();
-            let admitted = schedule(&jobs, &Usage::default(), &limits);
-            let usage = Usage::of(jobs.iter().filter(|j| admitted.contains(&j.id)).map(|j| (j.mode, j.needed)));
-            proptest::prop_assert!(usage.cores <= limits.cores_for_jobs());
-            proptest::prop_assert!(usage.memory <= limits.memory_for_jobs());
+            let small = Host { machine: "small".into(), cores: 2, memory: GIB };
+            let hosts = [hosts(), vec![small]].concat();
+            let admitted: BTreeMap<JobId, String> =
+                schedule(&jobs, &Usage::default(), &limits, &hosts).into_iter().collect();
+            let placed = jobs.iter().filter_map(|j| Some((j.mode, j.needed, Some(admitted.get(&j.id)?.as_str()))));
+            let usage = Usage::of(placed);
+            for host in &hosts {
+                proptest::prop_assert!(usage.on(&host.machine).cores <= host.cores);
+                proptest::prop_assert!(usage.on(&host.machine).memory <= host.memory);
+            }
             for (mode, jobs) in &usage.jobs {
                 proptest::prop_assert!(*jobs <= limits.modes[mode].max_concurrent_jobs);
             }

@@ -74,6 +74,15 @@ pub struct Exit {
     pub at: Timestamp,
 }
 
+/// A replica in one of its lives: what it wrote before its lease was lost does not count for what it writes now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// The replica's id.
+    pub replica: String,
+    /// The epoch of its lease.
+    pub epoch: i64,
+}
+
 /// A stored attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -87,8 +96,10 @@ pub struct Attempt {
     pub mode: Mode,
     /// The host it belongs to: machine-id and boot-id (design §6).
     pub host: String,
-    /// The epoch of the replica that may write about it; older writers are refused.
-    pub epoch: i64,
+    /// Whose files it uses: replicas with the same shared directory have the same storage.
+    pub storage: String,
+    /// Who looks after it; None until a replica has claimed it.
+    pub holder: Option<Holder>,
     /// When it was scheduled.
     pub created_at: Timestamp,
     /// When the intent to launch was stored.

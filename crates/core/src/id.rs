@@ -40,6 +40,12 @@ impl JobId {
     pub fn new(now: Timestamp, entropy: Entropy) -> Self {
         Self(v7(now, entropy))
     }
+
+    /// When it was made, to the millisecond: the time within the id.
+    pub fn made_at(self) -> Timestamp {
+        let millis = self.0.as_u128() >> 80;
+        Timestamp(i64::try_from(millis).unwrap_or(i64::MAX).saturating_mul(1_000))
+    }
 }
 
 impl Token {
@@ -96,6 +102,7 @@ mod tests {
         let late = JobId::new(Timestamp(2_000_000), [0; 10]);
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(early.to_string().parse(), Ok(early));
+        assert_eq!((early.made_at(), late.made_at()), (Timestamp(1_000_000), Timestamp(2_000_000)));
     }
 
     #[test]

@@ -170,6 +170,8 @@ pub struct Job {
     pub spec: JobSpec,
     /// Where it runs.
     pub mode: Mode,
+    /// The machine on which it holds resources; None while it holds none (contract R2).
+    pub host: Option<String>,
     /// What it occupies.
     pub requirement: Requirement,
     /// Which time limits apply.

@@ -17,8 +17,8 @@ pub enum Event {
     Accepted,
     /// The checks failed.
     Refused(Failure),
-    /// Its turn has come and there is room: an attempt is made.
-    Admitted,
+    /// Its turn has come and there is room on this machine: an attempt is made.
+    Admitted(String),
     /// The launch was lost before anything ran.
     LaunchLost(String),
     /// The engine runs it.
@@ -117,6 +117,7 @@ impl Stepper {
         });
         self.job.state = state;
         if from.holds_resources() && !state.holds_resources() {
+            self.job.host = None;
             self.effects.push(Effect::CloseAttempt(self.job.attempt));
             self.effects.push(Effect::WakeScheduler);
             self.job.stop = None;
@@ -142,8 +143,9 @@ impl Stepper {
         self.effects.push(Effect::StartAttempt(self.job.attempt));
     }
 
-    fn admit(&mut self) {
+    fn admit(&mut self, host: String) {
         self.job.attempt += 1;
+        self.job.host = Some(host);
         self.to(State::Scheduled, "there is room and it is its turn");
         self.job.scheduled_at = Some(self.now);
         self.job.started_at = None;
@@ -250,7 +252,7 @@ fn happens_in(event: &Event) -> &'static [State] {
     match event {
         Event::Received => &[State::Submitted],
         Event::Accepted | Event::Refused(_) => &[State::Validating],
-        Event::Admitted | Event::QueueTimedOut => &[State::Queued],
+        Event::Admitted(_) | Event::QueueTimedOut => &[State::Queued],
         Event::LaunchLost(_) | Event::Started | Event::LaunchTimedOut => &[State::Scheduled],
         Event::Succeeded | Event::Failed { .. } | Event::Stopped => &[State::Scheduled, State::Running],
         Event::BackoffElapsed => &[State::Retrying],
@@ -288,7 +290,7 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Step, Rejected> {
             s.job.failure = Some(failure);
             s.to(State::Failed, reason);
         }
-        Event::Admitted => s.admit(),
+        Event::Admitted(host) => s.admit(host),
         Event::LaunchLost(why) => s.launch_lost(&why),
         Event::Started => s.run(),
         Event::Succeeded => {

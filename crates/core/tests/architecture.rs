@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("libra-server", &["libra-api", "libra-core", "libra-engines", "libra-store"]),
     ("libra", &["libra-api", "libra-core", "libra-engines", "libra-server", "libra-store"]),
     ("libra-testkit", &["libra-api", "libra-core", "libra-engines", "libra-store"]),
+    ("libra-chaos", &["libra-api", "libra-core", "libra-engines", "libra-testkit"]),
     ("libra-bench", &["libra-api", "libra-core", "libra-engines", "libra-store", "libra-testkit"]),
 ];
 

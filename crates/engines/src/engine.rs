@@ -123,6 +123,10 @@ pub trait Engine: Send + Sync {
     /// Lets go of what the engine still holds for an ended attempt, after its end is durable in the store.
     fn release<'a>(&'a self, launch: &'a Launch, handle: &'a Handle) -> BoxFuture<'a, ()>;
 
+    /// Stops looking after an attempt that another replica looks after now: nothing is written about it any more,
+    /// nothing of it is ended.
+    fn leave(&self, token: Token);
+
     /// Waits until something about the attempt may have changed. Carries no data, may wake for nothing, and
     /// may miss: the caller also looks periodically.
     fn changed(&self, token: Token) -> BoxFuture<'_, ()>;

@@ -13,6 +13,14 @@ pub fn identity() -> String {
     format!("{machine}/{boot}")
 }
 
+/// The host's name, for people.
+pub fn name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let name: String = name.trim().chars().filter(|c| fine(*c)).take(60).collect();
+    if name.is_empty() { "libra".to_owned() } else { name }
+}
+
 /// What a host has for jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resources {

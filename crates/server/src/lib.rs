@@ -6,11 +6,17 @@
 pub mod auth;
 mod clock;
 pub mod config;
+#[doc(hidden)]
+pub mod embed;
 mod faces;
+mod files;
 mod host;
 mod run;
 mod service;
+#[cfg(test)]
+mod simulation;
 mod telemetry;
+mod webhooks;
 mod workers;
 
 pub use faces::openapi_json;

@@ -6,31 +6,40 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use libra_core::id::Token;
 use libra_core::mode::Mode;
 use libra_engines::engine::Engine;
+use libra_engines::shim::Keepalive;
 use libra_engines::{spark_connect, spark_submit};
-use libra_store::lane::Fence;
-use libra_store::tables::leases;
-use libra_store::{Db, StoreError};
+use libra_store::backend::Kind;
+use libra_store::handoff::{HandOffError, RedisHandOff};
+use libra_store::tables::replicas::Replica;
+use libra_store::{Db, StoreError, StoreUrl, signals};
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::service::Service;
-use crate::workers::{self, LEASE, LEASE_SECONDS, Shutdown};
+use crate::files::Disk;
+use crate::service::{HandOff, Parts, Service, Signals, Standing, host_lease_file, machine_of};
+use crate::workers::{self, Shutdown};
 use crate::{faces, host, telemetry};
 
 /// Requests under way get this long to end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Drivers of a host that reaches the database no longer end themselves this long before the host is given up.
+const END_BEFORE_GIVEN_UP: Duration = Duration::from_secs(60);
+/// How often a start asks for its replica's lease while another process has it.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Why the service could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Another Libra has the data directory.
-    #[error("another Libra is using the data directory {0}")]
+    /// Another Libra has the data directory, or the SQLite database.
+    #[error("another Libra is using {0}")]
     InUse(String),
     /// The data directory can't be used.
     #[error("the data directory {dir} can't be used: {cause}")]
@@ -51,6 +60,12 @@ pub enum ServeError {
     /// The store failed.
     #[error("the store can't be opened: {0}")]
     Store(#[from] StoreError),
+    /// Another process serves under this replica's id.
+    #[error("the replica id `{0}` is in use by another process")]
+    ReplicaIdInUse(String),
+    /// The address of Redis can't be used.
+    #[error("libra.queue.redis.url: {0}")]
+    Redis(#[from] HandOffError),
     /// The operating system failed.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -58,7 +73,7 @@ pub enum ServeError {
     #[error("a part of Libra ended by itself; its log says which: please report it")]
     WorkerDied,
     /// Another Libra has taken over.
-    #[error("another Libra has taken over this database")]
+    #[error("another process has taken this replica's id")]
     LostLease,
 }
 
@@ -71,7 +86,12 @@ impl ServeError {
                 Some("give a directory that this user may write to with --data-dir".into())
             }
             Self::Listen { .. } => Some("is it taken? `--listen 127.0.0.1:0` takes any free port".into()),
-            Self::Store(_) | Self::System(_) | Self::LostLease | Self::WorkerDied => None,
+            Self::ReplicaIdInUse(_) | Self::LostLease => {
+                Some("give every replica its own libra.replica.id, or none: then each makes its own".into())
+            }
+            Self::Store(e) => e.hint().map(str::to_owned),
+            Self::Redis(_) => Some("such as redis://127.0.0.1:6379, or redis://:PASSWORD@HOST:PORT".into()),
+            Self::System(_) | Self::WorkerDied => None,
         }
     }
 }
@@ -83,7 +103,16 @@ impl ServeError {
 pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError> {
     telemetry::log::start(&config.log_level, config.log_json);
     config.data_dir = prepare(&config.data_dir)?;
-    let _lock = lock(&config.data_dir)?;
+    let _lock = lock(&config.data_dir.join("libra.lock"), &config.data_dir.display().to_string())?;
+    // A database elsewhere is guarded like one in the data directory: SQLite is for one Libra.
+    let _store_lock = match &config.store.url {
+        StoreUrl::Sqlite(file) if file.parent() != Some(&config.data_dir) => {
+            let mut guard = file.clone().into_os_string();
+            guard.push(".lock");
+            Some(lock(Path::new(&guard), &file.display().to_string())?)
+        }
+        StoreUrl::Sqlite(_) | StoreUrl::Postgres(_) => None,
+    };
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -93,27 +122,53 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
         None => None,
     };
 
-    let db = Db::open_sqlite(&config.data_dir.join(libra_store::db::DATABASE_FILE))?;
-    let host = host::identity();
-    let holder = host.clone();
-    // The lock says that nobody else is there: a lease of before is this host's own, or of another boot.
-    let epoch = db
-        .write(move |tx| {
-            leases::expire(tx, LEASE)?;
-            leases::take(tx, LEASE, &holder, LEASE_SECONDS, true)
-        })
-        .await?
-        .ok_or(ServeError::LostLease)?;
-    let fence = Fence { lease: LEASE.to_owned(), epoch };
-
-    let connect = Arc::new(in_cluster(&config, &shim_exe));
-    let engines = engines(&config, &shim_exe, Arc::clone(&connect));
-    let service = Arc::new(Service::new(config, db, engines, host, fence));
+    let db = Db::open(&config.store.url, config.store.pool).await?;
+    // The lock on the data directory says that nobody else uses a database within it.
+    let alone = db.kind() == Kind::Sqlite;
+    let files_dir = match &config.shared_dir {
+        Some(dir) => prepare(dir)?,
+        None => config.data_dir.clone(),
+    };
+    let instance = name_once(&config.data_dir, "instance")?;
+    let me = introduction(&config, &files_dir, &instance, listener.local_addr()?)?;
+    let redis = config.redis.as_ref().map(|url| RedisHandOff::new(&url.0)).transpose()?;
+    let redis = redis.map(|redis| -> Arc<dyn HandOff> { Arc::new(redis) });
+    let machine = machine_of(&me.host).to_owned();
+    let host_lease = (!alone).then(|| Keepalive {
+        file: host_lease_file(&files_dir, &machine),
+        deadline_secs: config.replica.host_lost_after.saturating_sub(END_BEFORE_GIVEN_UP).as_secs(),
+    });
+    if let Some(lease) = &host_lease
+        && let Some(dir) = lease.file.parent()
+    {
+        prepare(dir)?;
+    }
+    // Replicas on one host share a Spark server; its metastore is for one at a time.
+    let connect_dir =
+        if alone { files_dir.join("connect") } else { files_dir.join("hosts").join(&machine).join("connect") };
+    let places = Places { shim_exe: &shim_exe, connect_dir, host_lease };
+    let connect = Arc::new(in_cluster(&config, &places));
+    let engines = engines(&config, &places, Arc::clone(&connect));
 
     let (stop, stopped) = watch::channel(false);
+    let (sink, outgoing) = if alone { (None, None) } else { Some(signals::channel()).unzip() };
+    let signals = Signals::new(&machine, sink);
+    let standing = Standing::new(me, instance);
+    let clock = Arc::new(clock::Agreed::new(clock::System));
+    let files = Arc::new(Disk);
+    let parts =
+        Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis };
+    let service = Arc::new(Service::new(parts));
+    begin(&service).await?;
+    if let (Some(outgoing), StoreUrl::Postgres(url)) = (outgoing, &service.config.store.url) {
+        workers::exchange_signals(&service, url, outgoing, Shutdown::new(stopped.clone()))?;
+    }
     let (lost, mut lost_lease) = watch::channel(false);
     let mut workers = workers::start(&service, &Shutdown::new(stopped.clone()), lost);
-    tracing::info!(address = %listener.local_addr()?, data_dir = %service.config.data_dir.display(), "Libra listens");
+    tracing::info!(
+        address = %listener.local_addr()?, data_dir = %service.config.data_dir.display(),
+        store = service.db.kind().as_str(), replica = %service.standing.me.id, "Libra listens"
+    );
     announce(&listener, &service.config)?;
 
     let mut servers = tokio::task::JoinSet::new();
@@ -157,6 +212,72 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     if worker_died { Err(ServeError::WorkerDied) } else { Ok(()) }
 }
 
+/// Takes this replica's lease; waits for one of before to run out.
+async fn begin(service: &Arc<Service>) -> Result<(), ServeError> {
+    let deadline = Instant::now() + service.config.replica.lease + ASK_AGAIN;
+    while !workers::begin(service).await? {
+        if Instant::now() > deadline {
+            return Err(ServeError::ReplicaIdInUse(service.standing.me.id.clone()));
+        }
+        sleep(ASK_AGAIN).await;
+    }
+    Ok(())
+}
+
+/// What this replica tells the others about itself.
+fn introduction(
+    config: &Config,
+    files_dir: &Path,
+    instance: &str,
+    listens: std::net::SocketAddr,
+) -> Result<Replica, ServeError> {
+    let name = host::name();
+    let id = config.replica.id.clone().unwrap_or_else(|| {
+        // The end of a time-ordered id is what is random about it.
+        let random = instance.rsplit('-').next().unwrap_or(instance);
+        format!("{name}-{random}")
+    });
+    let address = config.replica.address.clone().unwrap_or_else(|| {
+        let host = if listens.ip().is_unspecified() { name } else { listens.ip().to_string() };
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        format!("http://{host}:{}", listens.port())
+    });
+    Ok(Replica {
+        id,
+        host: host::identity(),
+        storage: name_once(files_dir, "storage")?,
+        address,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        cores: config.limits.cores_for_jobs(),
+        memory: config.limits.memory_for_jobs(),
+        started_at: clock::System.now(),
+    })
+}
+
+/// A name that a directory gets once and keeps, whoever comes first.
+fn name_once(dir: &Path, file: &str) -> Result<String, ServeError> {
+    let failed = |cause| ServeError::DataDir { dir: dir.display().to_string(), cause };
+    let path = dir.join(file);
+    loop {
+        match std::fs::read_to_string(&path) {
+            Ok(name) if !name.trim().is_empty() => return Ok(name.trim().to_owned()),
+            Ok(_) => std::fs::remove_file(&path).map_err(failed)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed(e)),
+        }
+        let name = Token::new(clock::System.now(), clock::System.entropy()).to_string();
+        let draft = dir.join(format!("{file}.{name}"));
+        std::fs::write(&draft, &name).map_err(failed)?;
+        // A link is made whole or not at all, and not over another.
+        let linked = std::fs::hard_link(&draft, &path);
+        std::fs::remove_file(&draft).map_err(failed)?;
+        match linked {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(failed(e)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
 /// Makes the data directory, for this user's eyes only; answers its full path.
 fn prepare(dir: &Path) -> Result<PathBuf, ServeError> {
     use std::os::unix::fs::DirBuilderExt;
@@ -165,14 +286,13 @@ fn prepare(dir: &Path) -> Result<PathBuf, ServeError> {
     dir.canonicalize().map_err(failed)
 }
 
-/// Holds the data directory as long as the file is open; the system lets go of it when the process dies.
-fn lock(dir: &Path) -> Result<std::fs::File, ServeError> {
-    let failed = |cause| ServeError::DataDir { dir: dir.display().to_string(), cause };
-    let file =
-        std::fs::File::options().create(true).append(true).open(dir.join("libra.lock")).map_err(failed)?;
+/// Holds what `guard` stands for as long as the file is open; the system lets go of it when the process dies.
+fn lock(guard: &Path, what: &str) -> Result<std::fs::File, ServeError> {
+    let failed = |cause| ServeError::DataDir { dir: what.to_owned(), cause };
+    let file = std::fs::File::options().create(true).append(true).open(guard).map_err(failed)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(ServeError::InUse(dir.display().to_string())),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(ServeError::InUse(what.to_owned())),
         Err(e) => Err(failed(e.into())),
     }
 }
@@ -203,13 +323,20 @@ async fn signalled() -> io::Result<()> {
     Ok(())
 }
 
-fn in_cluster(config: &Config, shim_exe: &Path) -> spark_connect::SparkConnect {
+/// Where the engines find and keep things.
+struct Places<'a> {
+    shim_exe: &'a Path,
+    connect_dir: PathBuf,
+    host_lease: Option<Keepalive>,
+}
+
+fn in_cluster(config: &Config, places: &Places<'_>) -> spark_connect::SparkConnect {
     let mode = &config.in_cluster;
     let quota = config.limits.modes.get(&Mode::InCluster);
     spark_connect::SparkConnect::new(spark_connect::Settings {
-        shim_exe: shim_exe.to_owned(),
+        shim_exe: places.shim_exe.to_owned(),
         spark_home: config.spark_home.clone(),
-        data_dir: config.data_dir.join("connect"),
+        data_dir: places.connect_dir.clone(),
         master: mode.master.clone(),
         driver_memory: mode.driver_memory.clone(),
         conf: mode.conf.clone(),
@@ -217,21 +344,23 @@ fn in_cluster(config: &Config, shim_exe: &Path) -> spark_connect::SparkConnect {
         max_concurrent_jobs: quota.map_or(1, |q| q.max_concurrent_jobs as usize),
         start_timeout: mode.start_timeout,
         keepalive_deadline: mode.keepalive,
+        host_lease: places.host_lease.clone(),
     })
 }
 
 /// Every engine, whether its mode takes new jobs or not: jobs of before are looked after to their end.
 fn engines(
     config: &Config,
-    shim_exe: &Path,
+    places: &Places<'_>,
     connect: Arc<spark_connect::SparkConnect>,
 ) -> BTreeMap<Mode, Arc<dyn Engine>> {
     let submit = spark_submit::SparkSubmit::new(spark_submit::Settings {
-        shim_exe: shim_exe.to_owned(),
+        shim_exe: places.shim_exe.to_owned(),
         spark_home: config.spark_home.clone(),
         default_master: config.spark_submit.master.clone(),
         default_conf: config.spark_submit.conf.clone(),
         stop_grace: spark_submit::DEFAULT_STOP_GRACE,
+        host_lease: places.host_lease.clone(),
     });
     let connect: Arc<dyn Engine> = connect;
     let submit: Arc<dyn Engine> = Arc::new(submit);

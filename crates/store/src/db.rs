@@ -1,22 +1,20 @@
 //! The database as the rest of Libra holds it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use libra_core::job::State;
-use tokio::sync::oneshot;
-
+use crate::backend::{Backend, Kind};
 use crate::error::StoreError;
 use crate::lane::{AttemptNote, Change, Fence, Outcome, Submission, Submitted};
-use crate::sqlite::{Done, OpenFor, Queues, Readers, Work, Writer, migrate, open};
-use crate::tables;
+use crate::postgres::{self, CheckReport, PoolSettings, Postgres};
+use crate::sqlite::{self, Sqlite};
 use crate::tx::Tx;
+use crate::url::{PgUrl, StoreUrl};
 
-/// The database. Cheap to clone; the last clone closes it and waits for its writes.
+/// The database. Cheap to clone; the last clone of one on SQLite closes it and waits for its writes.
 #[derive(Clone)]
 pub struct Db {
-    writer: Arc<Writer>,
-    readers: Readers,
+    backend: Arc<dyn Backend>,
 }
 
 /// The database's file within the data directory.
@@ -28,9 +26,53 @@ impl Db {
     /// # Errors
     /// When the file can't be opened, is no database, or was written by a newer Libra.
     pub fn open_sqlite(path: &Path) -> Result<Self, StoreError> {
-        let mut conn = open(path, OpenFor::Writing)?;
-        migrate(&mut conn)?;
-        Ok(Self { writer: Arc::new(Writer::start(conn)?), readers: Readers::new(path) })
+        Ok(Self::over(Arc::new(Sqlite::open(path)?)))
+    }
+
+    /// Opens the store at `url`, making and migrating it as needed. A PostgreSQL server that is only just starting is
+    /// waited for.
+    ///
+    /// # Errors
+    /// When it can't be used; [`StoreError::hint`] says what to do about it.
+    pub async fn open(url: &StoreUrl, pool: PoolSettings) -> Result<Self, StoreError> {
+        match url {
+            StoreUrl::Sqlite(path) => Self::open_sqlite(path),
+            StoreUrl::Postgres(url) => {
+                Ok(Self::over(Arc::new(Postgres::open(PgUrl::clone(url), pool).await?)))
+            }
+        }
+    }
+
+    /// Looks at the store at `url` and changes nothing.
+    ///
+    /// # Errors
+    /// When it can't be used; [`StoreError::hint`] says what to do about it.
+    pub async fn check(url: &StoreUrl) -> Result<CheckReport, StoreError> {
+        match url {
+            StoreUrl::Sqlite(path) => sqlite::check(path),
+            StoreUrl::Postgres(url) => postgres::check(PgUrl::clone(url)).await,
+        }
+    }
+
+    /// Brings the store at `url` to the newest schema; says from which version to which.
+    ///
+    /// # Errors
+    /// When it can't be used; [`StoreError::hint`] says what to do about it.
+    pub async fn migrate(url: &StoreUrl) -> Result<(i64, i64), StoreError> {
+        match url {
+            StoreUrl::Sqlite(path) => sqlite::migrate_file(path),
+            StoreUrl::Postgres(url) => postgres::migrate(PgUrl::clone(url)).await,
+        }
+    }
+
+    /// The store on any backend.
+    pub fn over(backend: Arc<dyn Backend>) -> Self {
+        Self { backend }
+    }
+
+    /// Which database it is.
+    pub fn kind(&self) -> Kind {
+        self.backend.kind()
     }
 
     /// Runs `f` in a durable transaction: for cold paths. Returning an error undoes everything that `f` did.
@@ -38,27 +80,9 @@ impl Db {
         &self,
         f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.run(Queues::Perhaps, f).await
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        queues: Queues,
-        f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let closure = Box::new(move |tx: &mut dyn Tx| -> Done {
-            let result = f(tx);
-            let kept = result.as_ref().map(|_| ()).map_err(|_| ());
-            let send = move |committed: Result<(), &StoreError>| {
-                let failed = committed.err().map(|e| StoreError::Database(e.to_string()));
-                // The asker may have gone away; the write stands all the same.
-                let _ = reply.send(failed.map_or(result, Err));
-            };
-            (kept, Box::new(send))
-        });
-        self.writer.send(Work::Closure(closure, queues))?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        let (answer, work) = keeping(f);
+        self.backend.write(Box::new(work)).await?;
+        taken(&answer)
     }
 
     /// Runs `f` in a read snapshot, on a blocking thread.
@@ -66,32 +90,48 @@ impl Db {
         &self,
         f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let readers = self.readers.clone();
-        tokio::task::spawn_blocking(move || readers.read(f))
-            .await
-            .map_err(|e| StoreError::Database(format!("a read was interrupted: {e}")))?
+        let (answer, work) = keeping(f);
+        self.backend.read(Box::new(work)).await?;
+        taken(&answer)
     }
 
     /// Stores a new job with everything that belongs to it (hot lane).
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.writer.send(Work::Submission(Box::new(submission), reply))?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.backend.submit(submission).await
     }
 
     /// Applies a step of the lifecycle with everything that belongs to it (hot lane).
     pub async fn apply(&self, change: Change) -> Result<Outcome, StoreError> {
-        let queues = if change.job.state == State::Queued { Queues::Perhaps } else { Queues::Never };
-        self.run(queues, move |tx| tables::changes::apply(tx, &change)).await
+        self.backend.apply(change).await
     }
 
     /// Notes something about an attempt that is no change of state (hot lane).
     pub async fn note(&self, note: AttemptNote) -> Result<Outcome, StoreError> {
-        self.run(Queues::Never, move |tx| tables::attempts::note(tx, &note)).await
+        self.backend.note(note).await
     }
 
     /// Numbers committed rows of the log, if the fence still holds; says how many.
     pub async fn number_feed(&self, fence: Fence) -> Result<usize, StoreError> {
-        self.run(Queues::Never, move |tx| tables::feed::number(tx, &fence)).await
+        self.backend.number_feed(fence).await
     }
+}
+
+/// Where a closure leaves its answer: the backend knows nothing of types.
+type Slot<T> = Arc<Mutex<Option<T>>>;
+
+fn keeping<T: Send + 'static>(
+    f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
+) -> (Slot<T>, impl FnOnce(&mut dyn Tx) -> Result<(), StoreError> + Send + 'static) {
+    let slot = Slot::default();
+    let kept = Arc::clone(&slot);
+    let work = move |tx: &mut dyn Tx| {
+        let answer = f(tx)?;
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        Ok(())
+    };
+    (slot, work)
+}
+
+fn taken<T>(slot: &Slot<T>) -> Result<T, StoreError> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take().ok_or(StoreError::Closed)
 }

@@ -1,6 +1,6 @@
 //! Hot writes as data: each carries everything that must be atomic, and gets its own answer.
 
-use libra_core::attempt::{Attempt, Exit, Handle, Links, Progress};
+use libra_core::attempt::{Attempt, Exit, Handle, Holder, Links, Progress};
 use libra_core::id::JobId;
 use libra_core::job::Job;
 use libra_core::lifecycle::Transition;
@@ -142,15 +142,15 @@ pub enum Outcome {
     Absent,
 }
 
-/// Something to remember about an open attempt. Written only while the attempt is open and of this epoch.
+/// Something to remember about an open attempt. Written only while the attempt is open and as the note expects it.
 #[derive(Clone, Debug)]
 pub struct AttemptNote {
     /// The job.
     pub job_id: JobId,
     /// Which attempt.
     pub number: u32,
-    /// The writer's epoch.
-    pub epoch: i64,
+    /// Who writes.
+    pub by: Holder,
     /// What.
     pub what: Note,
 }
@@ -158,7 +158,15 @@ pub struct AttemptNote {
 /// What can be noted.
 #[derive(Clone, Debug)]
 pub enum Note {
-    /// The launch is about to be made: from here on its outcome has to be looked up.
+    /// The writer becomes the holder of an attempt that nobody holds, and is about to launch it: from here on the
+    /// outcome has to be looked up.
+    Claim {
+        /// When.
+        at: Timestamp,
+        /// The boot of the host on which it is made.
+        host: String,
+    },
+    /// The holder's launch is about to be made, of an attempt that it took over before anybody had.
     Intent {
         /// When.
         at: Timestamp,
@@ -176,9 +184,9 @@ pub enum Note {
         /// Addresses.
         links: Links,
     },
-    /// Another replica, or this one after a restart, takes the attempt over.
+    /// The writer becomes the holder in place of one whose lease is over.
     TakeOver {
-        /// The new epoch.
-        epoch: i64,
+        /// Who held it.
+        from: Holder,
     },
 }

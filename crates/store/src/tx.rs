@@ -1,5 +1,7 @@
 //! A transaction as the tables see it: one small trait for every database.
 
+use libra_core::time::Timestamp;
+
 use crate::error::StoreError;
 
 /// An argument of a statement.
@@ -63,6 +65,9 @@ pub trait Row {
 
 /// A transaction. Parameters are written `?1`, `?2` …
 pub trait Tx {
+    /// The present moment by the store's clock: leases of several replicas are measured by one clock (design §4).
+    fn now(&mut self) -> Result<Timestamp, StoreError>;
+
     /// Runs a statement; says how many rows it changed.
     fn execute(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<u64, StoreError>;
 
@@ -73,6 +78,13 @@ pub trait Tx {
         args: &[Arg<'_>],
         each: &mut dyn FnMut(&dyn Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError>;
+
+    /// What to append to a SELECT of one table so that its rows keep their keys until this transaction ends. With a
+    /// single writer they do so anyway. On PostgreSQL an update of a lease's epoch waits for whoever holds the lease's
+    /// row like this, and a renewal does not.
+    fn hold(&self) -> &'static str {
+        ""
+    }
 }
 
 /// All rows of a query, each read by `read`.

@@ -1,4 +1,5 @@
-//! For Libra's own tests: the real binary in a data directory of its own, calls to it, and a look at `/proc`.
+//! For Libra's own tests: the real binary in a data directory of its own, calls to it, a private PostgreSQL and
+//! Redis, and a look at `/proc`.
 //!
 //! Invariant: whatever a test starts is ended, when the test passes, when it panics, and when the whole test
 //! process is killed (see [`watchdog`]).
@@ -11,9 +12,17 @@
 
 mod api;
 mod libra;
+pub mod ports;
+pub mod postgres;
 pub mod processes;
+mod redis;
 pub mod wait;
-mod watchdog;
+pub mod watchdog;
 
 pub use api::{Answer, Api};
 pub use libra::{Libra, Setup, write};
+pub use postgres::Postgres;
+pub use redis::Redis;
+
+/// What to do about a server that is missing.
+const INSTALL: &str = "`scripts/setup.sh test` installs it";

@@ -92,6 +92,12 @@ impl Libra {
         self.dir.join(name)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        let child = self.child.as_ref().expect("it runs");
+        i32::try_from(child.id()).expect("a process id")
+    }
+
     /// Where it answers.
     pub fn url(&self) -> &str {
         &self.url
@@ -212,18 +218,13 @@ impl Libra {
 impl Drop for Libra {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- Libra's log ({}):\n{}", self.dir.display(), last_lines(&self.log(), 40));
+            eprintln!("--- Libra's log ({}):\n{}", self.dir.display(), wait::last_lines(&self.log(), 40));
         }
         self.end_everything();
         if !std::thread::panicking() || std::env::var_os("LIBRA_TEST_KEEP").is_none() {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
-}
-
-fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 /// Writes a file that a job is to use; answers its path as text.

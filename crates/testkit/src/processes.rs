@@ -55,6 +55,21 @@ pub fn terminate(pid: i32) {
     signal(pid, Signal::TERM);
 }
 
+/// SIGQUIT; one that is gone already is fine.
+pub fn quit(pid: i32) {
+    signal(pid, Signal::QUIT);
+}
+
+/// SIGSTOP: it stays, and does nothing.
+pub fn stop(pid: i32) {
+    signal(pid, Signal::STOP);
+}
+
+/// SIGCONT, after [`stop`].
+pub fn go_on(pid: i32) {
+    signal(pid, Signal::CONT);
+}
+
 fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
         let _ = kill_process(pid, signal);

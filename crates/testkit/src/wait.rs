@@ -23,6 +23,15 @@ pub async fn until_true(what: &str, mut ready: impl FnMut() -> bool) {
     until(what, || ready().then_some(())).await;
 }
 
+/// Waits until the future that `ready` makes is true.
+pub async fn until_async<F: Future<Output = bool>>(what: &str, mut ready: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !ready().await {
+        assert!(begun.elapsed() < LIMIT, "waited {LIMIT:?} in vain: {what}");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// The same without a runtime.
 pub fn block_until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<(), String> {
     let begun = Instant::now();
@@ -33,4 +42,10 @@ pub fn block_until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool)
         std::thread::sleep(LOOK);
     }
     Ok(())
+}
+
+/// The end of a log.
+pub(crate) fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -28,7 +28,7 @@ rm -rf "$dir"
 "#;
 
 /// Watches over `dir` until it is gone, or this process is.
-pub(crate) fn watch(dir: &Path) {
+pub fn watch(dir: &Path) {
     let mut shell = Command::new("sh");
     shell
         .args(["-c", SCRIPT, "libra-test-watchdog", &std::process::id().to_string()])

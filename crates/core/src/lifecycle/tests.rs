@@ -18,6 +18,7 @@ pub(crate) fn job(state: State) -> Job {
         tenant: "default".into(),
         spec: JobSpec::new(Kind::Sql, Source::Code("SELECT 1".into())),
         mode: Mode::InCluster,
+        host: None,
         requirement: Requirement::default(),
         limits: TimeLimits {
             queue_seconds: Some(1_800),
@@ -50,7 +51,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("Received", Event::Received),
         ("Accepted", Event::Accepted),
         ("Refused", Event::Refused(failure(ErrorClass::User))),
-        ("Admitted", Event::Admitted),
+        ("Admitted", Event::Admitted("m".into())),
         ("LaunchLost", Event::LaunchLost("the machine went away".into())),
         ("Started", Event::Started),
         ("Succeeded", Event::Succeeded),
@@ -151,11 +152,11 @@ fn five_lost_launches_are_forgiven_and_no_more() {
     // contract: L3
     let mut current = job(State::Queued);
     for _ in 0..retry::MAX_LOST_LAUNCHES {
-        current = step(&current, Event::Admitted, NOW).unwrap().job;
+        current = step(&current, Event::Admitted("m".into()), NOW).unwrap().job;
         current = step(&current, Event::LaunchLost("x".into()), NOW).unwrap().job;
         assert_eq!((current.state, current.retries), (State::Queued, 0));
     }
-    current = step(&current, Event::Admitted, NOW).unwrap().job;
+    current = step(&current, Event::Admitted("m".into()), NOW).unwrap().job;
     current = step(&current, Event::LaunchLost("x".into()), NOW).unwrap().job;
     assert_eq!((current.state, current.retries), (State::Retrying, 1), "then the retry policy decides");
     assert_eq!(current.not_before, Some(NOW.plus_seconds(1)), "after its full wait");

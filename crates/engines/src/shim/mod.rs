@@ -22,7 +22,7 @@ pub(crate) mod tree;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use process::{Spawned, Status, request_stop, revoke, spawn, status};
+pub use process::{Spawned, Status, request_stop, revoke, spawn, status, touch};
 pub use records::{ExitRecord, Keepalive, LaunchFile, Owner, StartedRecord};
 pub use run::run;
 pub use tree::kill_everything;

@@ -298,6 +298,12 @@ impl Engine for SparkConnect {
         known.unwrap_or_default()
     }
 
+    fn leave(&self, token: Token) {
+        if let Some(query) = self.queries().remove(&token) {
+            query.leave();
+        }
+    }
+
     fn changed(&self, token: Token) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             match self.query(token) {

@@ -69,6 +69,7 @@ pub(super) struct Query {
     changed: Notify,
     cancel: watch::Sender<bool>,
     over: watch::Sender<bool>,
+    left: watch::Sender<bool>,
 }
 
 /// How a query begins in this process.
@@ -110,6 +111,7 @@ impl Query {
             changed: Notify::new(),
             cancel: watch::Sender::new(false),
             over: watch::Sender::new(false),
+            left: watch::Sender::new(false),
         }
     }
 
@@ -201,8 +203,23 @@ impl Query {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lives the query to its end.
+    /// Lets another process go on with the query: nothing of it is read or written here any more.
+    pub(super) fn leave(&self) {
+        self.left.send_replace(true);
+    }
+
+    /// Lives the query to its end, or until it is left to another process.
     pub(super) async fn live(self: Arc<Self>, server: Arc<Server>, slots: Arc<Semaphore>, start: Start) {
+        let mut left = self.left.subscribe();
+        tokio::select! {
+            biased;
+            // The sender is part of this very value and can't be gone.
+            _ = left.wait_for(|left| *left) => {}
+            () = Arc::clone(&self).lived(server, slots, start) => {}
+        }
+    }
+
+    async fn lived(self: Arc<Self>, server: Arc<Server>, slots: Arc<Semaphore>, start: Start) {
         let start = match start {
             Start::Wait => match self.wait_and_claim(&server, &slots).await {
                 Some(start) => start,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::shim::Keepalive;
+
 /// The settings of the in-cluster engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -27,6 +29,9 @@ pub struct Settings {
     pub start_timeout: Duration,
     /// The shim ends the server when Libra was away for so long.
     pub keepalive_deadline: Duration,
+    /// Where the database is shared: the server ends itself when no replica of this host has touched this file for
+    /// so long, before another host gives its queries up (design §6).
+    pub host_lease: Option<Keepalive>,
 }
 
 impl Settings {
@@ -47,6 +52,7 @@ impl Settings {
             max_concurrent_jobs: 10,
             start_timeout: Duration::from_mins(2),
             keepalive_deadline: Duration::from_mins(10),
+            host_lease: None,
         }
     }
 }

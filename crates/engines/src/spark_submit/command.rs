@@ -69,7 +69,7 @@ pub(super) fn prepare(
         cwd: dir.work_dir(),
         token: launch.token.to_string(),
         grace_ms: u64::try_from(settings.stop_grace.as_millis()).unwrap_or(u64::MAX),
-        keepalive: None,
+        keepalive: settings.host_lease.clone(),
     })
 }
 

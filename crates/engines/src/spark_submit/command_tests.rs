@@ -34,6 +34,7 @@ impl Case {
             default_master: "local[2]".to_owned(),
             default_conf: BTreeMap::new(),
             stop_grace: Duration::from_secs(3),
+            host_lease: None,
         };
         Self { launch, settings }
     }

@@ -65,6 +65,13 @@ fn outcome(kind: Kind, dir: &AttemptDir, record: &ExitRecord) -> Outcome {
             "The driver could not be started. Check the Spark installation and the free space on the disk.",
         )
         .with_detail(error),
+        _ if record.abandoned => Failure::new(
+            ErrorClass::Infrastructure,
+            "host_cut_off",
+            "No replica of Libra on the driver's host could reach the database for so long that the driver was ended, \
+             before another host would run the job again.",
+        )
+        .with_unknown_outcome(),
         (None, Some(0), _) if kind == Kind::Sql && !dir.result_file().exists() => Failure::new(
             ErrorClass::Infrastructure,
             "result_missing",

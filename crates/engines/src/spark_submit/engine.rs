@@ -212,6 +212,10 @@ impl Engine for SparkSubmit {
         }
     }
 
+    fn leave(&self, token: Token) {
+        self.waking.forget(token);
+    }
+
     fn changed(&self, token: Token) -> BoxFuture<'_, ()> {
         self.waking.changed(token).boxed()
     }

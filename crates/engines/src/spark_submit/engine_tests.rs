@@ -47,6 +47,7 @@ impl Case {
             default_master: "local[2]".to_owned(),
             default_conf: BTreeMap::new(),
             stop_grace: Duration::from_millis(300),
+            host_lease: None,
         });
         *engine.spark.lock().unwrap() = Some(SparkHome {
             home: self.launch.dir.join("spark"),

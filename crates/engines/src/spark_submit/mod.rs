@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use libra_core::failure::{ErrorClass, Failure};
 
+use crate::shim::Keepalive;
 use crate::spark_home::{SparkHome, SparkMissing};
 
 /// What the engine has to be told.
@@ -34,6 +35,9 @@ pub struct Settings {
     pub default_conf: BTreeMap<String, String>,
     /// How long a driver may take to end after SIGTERM before it is killed.
     pub stop_grace: Duration,
+    /// Where the database is shared: drivers end themselves when no replica of this host has touched this file for
+    /// so long, before another host gives them up (design §6). None: a driver may outlive Libra for any time.
+    pub host_lease: Option<Keepalive>,
 }
 
 /// The default of [`Settings::stop_grace`]: less than the 5 s that a cancellation waits for (contract L6).

@@ -66,6 +66,8 @@ pub enum Permission {
     Submit,
     /// To cancel.
     Cancel,
+    /// To send messages to webhooks again.
+    Replay,
     /// To see the figures of the whole service.
     Operate,
 }
@@ -75,8 +77,8 @@ impl Permission {
     pub fn granted_to(self, role: Role) -> bool {
         match (self, role) {
             (Self::Public | Self::View | Self::Operate, Role::Viewer | Role::Developer | Role::Admin)
-            | (Self::Submit | Self::Cancel, Role::Developer | Role::Admin) => true,
-            (Self::Submit | Self::Cancel, Role::Viewer) => false,
+            | (Self::Submit | Self::Cancel | Self::Replay, Role::Developer | Role::Admin) => true,
+            (Self::Submit | Self::Cancel | Self::Replay, Role::Viewer) => false,
         }
     }
 }
@@ -104,7 +106,9 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
         };
     }
     match (method.as_str(), route) {
-        ("GET" | "HEAD", "/metrics" | "/actuator/prometheus") => Some(Permission::Operate),
+        ("GET" | "HEAD", "/api/v1/events" | "/api/v1/webhooks") => Some(Permission::View),
+        ("POST", "/api/v1/webhooks/replay" | "/api/v1/webhooks/{id}/replay") => Some(Permission::Replay),
+        ("GET" | "HEAD", "/metrics" | "/actuator/prometheus" | "/api/v1/replicas") => Some(Permission::Operate),
         (
             "GET" | "HEAD",
             "/health"

@@ -14,25 +14,25 @@ use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
 use super::keys::{IN_CLUSTER_CONF, KEYS, SPARK_SUBMIT_CONF};
 use super::source::Gathered;
 use super::units::duration;
-use super::{Config, ConfigError, InCluster, Monitor, SparkSubmit};
+use super::{Config, ConfigError, InCluster, Monitor, Retention, SecretText, SparkSubmit, Webhooks, replicas};
 use crate::auth;
 use crate::host;
 
 /// From this number on, a memory limit is in bytes, as the Downward API gives it (contract R2).
 const BYTES_FROM: u64 = 1_000_000;
 
-struct Values {
+pub(super) struct Values {
     values: BTreeMap<String, String>,
 }
 
 impl Values {
     /// The value of a key, or its default; None when there is neither.
-    fn text(&self, name: &str) -> Option<String> {
+    pub(super) fn text(&self, name: &str) -> Option<String> {
         let default = KEYS.iter().find(|k| k.name == name).map(|k| k.default).filter(|d| !d.is_empty());
         self.values.get(name).cloned().or_else(|| default.map(str::to_owned))
     }
 
-    fn parse<T>(
+    pub(super) fn parse<T>(
         &self,
         name: &str,
         wanted: &str,
@@ -47,11 +47,11 @@ impl Values {
         }
     }
 
-    fn must<T>(&self, name: &str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
+    pub(super) fn must<T>(&self, name: &str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
         self.parse(name, wanted, read)?.ok_or_else(|| ConfigError::new(format!("{name} is missing")))
     }
 
-    fn number<T: FromStr>(&self, name: &str) -> Result<T, ConfigError> {
+    pub(super) fn number<T: FromStr>(&self, name: &str) -> Result<T, ConfigError> {
         self.must(name, "a whole number", |t| t.parse().ok())
     }
 
@@ -63,7 +63,7 @@ impl Values {
         self.must(name, "an amount of memory such as `4g`", |t| memory::parse(t, MIB).ok())
     }
 
-    fn duration(&self, name: &str) -> Result<Duration, ConfigError> {
+    pub(super) fn duration(&self, name: &str) -> Result<Duration, ConfigError> {
         self.must(name, "a duration such as `30m` or `10s`", duration)
     }
 
@@ -113,11 +113,9 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
     let v = Values { values: gathered.values };
     let mut warnings = gathered.warnings;
 
-    let store = v.text("libra.store.url").unwrap_or_default();
-    if store != "sqlite:" {
-        return Err(ConfigError::new(format!("libra.store.url is `{store}`; this version knows `sqlite:`"))
-            .hinting("leave the key out: everything is kept in libra.data-dir"));
-    }
+    let store = replicas::store(&v)?;
+    let replica = replicas::replica(&v)?;
+    let redis = replicas::redis(&v)?;
     let mut enabled = Vec::new();
     let mut modes = BTreeMap::new();
     let mut run_timeout = BTreeMap::new();
@@ -199,6 +197,20 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         listen,
         management_listen: v.address("libra.management.listen")?,
         data_dir: PathBuf::from(v.text("libra.data-dir").unwrap_or_default()),
+        shared_dir: v.text("libra.shared-dir").map(PathBuf::from),
+        store,
+        replica,
+        redis,
+        webhooks: Webhooks {
+            secret: v.text("libra.webhooks.secret").map(SecretText),
+            allow_private: v.flag("libra.webhooks.allow-private")?,
+            give_up_after: v.duration("libra.webhooks.give-up-after")?,
+        },
+        retention: Retention {
+            jobs: v.limit("libra.retention.jobs")?,
+            max_jobs: v.parse("libra.retention.max-jobs", "a whole number", |t| t.parse().ok())?,
+            files: v.limit("libra.retention.files")?,
+        },
         spark_home: v.text("libra.spark.home").map(PathBuf::from),
         keys,
         limits,

@@ -44,7 +44,42 @@ pub const KEYS: &[Key] = &[
     ),
     key("libra.management.listen", "", "A second address for health and metrics alone, served without keys."),
     key("libra.data-dir", "./libra-data", "Database, logs and results. One Libra at a time."),
-    key("libra.store.url", "sqlite:", "`sqlite:` keeps everything in the data directory."),
+    key(
+        "libra.shared-dir",
+        "",
+        "Logs, results and what running drivers need, when several replicas share them; the data directory when absent.",
+    ),
+    key(
+        "libra.store.url",
+        "sqlite:",
+        "`sqlite:` is a file in the data directory, `sqlite://PATH` another one, `postgres://USER:PASSWORD@HOST/DATABASE` \
+         serves many replicas (`?sslmode=verify-full&sslrootcert=PATH` for TLS).",
+    ),
+    key("libra.store.pool.max-connections", "25", "Connections to PostgreSQL at once."),
+    key("libra.store.pool.min-connections", "5", "Connections that are kept open while nothing happens."),
+    key("libra.store.pool.max-lifetime", "5m", "A connection is replaced after this long."),
+    key("libra.store.pool.max-idle-time", "30s", "A connection above the minimum is closed after this long without use."),
+    key(
+        "libra.replica.id",
+        "",
+        "This replica's name, the same after every restart; made at the first start and kept in the data directory when absent.",
+    ),
+    key(
+        "libra.replica.lease",
+        "10s",
+        "A replica that was not heard of for this long is taken for dead, and another becomes leader.",
+    ),
+    key(
+        "libra.replica.address",
+        "",
+        "Where the other replicas reach this one, such as http://10.0.0.7:8080; `libra.listen` when absent.",
+    ),
+    key(
+        "libra.replica.host-lost-after",
+        "5m",
+        "Jobs with a process on a host without any replica are given up after this long; with PostgreSQL that process \
+         has ended itself by then. At least 2m.",
+    ),
     key(
         AUTH_KEYS,
         "",
@@ -62,6 +97,48 @@ pub const KEYS: &[Key] = &[
         "30m",
         "The longest queue wait of a job that names none; 0 = no limit.",
     ),
+    Key {
+        name: "libra.queue.redis.url",
+        aliases: &["spring.redis.url"],
+        env: &["REDIS_URL"],
+        default: "",
+        doc: "Redis that hands scheduled jobs to the replicas, such as redis://127.0.0.1:6379; PostgreSQL does it when absent.",
+    },
+    Key {
+        name: "libra.queue.redis.host",
+        aliases: &["spring.redis.host"],
+        env: &["REDIS_HOST"],
+        default: "",
+        doc: "The same in parts, as the references spell it.",
+    },
+    Key {
+        name: "libra.queue.redis.port",
+        aliases: &["spring.redis.port"],
+        env: &["REDIS_PORT"],
+        default: "6379",
+        doc: "Redis's port.",
+    },
+    Key {
+        name: "libra.queue.redis.password",
+        aliases: &["spring.redis.password"],
+        env: &["REDIS_PASSWORD"],
+        default: "",
+        doc: "Redis's password.",
+    },
+    key(
+        "libra.webhooks.secret",
+        "",
+        "Signs webhooks: `whsec_` and base64; made at the first start and kept in the shared or data directory when absent.",
+    ),
+    key(
+        "libra.webhooks.allow-private",
+        "false",
+        "Whether webhooks may go to private addresses (loopback, 10.0.0.0/8 and the like).",
+    ),
+    key("libra.webhooks.give-up-after", "24h", "A webhook that was not taken for this long becomes a dead letter."),
+    key("libra.retention.jobs", "90d", "Ended jobs are forgotten after this long; 0 = never."),
+    key("libra.retention.max-jobs", "", "Ended jobs beyond this number are forgotten, the oldest first; no bound when absent."),
+    key("libra.retention.files", "30d", "Logs and results are removed this long after the end; 0 = with their job."),
     key("libra.execution.launch-timeout", "10m", "How long a launch may take; 0 = no limit."),
     Key {
         name: "libra.resources.limits.cpu-cores",
@@ -204,10 +281,6 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "libra.resources.quotas.kubernetes.max-executors-per-job",
     "libra.resources.quotas.kubernetes.max-memory-per-executor",
     "libra.resources.quotas.kubernetes.max-concurrent-jobs",
-    "libra.queue.redis.url",
-    "spring.redis.host",
-    "spring.redis.port",
-    "spring.redis.password",
 ];
 
 /// The environment variable of a key: `libra.queue.max-size` → `LIBRA_QUEUE_MAX_SIZE`.

@@ -4,6 +4,7 @@
 
 mod build;
 pub mod keys;
+mod replicas;
 mod source;
 mod units;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use libra_core::admission::Limits;
 use libra_core::mode::Mode;
+use libra_store::{PoolSettings, StoreUrl};
 
 pub use keys::{KEYS, Key};
 pub use source::Source;
@@ -29,6 +31,18 @@ pub struct Config {
     pub management_listen: Option<SocketAddr>,
     /// Where everything is kept.
     pub data_dir: PathBuf,
+    /// Where files are kept that several replicas use; None = in the data directory.
+    pub shared_dir: Option<PathBuf>,
+    /// Which database.
+    pub store: Store,
+    /// This replica among others.
+    pub replica: Replica,
+    /// The address of a Redis that hands scheduled jobs on, with its password: never printed.
+    pub redis: Option<SecretText>,
+    /// What is told to the world.
+    pub webhooks: Webhooks,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Spark's directory, when given.
     pub spark_home: Option<PathBuf>,
     /// Who may call; empty = the local administrator, on loopback only.
@@ -55,6 +69,60 @@ pub struct Config {
     pub log_json: bool,
     /// Things to tell the operator at start.
     pub warnings: Vec<String>,
+}
+
+/// A text that is not printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(pub String);
+
+impl std::fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// Which.
+    pub url: StoreUrl,
+    /// Connections to PostgreSQL.
+    pub pool: PoolSettings,
+}
+
+/// This replica among others.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// Its name; None = made once and kept in the data directory.
+    pub id: Option<String>,
+    /// It is taken for dead after so long without a sign of life.
+    pub lease: Duration,
+    /// Where others reach it; None = where it listens.
+    pub address: Option<String>,
+    /// A host without any replica is given up after so long.
+    pub host_lost_after: Duration,
+}
+
+/// What is told to the world (contract A12).
+#[derive(Clone, Debug)]
+pub struct Webhooks {
+    /// Signs them; None = a file of Libra's own.
+    pub secret: Option<SecretText>,
+    /// True: private addresses are allowed.
+    pub allow_private: bool,
+    /// A message that is not taken for so long becomes a dead letter.
+    pub give_up_after: Duration,
+}
+
+/// How long things are kept (contract Q3).
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Ended jobs; None = for ever.
+    pub jobs: Option<Duration>,
+    /// Ended jobs, at most; None = any number.
+    pub max_jobs: Option<u64>,
+    /// Logs and results after the end; None = as long as their job.
+    pub files: Option<Duration>,
 }
 
 /// The shared Spark Connect server.

@@ -61,14 +61,33 @@ fn every_key_takes_effect() {
         ("libra.spark.home", "/spark"),
         ("libra.execution.modes.spark-submit.master", "local[7]"),
         ("libra.execution.modes.spark-submit.timeout-minutes", "7"),
+        ("libra.shared-dir", "/shared"),
+        ("libra.store.url", "postgres://libra@db/libra"),
+        ("libra.store.pool.max-connections", "7"),
+        ("libra.store.pool.min-connections", "1"),
+        ("libra.store.pool.max-lifetime", "7m"),
+        ("libra.store.pool.max-idle-time", "7s"),
+        ("libra.replica.id", "a-1"),
+        ("libra.replica.lease", "7s"),
+        ("libra.replica.address", "http://10.0.0.7:8080"),
+        ("libra.replica.host-lost-after", "7m"),
+        ("libra.queue.redis.url", "redis://127.0.0.1:6379"),
+        ("libra.queue.redis.host", "redis.internal"),
+        ("libra.webhooks.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("libra.webhooks.allow-private", "true"),
+        ("libra.webhooks.give-up-after", "7h"),
+        ("libra.retention.jobs", "7d"),
+        ("libra.retention.max-jobs", "7"),
+        ("libra.retention.files", "7d"),
         ("libra.log.level", "trace"),
         ("libra.log.format", "text"),
     ]
     .into();
     let plain = format!("{:?}", from_env(&[]).unwrap());
     for key in KEYS {
-        if key.name == AUTH_KEYS || key.name == "libra.store.url" {
-            continue; // see the tests below
+        // Objects, and what is shown by no text; see the tests below.
+        if [AUTH_KEYS, "libra.queue.redis.port", "libra.queue.redis.password"].contains(&key.name) {
+            continue;
         }
         let value = values.get(key.name).unwrap_or_else(|| panic!("{} is not tested", key.name));
         let spellings = key.aliases.iter().chain([&key.name]).map(|n| env_name(n));
@@ -82,7 +101,35 @@ fn every_key_takes_effect() {
 
 #[test]
 fn the_store_of_another_kind_is_refused() {
-    assert!(from_env(&[("LIBRA_STORE_URL", "postgres://h/db")]).unwrap_err().hint().is_some());
+    let error = from_env(&[("LIBRA_STORE_URL", "mysql://user:hunter2@h/db")]).unwrap_err();
+    assert!(error.hint().is_some() && !error.to_string().contains("hunter2"), "{error}");
+    let config = from_env(&[("LIBRA_STORE_URL", "postgres://user:hunter2@h/db")]).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+}
+
+#[test]
+fn redis_is_named_whole_or_in_parts_that_agree() {
+    // contract: P5
+    let redis = |pairs: &[(&str, &str)]| from_env(pairs).map(|c| c.redis.map(|r| r.0));
+    let parts = [("REDIS_HOST", "h"), ("REDIS_PORT", "7"), ("REDIS_PASSWORD", "p@ss")];
+    assert_eq!(redis(&parts).unwrap().unwrap(), "redis://:p%40ss@h:7");
+    assert_eq!(redis(&[("REDIS_HOST", "h")]).unwrap().unwrap(), "redis://h:6379");
+    assert_eq!(redis(&[]).unwrap(), None);
+    assert!(redis(&[("REDIS_HOST", "h"), ("REDIS_URL", "redis://h:6379/")]).unwrap().is_some());
+    assert!(redis(&[("REDIS_HOST", "h"), ("REDIS_URL", "redis://other:6379")]).is_err());
+}
+
+#[test]
+fn replicas_are_told_apart_and_have_time_to_end_their_drivers() {
+    for (name, value) in [
+        ("LIBRA_REPLICA_ID", "a b"),
+        ("LIBRA_REPLICA_LEASE", "10ms"),
+        ("LIBRA_REPLICA_ADDRESS", "10.0.0.7"),
+        ("LIBRA_REPLICA_HOST_LOST_AFTER", "30s"),
+        ("LIBRA_STORE_POOL_MAX_CONNECTIONS", "0"),
+    ] {
+        assert!(from_env(&[(name, value)]).is_err(), "{name}={value}");
+    }
 }
 
 #[test]

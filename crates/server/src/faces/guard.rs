@@ -13,7 +13,6 @@ use libra_core::id::Token;
 
 use super::problem;
 use crate::auth::{ApiKey, Permission, Principal, permission_of};
-use crate::clock;
 use crate::service::{Service, ServiceError};
 
 /// Ties a request, its log lines, its job and its answer together (contract A7).
@@ -52,7 +51,7 @@ pub(super) async fn correlate(
     let began = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|p| p.as_str().to_owned());
     let given = printable(request.headers(), CORRELATION_HEADER);
-    let fresh = || Token::new(clock::now(), clock::entropy()).to_string();
+    let fresh = || Token::new(service.clock.now(), service.clock.entropy()).to_string();
     let (id, refused) = match given {
         Ok(Some(id)) => (id, None),
         Ok(None) => (fresh(), None),

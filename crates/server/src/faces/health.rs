@@ -9,13 +9,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use libra_api::problem::Code;
 use libra_api::views::HealthView;
-use libra_core::admission::Usage;
 use libra_core::job::State as JobState;
-use libra_store::tables::jobs;
+use libra_store::tables::{jobs, outbox};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::service::{Service, ServiceError};
+use crate::service::{Service, ServiceError, machine_of, usage_of};
 use crate::telemetry::metrics::Present;
 
 /// Waiting jobs are counted no further than this for the figures.
@@ -115,20 +114,25 @@ async fn actuator_prometheus(State(service): State<Arc<Service>>) -> Result<Resp
 }
 
 async fn figures(service: &Service) -> Result<Response, ServiceError> {
+    let now = service.clock.now();
     let present = service
         .db
-        .read(|tx| {
+        .read(move |tx| {
             let holding = jobs::holding(tx)?;
+            let webhooks = outbox::backlog(tx)?;
             Ok(Present {
                 queued: jobs::count_in_state(tx, JobState::Queued, COUNTED)?,
                 scheduled: jobs::count_in_state(tx, JobState::Scheduled, COUNTED)?,
-                usage: Usage::of(holding.iter().map(|(_, mode, needed)| (*mode, *needed))),
+                usage: usage_of(&holding),
+                webhooks_pending: webhooks.pending,
+                webhooks_dead: webhooks.dead,
+                webhook_oldest_seconds: webhooks.oldest.map_or(0.0, |oldest| now.seconds_since(oldest)),
             })
         })
         .await?;
     let text = service
         .metrics
-        .render(&present, &service.config.limits)
+        .render(&present, &service.config.limits, machine_of(&service.standing.me.host))
         .map_err(|e| ServiceError::new(Code::Internal, format!("the figures can't be written: {e}")))?;
     let mut response = text.into_response();
     let format = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

@@ -26,7 +26,7 @@ const MAX_OFFSET: u32 = 100_000;
 /// Query parameters in the order in which they came.
 pub(super) type Pairs = Vec<(String, String)>;
 
-fn number(name: &str, text: &str, least: u64, most: u64) -> Result<u64, ServiceError> {
+pub(super) fn number(name: &str, text: &str, least: u64, most: u64) -> Result<u64, ServiceError> {
     text.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| {
         ServiceError::query(
             name,
@@ -35,15 +35,15 @@ fn number(name: &str, text: &str, least: u64, most: u64) -> Result<u64, ServiceE
     })
 }
 
-fn small(name: &str, text: &str, least: u32, most: u32) -> Result<u32, ServiceError> {
+pub(super) fn small(name: &str, text: &str, least: u32, most: u32) -> Result<u32, ServiceError> {
     number(name, text, u64::from(least), u64::from(most)).map(|n| u32::try_from(n).unwrap_or(most))
 }
 
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-fn unknown(name: &str, known: &[&str]) -> ServiceError {
+pub(super) fn unknown(name: &str, known: &[&str]) -> ServiceError {
     let near = nearest(name, known).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
     ServiceError::query(&short(name), format!("is not a known parameter{near}"))
 }
@@ -54,6 +54,35 @@ fn time(name: &str, text: &str) -> Result<Timestamp, ServiceError> {
         .ok_or_else(|| ServiceError::query(name, "must be a time such as 2025-12-02T10:30:00Z"))
 }
 
+/// `status`: one state or several, comma-separated.
+pub(super) fn states(text: &str, found: &mut Vec<State>) -> Result<(), ServiceError> {
+    for word in text.split(',') {
+        let state = State::parse(word.trim());
+        let state = state.ok_or_else(|| ServiceError::query("status", "must be a job state"))?;
+        if !found.contains(&state) {
+            found.push(state);
+        }
+    }
+    Ok(())
+}
+
+/// `label`: `key=value`, as often as wanted.
+pub(super) fn label(text: &str, found: &mut Vec<(String, String)>) -> Result<(), ServiceError> {
+    let pair = text.split_once('=').or_else(|| text.split_once(':'));
+    let (key, value) = pair.ok_or_else(|| ServiceError::query("label", "must be `key=value`"))?;
+    if found.len() == MAX_LABELS {
+        return Err(ServiceError::query("label", format!("is given more than {MAX_LABELS} times")));
+    }
+    found.push((key.to_owned(), value.to_owned()));
+    Ok(())
+}
+
+/// How long a request waits, such as `60s`.
+pub(super) fn waiting(text: &str) -> Result<Duration, ServiceError> {
+    let seconds = text.strip_suffix('s').unwrap_or(text);
+    Ok(Duration::from_secs(number("wait", seconds, 0, MAX_WAIT.as_secs())?))
+}
+
 /// `?wait=60s`.
 pub(super) fn wait(pairs: Pairs) -> Result<Duration, ServiceError> {
     let mut wait = Duration::ZERO;
@@ -61,8 +90,7 @@ pub(super) fn wait(pairs: Pairs) -> Result<Duration, ServiceError> {
         if name != "wait" {
             return Err(unknown(&name, &["wait"]));
         }
-        let seconds = value.strip_suffix('s').unwrap_or(&value);
-        wait = Duration::from_secs(number("wait", seconds, 0, MAX_WAIT.as_secs())?);
+        wait = waiting(&value)?;
     }
     Ok(wait)
 }
@@ -89,13 +117,7 @@ pub(super) fn list(pairs: Pairs) -> Result<ListQuery, ServiceError> {
         }
         match name.as_str() {
             "status" => {
-                for word in value.split(',') {
-                    let state = State::parse(word.trim());
-                    let state = state.ok_or_else(|| ServiceError::query("status", "must be a job state"))?;
-                    if !f.states.contains(&state) {
-                        f.states.push(state);
-                    }
-                }
+                states(&value, &mut f.states)?;
             }
             "user" => f.user = Some(value),
             "tenant" => f.tenant = Some(value),
@@ -113,16 +135,7 @@ pub(super) fn list(pairs: Pairs) -> Result<ListQuery, ServiceError> {
             "name" => f.name = Some(value),
             "cluster" => f.cluster = Some(value),
             "label" => {
-                let pair = value.split_once('=').or_else(|| value.split_once(':'));
-                let words = "must be `key=value`";
-                let (key, value) = pair.ok_or_else(|| ServiceError::query("label", words))?;
-                if f.labels.len() == MAX_LABELS {
-                    return Err(ServiceError::query(
-                        "label",
-                        format!("is given more than {MAX_LABELS} times"),
-                    ));
-                }
-                f.labels.push((key.to_owned(), value.to_owned()));
+                label(&value, &mut f.labels)?;
             }
             "since" => f.since = Some(time("since", &value)?),
             "until" => f.until = Some(time("until", &value)?),

@@ -1,16 +1,21 @@
 //! The HTTP faces: thin routes over the service. They parse, call, and print.
 
 mod body;
+mod feed;
+mod feed_query;
+mod forward;
 mod guard;
 mod health;
 mod jobs;
 mod jobs_query;
 mod openapi;
 mod problem;
+mod webhooks;
+mod replicas;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Extension, Router};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -26,6 +31,9 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::with_openapi(openapi::base())
         .nest("/api/v1/jobs", jobs::router(jobs::Face::Any))
         .nest("/api/v1/spark/jobs", jobs::router(jobs::Face::Spark))
+        .merge(replicas::router())
+        .merge(feed::router())
+        .merge(webhooks::router())
         .merge(health::router())
 }
 
@@ -50,6 +58,7 @@ fn finish(router: Router<Arc<Service>>, service: Arc<Service>) -> Router {
     router
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&service), forward::where_the_files_are))
         .layer(from_fn_with_state(Arc::clone(&service), guard::authorise))
         .layer(from_fn_with_state(Arc::clone(&service), guard::correlate))
         .with_state(service)
@@ -57,6 +66,8 @@ fn finish(router: Router<Arc<Service>>, service: Arc<Service>) -> Router {
 
 /// Serves until told to stop; requests under way are finished.
 pub(crate) async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown) {
+    // Streams have no end of their own: they are told as well.
+    let router = router.layer(Extension(shutdown.clone()));
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.wait().await });
     if let Err(e) = served.await {
         tracing::error!(error = %e, "the listener failed");

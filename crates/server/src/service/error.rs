@@ -55,8 +55,16 @@ impl From<StoreError> for ServiceError {
     fn from(e: StoreError) -> Self {
         let (code, message) = match e {
             StoreError::Closed => (Code::Unavailable, "Libra is stopping; try again"),
-            StoreError::Database(_) => (Code::Unavailable, "the store does not answer; try again"),
-            StoreError::Unreadable { .. } | StoreError::InUse(_) | StoreError::TooNew { .. } => {
+            StoreError::Database(_)
+            | StoreError::Unreachable(_)
+            | StoreError::Interrupted(_)
+            | StoreError::Setup { .. } => (Code::Unavailable, "the store does not answer; try again"),
+            StoreError::Full(_) => (Code::Unavailable, "the store is full; try again later"),
+            StoreError::ReadOnly(_) => (Code::Unavailable, "the store takes no writes now; try again"),
+            StoreError::Constraint(_)
+            | StoreError::Unreadable { .. }
+            | StoreError::InUse(_)
+            | StoreError::TooNew { .. } => {
                 (Code::Internal, "something stored can't be read; the log has the cause")
             }
         };

@@ -1,15 +1,15 @@
 //! Why a job is where it is (contract A9).
 
 use libra_api::views::{ExplainView, TimeSplit};
-use libra_core::admission::{self, Usage};
+use libra_core::admission;
 use libra_core::job::{Job, State};
 use libra_core::time::Timestamp;
 use libra_store::tables::transitions::LogRow;
 use libra_store::tables::{jobs, transitions};
 
+use super::replicas::usage_of;
 use super::{Service, ServiceError};
 use crate::auth::{Principal, Role};
-use crate::clock;
 
 /// How far ahead the place in the queue is counted.
 const PLACES_COUNTED: u32 = 10_000;
@@ -36,10 +36,10 @@ impl Service {
             position: None,
             blocked_by: None,
             held_by: Vec::new(),
-            seconds: split(&log, clock::now()),
+            seconds: split(&log, self.clock.now()),
         };
         if job.state == State::Queued {
-            let usage = Usage::of(holding.iter().map(|(_, mode, needed)| (*mode, *needed)));
+            let usage = usage_of(&holding);
             let place = waiting.iter().position(|w| w.id == job.id);
             view.position = place.map(|p| p as u64 + 1);
             let head = waiting.first().filter(|_| place != Some(0));
@@ -47,7 +47,7 @@ impl Service {
                 Some(head) => ("the job at the head of the queue", head.needed),
                 None => ("it", job.requirement),
             };
-            if let Some(blocked) = admission::blocked_by(job.mode, &needed, &usage, &self.config.limits) {
+            if let Some(blocked) = admission::blocked_by(job.mode, &needed, &usage, &self.config.limits, &self.standing.hosts()) {
                 view.reason = match (head, view.position) {
                     (Some(_), Some(n)) => {
                         format!("{} jobs are ahead of it; {what} waits: {}", n - 1, blocked.message)
@@ -59,8 +59,8 @@ impl Service {
                 if principal.role == Role::Admin {
                     view.held_by = holding
                         .iter()
-                        .filter(|(_, m, needed)| *m == job.mode || needed.host_cores() > 0)
-                        .map(|(id, ..)| id.to_string())
+                        .filter(|h| h.mode == job.mode || h.needed.host_cores() > 0)
+                        .map(|h| h.id.to_string())
                         .collect();
                 }
             } else {

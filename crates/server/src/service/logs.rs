@@ -30,6 +30,9 @@ impl Service {
         query: LogQuery,
     ) -> Result<LogsView, ServiceError> {
         let (job, attempts) = self.job(principal, id).await?;
+        if let Some(expired) = self.files_expired(&job) {
+            return Err(expired);
+        }
         let number = query.attempt.unwrap_or(job.attempt);
         let attempt = attempts.iter().find(|a| a.number == number);
         if attempt.is_none() && query.attempt.is_some() {

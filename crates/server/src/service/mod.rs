@@ -1,12 +1,19 @@
 //! The use cases. Every face calls these; none of them knows HTTP.
 
 mod cancel;
+mod deliveries;
 mod error;
+pub(crate) mod expiry;
 mod explain;
+mod feed;
+mod hand_off;
 mod logs;
 mod notify;
 mod query;
+mod replicas;
 mod results;
+pub(crate) mod signals;
+pub(crate) mod standing;
 mod step;
 mod submit;
 pub(crate) mod view;
@@ -19,21 +26,26 @@ use libra_core::id::JobId;
 use libra_core::mode::Mode;
 use libra_engines::engine::Engine;
 use libra_store::Db;
-use libra_store::lane::Fence;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::broadcast;
 
+pub(crate) use deliveries::WebhookQuery;
 pub(crate) use error::ServiceError;
+pub(crate) use feed::{After, FeedReader};
+pub(crate) use hand_off::{HandOff, handed_to, host_lease_file};
 pub(crate) use logs::LogQuery;
 pub(crate) use query::ListQuery;
+pub(crate) use replicas::{Whereabouts, usage_of};
 pub(crate) use results::ResultQuery;
-pub(crate) use step::{Applied, ByWhom, FromEngine};
+pub(crate) use standing::machine_of;
+pub(crate) use signals::Signals;
+pub(crate) use standing::Standing;
+pub(crate) use step::{Applied, ByWhom, FromEngine, Place};
 pub(crate) use submit::Submit;
 
+use crate::clock::Clock;
 use crate::config::Config;
+use crate::files::Files;
 use crate::telemetry::metrics::Metrics;
-
-/// Changes remembered for those who wait for one; whoever is slower looks again.
-const CHANGES_KEPT: usize = 1_024;
 
 /// Everything that a use case needs.
 pub(crate) struct Service {
@@ -41,54 +53,74 @@ pub(crate) struct Service {
     pub(crate) db: Db,
     pub(crate) engines: BTreeMap<Mode, Arc<dyn Engine>>,
     pub(crate) metrics: Metrics,
-    /// This host's identity, machine and boot.
-    pub(crate) host: String,
-    /// The lease under which this process schedules and supervises.
-    pub(crate) fence: Fence,
-    /// Wakes the scheduler because there may be room; carries nothing.
-    pub(crate) wake_for_room: Notify,
-    /// Wakes the scheduler because there is one more who waits; carries nothing.
-    pub(crate) wake_for_queue: Notify,
-    /// Wakes the feed; carries nothing.
-    pub(crate) wake_feed: Notify,
-    /// Ids of jobs that changed.
-    changes: broadcast::Sender<JobId>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Who this replica is.
+    pub(crate) standing: Standing,
+    /// Wakes those who wait, here and elsewhere.
+    pub(crate) signals: Signals,
+    /// Makes directories and signs of life.
+    pub(crate) files: Arc<dyn Files>,
+    /// Where the attempts' files are.
+    pub(crate) files_dir: PathBuf,
+    /// True when no other process can use this database: what it does not know is nobody's.
+    pub(crate) alone: bool,
+    /// Hands scheduled attempts on, where it is configured.
+    pub(crate) redis: Option<Arc<dyn HandOff>>,
+}
+
+/// What a [`Service`] is put together from.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) db: Db,
+    pub(crate) engines: BTreeMap<Mode, Arc<dyn Engine>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) standing: Standing,
+    pub(crate) signals: Signals,
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) files_dir: PathBuf,
+    pub(crate) alone: bool,
+    pub(crate) redis: Option<Arc<dyn HandOff>>,
 }
 
 impl Service {
-    pub(crate) fn new(
-        config: Config,
-        db: Db,
-        engines: BTreeMap<Mode, Arc<dyn Engine>>,
-        host: String,
-        fence: Fence,
-    ) -> Self {
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis } = parts;
         Self {
             config,
             db,
             engines,
             metrics: Metrics::new(),
-            host,
-            fence,
-            wake_for_room: Notify::new(),
-            wake_for_queue: Notify::new(),
-            wake_feed: Notify::new(),
-            changes,
+            clock,
+            standing,
+            signals,
+            files,
+            files_dir,
+            alone,
+            redis,
         }
     }
 
-    /// Hears of every job that changes from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<JobId> {
-        self.changes.subscribe()
+    /// Hears of every job that changes from now on; None means that any may have.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Option<JobId>> {
+        self.signals.subscribe()
+    }
+
+    /// The epoch under which this replica leads, if it does.
+    pub(crate) fn leader_epoch(&self) -> Option<i64> {
+        self.standing.leader_epoch()
+    }
+
+    /// Where the directories of all jobs are.
+    pub(crate) fn jobs_dir(&self) -> PathBuf {
+        self.files_dir.join("jobs")
     }
 
     /// The directory of one attempt.
     pub(crate) fn attempt_dir(&self, job: JobId, attempt: u32) -> PathBuf {
-        attempt_dir(&self.config.data_dir, job, attempt)
+        attempt_dir(&self.files_dir, job, attempt)
     }
 }
 
-fn attempt_dir(data_dir: &Path, job: JobId, attempt: u32) -> PathBuf {
-    data_dir.join("jobs").join(job.to_string()).join(attempt.to_string())
+fn attempt_dir(files_dir: &Path, job: JobId, attempt: u32) -> PathBuf {
+    files_dir.join("jobs").join(job.to_string()).join(attempt.to_string())
 }

@@ -9,14 +9,13 @@ use libra_core::attempt::Attempt;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_store::tables::jobs::{COUNTED_AT_MOST, Filter};
-use libra_store::tables::{attempts, jobs, transitions};
+use libra_store::tables::{attempts, jobs, retention, transitions};
 use sha2::{Digest, Sha256};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Service, ServiceError, results, view};
 use crate::auth::{Principal, Role, may_see};
-use crate::clock;
 
 /// Rows of a result that come along with a job.
 const INLINE_ROWS: u64 = 100;
@@ -39,13 +38,16 @@ impl Service {
         id: &str,
     ) -> Result<(Job, Vec<Attempt>), ServiceError> {
         let job_id: JobId = id.parse().map_err(|_| ServiceError::job_not_found(id))?;
-        let found = self
+        let (found, expired) = self
             .db
             .read(move |tx| match jobs::get(tx, job_id)? {
-                None => Ok(None),
-                Some(job) => Ok(Some((job, attempts::of_job(tx, job_id)?))),
+                None => Ok((None, retention::expired_until(tx)?.is_some_and(|until| job_id.made_at() <= until))),
+                Some(job) => Ok((Some((job, attempts::of_job(tx, job_id)?)), false)),
             })
             .await?;
+        if expired {
+            return Err(Self::job_expired(id));
+        }
         // Who may not see a job is told the same as if there were none.
         found
             .filter(|(job, _)| may_see(principal, &job.user, &job.tenant))
@@ -60,8 +62,8 @@ impl Service {
         wait: Duration,
     ) -> Result<JobView, ServiceError> {
         let (job, attempts) = self.job_after(principal, id, wait, |job| job.state.is_terminal()).await?;
-        let mut view = view::job(&job, &attempts, clock::now());
-        if job.state == State::Succeeded {
+        let mut view = view::job(&job, &attempts, self.clock.now());
+        if job.state == State::Succeeded && self.files_expired(&job).is_none() {
             view.result =
                 results::inline(&self.attempt_dir(job.id, job.attempt), INLINE_ROWS, INLINE_BYTES).await;
         }
@@ -86,7 +88,7 @@ impl Service {
             }
             loop {
                 match timeout_at(deadline, changes.recv()).await {
-                    Ok(Ok(other)) if other != job.id => {}
+                    Ok(Ok(Some(other))) if other != job.id => {}
                     Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => break,
                     Ok(Err(RecvError::Closed)) => return Ok((job, attempts)),
                 }
@@ -132,7 +134,7 @@ impl Service {
                 Ok((page, last))
             })
             .await?;
-        let now = clock::now();
+        let now = self.clock.now();
         let next = page.jobs.last().filter(|_| page.more).map(|job| write_cursor(job.id, mark));
         let jobs = page
             .jobs

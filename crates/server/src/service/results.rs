@@ -56,6 +56,9 @@ impl Service {
                 return Err(ServiceError::new(Code::NotFinished, message));
             }
         }
+        if let Some(expired) = self.files_expired(&job) {
+            return Err(expired);
+        }
         let from = query.cursor.as_deref().map(|c| read_cursor(c, job.id)).transpose()?.unwrap_or(0);
         let dir = self.attempt_dir(job.id, job.attempt);
         let (meta, page) = blocking(move || {

@@ -2,22 +2,26 @@
 
 use std::sync::Arc;
 
-use libra_core::attempt::{Attempt, Exit, Handle};
+use libra_core::attempt::{Attempt, Exit, Handle, Holder};
 use libra_core::id::{JobId, Token};
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::{self, Effect, Event, Rejected, Step};
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
 use libra_store::lane::{AttemptWrite, Change, Origin, Outcome};
+use libra_store::signals::Signal;
+use serde_json::json;
 
+use super::standing::{fence_of, leader_fence};
 use super::{Service, notify};
-use crate::clock;
 
 /// Who takes the step.
 #[derive(Clone, Debug)]
 pub(crate) enum ByWhom {
-    /// A worker of Libra's, under its lease.
-    Worker,
+    /// The leader, under its epoch.
+    Leader(i64),
+    /// The replica that looks after the attempt, in the life in which it took it.
+    Holder(Holder),
     /// A user, guarded by the revision alone.
     User(String),
 }
@@ -28,6 +32,19 @@ pub(crate) struct FromEngine {
     pub(crate) handle: Option<Handle>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) exit: Option<Exit>,
+    /// Where a new attempt is to run.
+    pub(crate) place: Option<Place>,
+}
+
+/// Where a new attempt is to run, and who looks after it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// Machine-id and boot-id.
+    pub(crate) host: String,
+    /// Whose files it uses.
+    pub(crate) storage: String,
+    /// Who launches it next; None when a replica on that host is to claim it.
+    pub(crate) holder: Option<Holder>,
 }
 
 /// What became of a step.
@@ -50,15 +67,24 @@ impl Service {
         who: ByWhom,
         engine: FromEngine,
     ) -> Result<Applied, StoreError> {
-        let now = clock::now();
+        let now = self.clock.now();
         let step = match lifecycle::step(job, event, now) {
             Ok(step) => step,
             Err(rejected) => return Ok(Applied::Rejected(rejected)),
         };
-        let opened = self.opened(&step, now);
-        let (actor, fence) = match who {
-            ByWhom::Worker => ("libra".to_owned(), Some(self.fence.clone())),
-            ByWhom::User(user) => (user, None),
+        let opened = self.opened(&step, now, engine.place.clone());
+        let replica = &self.standing.me.id;
+        // The epochs are in the log, so that anybody can see that no two replicas did the same.
+        let (actor, fence, metadata) = match who {
+            ByWhom::Leader(epoch) => {
+                let metadata = json!({"leader": replica, "epoch": epoch});
+                ("libra".to_owned(), Some(leader_fence(epoch)), Some(metadata.to_string()))
+            }
+            ByWhom::Holder(holder) => {
+                let metadata = json!({"replica": holder.replica, "epoch": holder.epoch});
+                ("libra".to_owned(), Some(fence_of(&holder)), Some(metadata.to_string()))
+            }
+            ByWhom::User(user) => (user, None, None),
         };
         let change = Change {
             expected_revision: job.revision,
@@ -66,7 +92,7 @@ impl Service {
             outbox: notify::outbox(&step, now),
             job: step.job.clone(),
             log: step.log.clone(),
-            origin: Origin { at: now, actor, metadata: None },
+            origin: Origin { at: now, actor, metadata },
             fence,
         };
         // A task of its own: whoever asked may go away in the middle, and what is stored must be told all the same.
@@ -87,11 +113,10 @@ impl Service {
 
     /// Tells those who wait for this job to look at it.
     pub(super) fn changed(&self, job: JobId) {
-        // Nobody waiting is fine.
-        let _ = self.changes.send(job);
+        self.signals.tell(Signal::Changed(job));
     }
 
-    fn opened(&self, step: &Step, now: Timestamp) -> Option<Attempt> {
+    fn opened(&self, step: &Step, now: Timestamp, place: Option<Place>) -> Option<Attempt> {
         let number = step.effects.iter().find_map(|e| match e {
             Effect::OpenAttempt(number) => Some(*number),
             Effect::WakeScheduler
@@ -100,16 +125,18 @@ impl Service {
             | Effect::CloseAttempt(_)
             | Effect::Notify(_) => None,
         })?;
+        let place = place.unwrap_or_else(|| self.here());
         Some(Attempt {
             job_id: step.job.id,
             number,
-            token: Token::new(now, clock::entropy()),
+            token: Token::new(now, self.clock.entropy()),
             mode: step.job.mode,
-            host: self.host.clone(),
-            epoch: self.fence.epoch,
+            host: place.host,
+            storage: place.storage,
             created_at: now,
-            // The row is the intent: this process launches next, and whoever finds the row later looks first.
-            launched_at: Some(now),
+            // The row is the intent: its holder launches next, and whoever finds the row later looks first.
+            launched_at: place.holder.as_ref().map(|_| now),
+            holder: place.holder,
             started_at: None,
             ended_at: None,
             handle: None,
@@ -118,6 +145,12 @@ impl Service {
             application_id: None,
             links: libra_core::attempt::Links::default(),
         })
+    }
+
+    /// This replica's own place.
+    pub(crate) fn here(&self) -> Place {
+        let me = &self.standing.me;
+        Place { host: me.host.clone(), storage: me.storage.clone(), holder: Some(self.standing.holder()) }
     }
 
     /// Counts, logs and wakes, after the step is durable.
@@ -137,9 +170,9 @@ impl Service {
         }
         if step.effects.contains(&Effect::WakeScheduler) {
             let queued = job.state == State::Queued;
-            if queued { &self.wake_for_queue } else { &self.wake_for_room }.notify_one();
+            self.signals.tell(if queued { Signal::Queue } else { Signal::Room });
         }
-        self.wake_feed.notify_one();
+        self.signals.tell(Signal::Logged);
         self.changed(job.id);
     }
 }
@@ -150,7 +183,7 @@ fn attempt_writes(
     engine: FromEngine,
     now: Timestamp,
 ) -> Vec<AttemptWrite> {
-    let FromEngine { handle, started_at, exit } = engine;
+    let FromEngine { handle, started_at, exit, place: _ } = engine;
     let mut writes = Vec::new();
     for effect in &step.effects {
         match effect {

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::{Service, ServiceError, notify};
 use crate::auth::{Principal, Role};
-use crate::clock;
+use crate::webhooks;
 
 /// After a full queue: try again after this many seconds.
 const QUEUE_FULL_RETRY_SECONDS: u64 = 5;
@@ -64,9 +64,10 @@ impl Service {
             return Err(ServiceError::violations(Code::Unsupported, unsupported));
         }
         Self::check_supported(&spec, request.principal)?;
+        self.check_webhook(&spec)?;
         let mode = self.mode(&spec, &needed)?;
         let needed = requirement::in_mode(needed, mode);
-        if let Some(never) = admission::never_fits(mode, &needed, &self.config.limits) {
+        if let Some(never) = admission::never_fits(mode, &needed, &self.config.limits, &self.standing.hosts()) {
             let message = format!("this job can never run here: it {} ({})", never.message, never.limit);
             return Err(ServiceError::new(Code::NeverFits, message));
         }
@@ -81,6 +82,17 @@ impl Service {
             }
         }
         self.store(request, spec, mode, needed).await
+    }
+
+    /// A webhook that would never be delivered is refused at once, where its address alone tells.
+    fn check_webhook(&self, spec: &JobSpec) -> Result<(), ServiceError> {
+        let Some(wanted) = &spec.notifications else { return Ok(()) };
+        match webhooks::refused(&wanted.webhook, self.config.webhooks.allow_private) {
+            None => Ok(()),
+            Some(why) => {
+                Err(ServiceError::fields(vec![Violation::new("/notifications/webhook", why)]))
+            }
+        }
     }
 
     async fn replay(
@@ -182,16 +194,16 @@ impl Service {
         mode: Mode,
         needed: Requirement,
     ) -> Result<SubmitAnswer, ServiceError> {
-        let now = clock::now();
+        let now = self.clock.now();
         let limits = self.limits(&spec, mode);
-        let warnings = warnings(&spec);
         let job = Job {
-            id: JobId::new(now, clock::entropy()),
+            id: JobId::new(now, self.clock.entropy()),
             revision: 0,
             state: State::Submitted,
             user: request.principal.user.clone(),
             tenant: request.principal.tenant.clone(),
             mode,
+            host: None,
             requirement: needed,
             limits,
             retry: spec.retry_policy.clone().unwrap_or_else(retry::default_policy),
@@ -223,7 +235,7 @@ impl Service {
                 queue_timeout_seconds: limits.queue_seconds.unwrap_or(0),
                 timeout_seconds: limits.run_seconds.unwrap_or(0),
             },
-            warnings,
+            warnings: Vec::new(),
         };
         let body = serde_json::to_string(&view)
             .map_err(|e| ServiceError::new(Code::Internal, format!("the answer can't be written: {e}")))?;
@@ -285,13 +297,4 @@ fn refused_fields(violations: Vec<Violation>) -> ServiceError {
     let too_long = format!("at most {MAX_CODE_BYTES} are taken");
     let large = violations.iter().any(|v| v.pointer == "/code" && v.reason.contains(&too_long));
     ServiceError::violations(if large { Code::TooLarge } else { Code::InvalidRequest }, violations)
-}
-
-fn warnings(spec: &JobSpec) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if spec.notifications.is_some() {
-        warnings
-            .push("notifications are recorded, but this version does not deliver webhooks yet".to_owned());
-    }
-    warnings
 }

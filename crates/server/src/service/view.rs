@@ -1,5 +1,6 @@
 //! From stored rows to views.
 
+use libra_api::feed::{FeedEventView, WebhookView};
 use libra_api::views::{
     AttemptView, ErrorView, EventView, JobView, LimitsView, LinksView, ProgressView, ResourcesView,
 };
@@ -9,7 +10,12 @@ use libra_core::job::{Job, State};
 use libra_core::memory::GIB;
 use libra_core::requirement::Requirement;
 use libra_core::time::Timestamp;
+use libra_store::tables::deliveries::{Delivery, Standing};
+use libra_store::tables::feed::FeedRow;
 use libra_store::tables::transitions::LogRow;
+use serde_json::Value;
+
+use crate::webhooks::message_id;
 
 fn text(time: Option<Timestamp>) -> Option<String> {
     time.map(Timestamp::rfc3339)
@@ -140,5 +146,41 @@ pub(crate) fn event(row: LogRow) -> EventView {
         reason: row.transition.reason,
         attempt: row.transition.attempt,
         correlation_id: row.correlation_id,
+        metadata: row.metadata.as_deref().map(json),
+    }
+}
+
+/// Stored JSON as it was; what is none is shown as a text.
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+/// One event of the feed.
+pub(crate) fn feed_event(row: FeedRow) -> FeedEventView {
+    FeedEventView {
+        job_id: row.job_id.to_string(),
+        user: row.user,
+        labels: row.labels,
+        event: event(row.log),
+    }
+}
+
+/// A message to a webhook.
+pub(crate) fn webhook(d: Delivery, now: Timestamp) -> WebhookView {
+    let standing = d.standing();
+    WebhookView {
+        id: d.id,
+        webhook_id: message_id(d.job_id, d.id),
+        job_id: d.job_id.to_string(),
+        event: d.topic,
+        target: d.target,
+        state: standing.as_str().to_owned(),
+        tries: d.tries,
+        created_at: d.created_at.rfc3339(),
+        next_try_at: text(Some(d.next_at).filter(|at| standing == Standing::Pending && *at > now)),
+        delivered_at: text(d.done_at),
+        dead_at: text(d.dead_at),
+        last_error: d.last_error,
+        payload: json(&d.payload),
     }
 }

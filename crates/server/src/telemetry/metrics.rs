@@ -38,6 +38,10 @@ struct Type {
     r#type: &'static str,
 }
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Request {
     endpoint: String,
     status: &'static str,
@@ -71,6 +75,10 @@ pub struct Metrics {
     active: Gauge,
     requests: Family<Request, Counter>,
     request_seconds: Histogram,
+    webhook_tries: Family<Outcome, Counter>,
+    webhooks_pending: Gauge,
+    webhooks_dead: Gauge,
+    webhook_oldest: FloatGauge,
 }
 
 /// What the store says at the moment of a scrape.
@@ -82,6 +90,12 @@ pub struct Present {
     pub scheduled: u64,
     /// What running jobs hold.
     pub usage: Usage,
+    /// Messages to webhooks that are neither delivered nor given up.
+    pub webhooks_pending: u64,
+    /// Messages to webhooks that were given up.
+    pub webhooks_dead: u64,
+    /// How long the oldest pending one has waited.
+    pub webhook_oldest_seconds: f64,
 }
 
 fn share(part: f64, whole: f64) -> f64 {
@@ -177,6 +191,26 @@ impl Metrics {
                 "Time to answer HTTP requests",
                 Histogram::new(REQUEST_SECONDS)
             ),
+            webhook_tries: figure!(
+                "libra_webhook_tries",
+                "Webhook messages sent, by outcome: delivered, failed (to be sent again), dead (given up)",
+                Family::default()
+            ),
+            webhooks_pending: figure!(
+                "libra_webhooks_pending",
+                "Webhook messages that wait to be delivered",
+                Gauge::default()
+            ),
+            webhooks_dead: figure!(
+                "libra_webhooks_dead",
+                "Webhook messages that were given up and wait to be replayed",
+                Gauge::default()
+            ),
+            webhook_oldest: seconds!(
+                "libra_webhook_oldest_pending",
+                "Age of the oldest webhook message that waits",
+                FloatGauge::default()
+            ),
             registry: r,
         }
     }
@@ -220,6 +254,11 @@ impl Metrics {
         }
     }
 
+    /// A webhook message was sent.
+    pub fn webhook_tried(&self, outcome: &'static str) {
+        self.webhook_tries.get_or_create(&Outcome { outcome }).inc();
+    }
+
     /// A request was answered.
     pub fn answered(&self, endpoint: &str, status: u16, seconds: f64) {
         let status = match status {
@@ -233,17 +272,21 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics.
-    pub fn render(&self, present: &Present, limits: &Limits) -> Result<String, std::fmt::Error> {
+    pub fn render(&self, present: &Present, limits: &Limits, machine: &str) -> Result<String, std::fmt::Error> {
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.queue_size.get_or_create(&Queue { queue: "pending" }).set(gauge(present.queued));
         self.queue_size.get_or_create(&Queue { queue: "scheduled" }).set(gauge(present.scheduled));
+        self.webhooks_pending.set(gauge(present.webhooks_pending));
+        self.webhooks_dead.set(gauge(present.webhooks_dead));
+        self.webhook_oldest.set(present.webhook_oldest_seconds);
         for mode in Mode::ALL {
             let executors = present.usage.executors.get(&mode).copied().unwrap_or(0);
             self.executors.get_or_create(&ByMode { execution_mode: mode.as_str() }).set(gauge(executors));
         }
         self.active.set(present.usage.jobs.values().map(|n| i64::from(*n)).sum());
-        let (cpu, cpu_limit) = (present.usage.cores as f64, limits.cores_for_jobs() as f64);
-        let (memory, memory_limit) = (present.usage.memory as f64, limits.memory_for_jobs() as f64);
+        let here = present.usage.on(machine);
+        let (cpu, cpu_limit) = (here.cores as f64, limits.cores_for_jobs() as f64);
+        let (memory, memory_limit) = (here.memory as f64, limits.memory_for_jobs() as f64);
         self.usage.get_or_create(&Type { r#type: "cpu" }).set(cpu);
         self.usage.get_or_create(&Type { r#type: "memory" }).set(memory);
         self.limit.get_or_create(&Type { r#type: "cpu" }).set(cpu_limit);

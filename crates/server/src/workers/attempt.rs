@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libra_core::attempt::{Attempt, Exit, Handle, Links, Outcome as Ended};
+use libra_core::attempt::{Attempt, Exit, Handle, Holder, Links, Outcome as Ended};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
@@ -23,7 +23,6 @@ use tokio::time::sleep;
 
 use super::Shutdown;
 use super::supervisor::Found;
-use crate::clock;
 use crate::service::{Applied, ByWhom, FromEngine, Service};
 
 /// A running attempt is looked at this often when nothing was heard of it (contract L2: at least every 10 s).
@@ -43,8 +42,10 @@ enum Next {
     Again,
     /// Wait for news, or this long.
     Wait(Duration),
-    /// The attempt is over, or somebody else's.
+    /// The attempt is over.
     Over,
+    /// It is somebody else's.
+    TakenAway,
 }
 
 struct Driver {
@@ -53,11 +54,15 @@ struct Driver {
     launch: Launch,
     job: Job,
     attempt: Attempt,
+    /// In which life this replica looks after it: nothing is written in the name of a later one.
+    holder: Holder,
     /// The row may have changed: read it before the next decision.
     stale: bool,
     /// Nothing was launched yet: this process has just stored the intent.
     fresh: bool,
     noted_at: Option<tokio::time::Instant>,
+    /// Since when it runs, as the launch said.
+    running_since: Option<Timestamp>,
     /// Steps of this driver's own that its subscription will still tell of.
     own: u32,
     /// Writes in a row that came too late.
@@ -76,6 +81,7 @@ pub(super) async fn drive(
         tracing::error!(job_id = %job.id, mode = attempt.mode.as_str(), "this mode's engine is not enabled any more");
         return;
     };
+    let Some(holder) = attempt.holder.clone() else { return };
     let mut changes = service.subscribe();
     let launch = Launch {
         job_id: job.id,
@@ -85,7 +91,7 @@ pub(super) async fn drive(
         user: job.user.clone(),
         tenant: job.tenant.clone(),
         dir: service.attempt_dir(job.id, attempt.number),
-        same_boot: attempt.host == service.host,
+        same_boot: attempt.host == service.standing.me.host,
     };
     let mut driver = Driver {
         service,
@@ -93,9 +99,11 @@ pub(super) async fn drive(
         launch,
         job,
         attempt,
+        holder,
         stale: found == Found::InTheStore,
         fresh: found == Found::JustOpened,
         noted_at: None,
+        running_since: None,
         own: 0,
         misses: 0,
     };
@@ -110,7 +118,12 @@ pub(super) async fn drive(
                 TRY_AGAIN
             }
             Ok(Next::Wait(wait)) => wait,
-            Ok(Next::Over) => break,
+            Ok(Next::Over) => return,
+            Ok(Next::TakenAway) => {
+                tracing::info!(job_id = %driver.job.id, attempt = driver.attempt.number, "somebody else looks after it now");
+                driver.engine.leave(driver.launch.token);
+                return;
+            }
             Err(e) => {
                 tracing::warn!(job_id = %driver.job.id, error = %e, "an attempt's state could not be stored; trying again");
                 driver.stale = true;
@@ -119,6 +132,7 @@ pub(super) async fn drive(
             }
         };
         tokio::select! {
+            biased;
             () = shutdown.wait() => return,
             () = driver.engine.changed(driver.launch.token), if !in_trouble => {}
             () = by_others(&mut changes, driver.job.id, &mut driver.own) => driver.stale = true,
@@ -129,11 +143,11 @@ pub(super) async fn drive(
 }
 
 /// Returns when the job's row may have been changed by somebody else.
-async fn by_others(changes: &mut Receiver<JobId>, job: JobId, own: &mut u32) {
+async fn by_others(changes: &mut Receiver<Option<JobId>>, job: JobId, own: &mut u32) {
     loop {
         match changes.recv().await {
-            Ok(id) if id != job => {}
-            Ok(_) if *own > 0 => *own -= 1,
+            Ok(Some(id)) if id != job => {}
+            Ok(Some(_)) if *own > 0 => *own -= 1,
             Ok(_) => return,
             Err(RecvError::Lagged(_)) => {
                 *own = 0;
@@ -146,8 +160,10 @@ async fn by_others(changes: &mut Receiver<JobId>, job: JobId, own: &mut u32) {
 
 impl Driver {
     async fn turn(&mut self) -> Result<Next, StoreError> {
-        if self.stale && !self.refresh().await? {
-            return Ok(Next::Over);
+        if self.stale
+            && let Some(end) = self.refresh().await?
+        {
+            return Ok(end);
         }
         if self.fresh {
             return self.begin().await;
@@ -162,30 +178,32 @@ impl Driver {
         }
     }
 
-    /// Reads the rows again; false when this attempt is no longer the job's present one.
-    async fn refresh(&mut self) -> Result<bool, StoreError> {
+    /// Reads the rows again; says so when this attempt is over, or no longer this replica's.
+    async fn refresh(&mut self) -> Result<Option<Next>, StoreError> {
         let (id, number) = (self.job.id, self.attempt.number);
         let found = self
             .service
             .db
             .read(move |tx| Ok(jobs::get(tx, id)?.zip(attempts::get(tx, id, number)?)))
             .await?;
-        let Some((job, attempt)) = found else { return Ok(false) };
-        let ours = job.attempt == number
-            && job.state.holds_resources()
-            && attempt.epoch == self.service.fence.epoch
-            && attempt.ended_at.is_none();
+        let Some((job, attempt)) = found else { return Ok(Some(Next::TakenAway)) };
+        let over = job.attempt != number || !job.state.holds_resources() || attempt.ended_at.is_some();
+        // In a later life of its own this replica takes it over like anybody else.
+        let ours = attempt.holder.as_ref() == Some(&self.holder) && self.holder == self.service.standing.holder();
+        if over || !ours {
+            return Ok(Some(Next::TakenAway));
+        }
         // A handle that is known but not yet stored is not forgotten.
         let handle = attempt.handle.clone().or_else(|| self.attempt.handle.take());
         self.attempt = Attempt { handle, ..attempt };
         self.job = job;
         self.stale = false;
-        Ok(ours)
+        Ok(None)
     }
 
     /// Takes a step; true when it was taken. A stale job is read again by the next turn.
     async fn step(&mut self, event: Event, engine: FromEngine) -> Result<bool, StoreError> {
-        match self.service.step(&self.job, event, ByWhom::Worker, engine).await? {
+        match self.service.step(&self.job, event, ByWhom::Holder(self.holder.clone()), engine).await? {
             Applied::Done(job, _) => {
                 self.job = *job;
                 self.own += 1;
@@ -207,8 +225,8 @@ impl Driver {
     }
 
     async fn note(&mut self, what: Note) -> Result<bool, StoreError> {
-        let note =
-            AttemptNote { job_id: self.job.id, number: self.attempt.number, epoch: self.attempt.epoch, what };
+        let by = self.holder.clone();
+        let note = AttemptNote { job_id: self.job.id, number: self.attempt.number, by, what };
         let noted = self.service.db.note(note).await? == Outcome::Updated;
         self.stale |= !noted;
         Ok(noted)
@@ -216,8 +234,8 @@ impl Driver {
 
     /// Scheduled without an intent: store it, so that whatever happens next can be looked up.
     async fn intend(&mut self) -> Result<Next, StoreError> {
-        let at = clock::now();
-        let host = self.service.host.clone();
+        let at = self.service.clock.now();
+        let host = self.service.standing.me.host.clone();
         if self.note(Note::Intent { at, host: host.clone() }).await? {
             self.attempt.launched_at = Some(at);
             self.attempt.host = host;
@@ -234,7 +252,7 @@ impl Driver {
         if self.job.stop.is_some() {
             return self.ended(Event::Stopped, FromEngine::default()).await;
         }
-        if let Err(e) = make_dir(&self.launch.dir) {
+        if let Err(e) = self.service.files.make_dir(&self.launch.dir) {
             let message =
                 format!("the job's directory can't be made: {e}; check the disk of the data directory");
             let failure = Failure::new(ErrorClass::Infrastructure, "no_directory", message);
@@ -256,7 +274,7 @@ impl Driver {
     /// The outcome of a launch is unknown: ask the engine, never launch again.
     async fn look_for(&mut self) -> Result<Next, StoreError> {
         // Whoever stored the intent may have died before it made the directory, where `find` revokes the launch.
-        if let Err(e) = make_dir(&self.launch.dir) {
+        if let Err(e) = self.service.files.make_dir(&self.launch.dir) {
             tracing::warn!(job_id = %self.job.id, error = %e, "the job's directory can't be made");
         }
         match self.engine.find(&self.launch).await {
@@ -269,7 +287,7 @@ impl Driver {
                 tracing::warn!(job_id = %self.job.id, error = %e, "the engine does not say whether it was launched");
                 Ok(match self.time_out_launch().await? {
                     Next::Wait(_) => Next::Wait(LOOK),
-                    next @ (Next::Again | Next::Over) => next,
+                    next @ (Next::Again | Next::Over | Next::TakenAway) => next,
                 })
             }
         }
@@ -278,12 +296,21 @@ impl Driver {
     async fn launched(&mut self, launched: Launched) -> Result<Next, StoreError> {
         let Launched { handle, running_since } = launched;
         self.attempt.handle = Some(handle.clone());
+        self.running_since = running_since;
+        // A success that is there already is told with one write: its beginning and its end.
+        let asked = [(self.launch.clone(), handle.clone())];
+        if let Some(Observation::Ended(exit)) = self.engine.observe(&asked).await.pop()
+            && exit.outcome == Ended::Succeeded
+        {
+            failpoint::hit("before-result");
+            return self.exited(exit).await;
+        }
         if let Some(since) = running_since
             && self.job.state == State::Scheduled
             && self.job.stop.is_none()
         {
             // The handle goes along with RUNNING: one write instead of two.
-            let engine = FromEngine { handle: Some(handle), started_at: Some(since), exit: None };
+            let engine = FromEngine { handle: Some(handle), started_at: Some(since), ..FromEngine::default() };
             self.step(Event::Started, engine).await?;
         } else {
             self.note(Note::Handle(handle)).await?;
@@ -326,7 +353,7 @@ impl Driver {
 
     async fn running(&mut self, handle: &Handle, running: Running) -> Result<Next, StoreError> {
         if self.job.state == State::Scheduled {
-            let engine = FromEngine { handle: Some(handle.clone()), started_at: running.since, exit: None };
+            let engine = FromEngine { handle: Some(handle.clone()), started_at: running.since, ..FromEngine::default() };
             if !self.step(Event::Started, engine).await? {
                 return Ok(Next::Again);
             }
@@ -371,7 +398,7 @@ impl Driver {
     async fn time_out_launch(&mut self) -> Result<Next, StoreError> {
         let limit = self.job.limits.launch_seconds.zip(self.job.scheduled_at);
         match limit.map(|(limit, since)| since.plus_seconds(limit)) {
-            Some(deadline) if deadline <= clock::now() && self.job.stop.is_none() => {
+            Some(deadline) if deadline <= self.service.clock.now() && self.job.stop.is_none() => {
                 self.step(Event::LaunchTimedOut, FromEngine::default()).await?;
                 Ok(Next::Again)
             }
@@ -382,11 +409,14 @@ impl Driver {
     async fn time_out_run(&mut self) -> Result<Next, StoreError> {
         let limit = self.job.limits.run_seconds.zip(self.job.started_at);
         match limit.map(|(limit, since)| since.plus_seconds(limit)) {
-            Some(deadline) if deadline <= clock::now() => {
+            Some(deadline) if deadline <= self.service.clock.now() => {
                 self.step(Event::RunTimedOut, FromEngine::default()).await?;
                 Ok(Next::Again)
             }
-            Some(deadline) => Ok(Next::Wait(LOOK.min(until(deadline)))),
+            Some(deadline) => {
+                let left = Duration::from_secs_f64(deadline.seconds_since(self.service.clock.now()));
+                Ok(Next::Wait(LOOK.min(left)))
+            }
             None => Ok(Next::Wait(LOOK)),
         }
     }
@@ -410,24 +440,24 @@ impl Driver {
         self.keep(traces).await?;
         let event = match &exit.outcome {
             Ended::Succeeded => Event::Succeeded,
-            Ended::Failed { failure } => Event::Failed { failure: failure.clone(), jitter: clock::jitter() },
+            Ended::Failed { failure } => Event::Failed { failure: failure.clone(), jitter: self.service.clock.jitter() },
             Ended::Stopped if self.job.stop.is_some() => Event::Stopped,
             Ended::Stopped => {
                 let message = "it was stopped by somebody else than Libra";
                 let failure = Failure::new(ErrorClass::Infrastructure, "stopped_elsewhere", message);
-                Event::Failed { failure, jitter: clock::jitter() }
+                Event::Failed { failure, jitter: self.service.clock.jitter() }
             }
         };
         let handle = self.attempt.handle.clone();
-        self.ended(event, FromEngine { handle, started_at: None, exit: Some(exit) }).await
+        self.ended(event, FromEngine { handle, started_at: self.running_since, exit: Some(exit), place: None }).await
     }
 
     async fn failed(&mut self, failure: Failure, exit: Option<Exit>) -> Result<Next, StoreError> {
         let exit = exit.or_else(|| {
             let outcome = Ended::Failed { failure: failure.clone() };
-            Some(Exit { outcome, exit_code: None, signal: None, at: clock::now() })
+            Some(Exit { outcome, exit_code: None, signal: None, at: self.service.clock.now() })
         });
-        let event = Event::Failed { failure, jitter: clock::jitter() };
+        let event = Event::Failed { failure, jitter: self.service.clock.jitter() };
         self.ended(event, FromEngine { exit, ..FromEngine::default() }).await
     }
 
@@ -442,14 +472,4 @@ impl Driver {
         }
         Ok(Next::Over)
     }
-}
-
-fn until(deadline: Timestamp) -> Duration {
-    Duration::from_secs_f64(deadline.seconds_since(clock::now()))
-}
-
-/// Makes the attempt's directory, for this user's eyes only: programs and data are in it.
-fn make_dir(dir: &std::path::Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }

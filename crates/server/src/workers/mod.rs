@@ -2,18 +2,24 @@
 //! to run twice, together with itself, or never to be told anything.
 
 mod attempt;
+mod exchange;
 mod feed;
-mod lease;
+mod hand_off;
+mod heartbeat;
+mod lost_hosts;
 mod monitor;
+mod retention;
 mod scheduler;
 mod supervisor;
+mod webhooks;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub(crate) use lease::{LEASE, LEASE_SECONDS};
+pub(crate) use exchange::exchange_signals;
+pub(crate) use heartbeat::begin;
 pub(crate) use supervisor::Supervisor;
 
 use crate::service::Service;
@@ -44,12 +50,28 @@ pub(crate) fn start(
     shutdown: &Shutdown,
     lost_lease: watch::Sender<bool>,
 ) -> JoinSet<()> {
+    let mut workers = start_lifecycle(service, shutdown, lost_lease);
+    workers.spawn(monitor::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
+    workers
+}
+
+/// Starts the workers that jobs need to live and end: no files and no network of their own.
+pub(crate) fn start_lifecycle(
+    service: &Arc<Service>,
+    shutdown: &Shutdown,
+    lost_lease: watch::Sender<bool>,
+) -> JoinSet<()> {
     let mut workers = JoinSet::new();
     let supervisor = Supervisor::new(Arc::clone(service), shutdown.clone());
     workers.spawn(scheduler::run(Arc::clone(service), Arc::clone(&supervisor), shutdown.clone()));
+    if let Some(redis) = &service.redis {
+        workers.spawn(hand_off::run(Arc::clone(redis), Arc::clone(&supervisor), shutdown.clone()));
+    }
     workers.spawn(supervisor.run(shutdown.clone()));
     workers.spawn(feed::run(Arc::clone(service), shutdown.clone()));
-    workers.spawn(monitor::run(Arc::clone(service), shutdown.clone()));
-    workers.spawn(lease::run(Arc::clone(service), shutdown.clone(), lost_lease));
+    workers.spawn(lost_hosts::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(heartbeat::run(Arc::clone(service), shutdown.clone(), lost_lease));
     workers
 }

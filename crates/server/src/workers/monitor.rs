@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use libra_core::admission::Usage;
 use libra_store::tables::jobs;
 use tokio::time::sleep;
 
 use super::Shutdown;
-use crate::service::Service;
+use crate::service::{Service, machine_of, usage_of};
 
 pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
     let monitor = service.config.monitor;
@@ -28,7 +27,7 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
                 continue;
             }
         };
-        let usage = Usage::of(holding.iter().map(|(_, mode, needed)| (*mode, *needed)));
+        let usage = usage_of(&holding).on(machine_of(&service.standing.me.host));
         let cpu = percent(usage.cores, limits.cores_for_jobs());
         let memory = percent(usage.memory, limits.memory_for_jobs());
         let full = cpu > u64::from(monitor.cpu_percent) || memory > u64::from(monitor.memory_percent);

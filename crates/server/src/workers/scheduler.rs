@@ -1,9 +1,12 @@
-//! Giving jobs their turn: queue waits and backoffs that are over, and room for those that wait.
+//! Giving jobs their turn: queue waits and backoffs that are over, and room for those that wait. The leader alone
+//! does it, and what it writes counts only while it leads.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libra_core::admission::{self, Usage};
+use futures::future::join_all;
+use libra_core::admission;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::Event;
@@ -11,26 +14,33 @@ use libra_core::time::Timestamp;
 use libra_engines::failpoint;
 use libra_store::StoreError;
 use libra_store::tables::jobs;
+use libra_store::tables::leases;
+use libra_store::tables::replicas::{self, Replica, lease_of};
 use libra_store::tx::Tx;
 use tokio::time::sleep;
 
 use super::supervisor::Found;
 use super::{Shutdown, Supervisor};
-use crate::clock;
-use crate::service::{Applied, ByWhom, FromEngine, Service};
+use crate::service::standing::hosts_of;
+use crate::service::{Applied, ByWhom, FromEngine, Place, Service, machine_of, usage_of};
 
 /// It looks this often even when nothing was heard and nothing is due.
 const PERIOD: Duration = Duration::from_secs(1);
 /// While others wait for room already, newcomers are gathered for this long: a look for each would be in vain.
 const GATHER: Duration = Duration::from_millis(5);
 /// Waiting jobs that are looked at in one pass, for each mode.
-const LOOKED_AT: u32 = 64;
+const LOOKED_AT: u32 = 256;
 /// Deadlines that are handled in one pass.
 const DUE_AT_ONCE: u32 = 256;
 
 pub(super) async fn run(service: Arc<Service>, supervisor: Arc<Supervisor>, mut shutdown: Shutdown) {
     loop {
-        let next = match pass(&service, &supervisor).await {
+        let epoch = tokio::select! {
+            biased;
+            () = shutdown.wait() => return,
+            epoch = service.standing.leads() => epoch,
+        };
+        let next = match pass(&service, &supervisor, epoch).await {
             Ok(next) => next,
             Err(e) => {
                 tracing::warn!(error = %e, "the scheduler could not look; trying again");
@@ -38,14 +48,15 @@ pub(super) async fn run(service: Arc<Service>, supervisor: Arc<Supervisor>, mut 
             }
         };
         let newcomer = async {
-            service.wake_for_queue.notified().await;
+            service.signals.queue.notified().await;
             if next.crowded {
                 sleep(GATHER).await;
             }
         };
         tokio::select! {
+            biased;
             () = shutdown.wait() => return,
-            () = service.wake_for_room.notified() => {}
+            () = service.signals.room.notified() => {}
             () = newcomer => {}
             () = sleep(next.sleep) => {}
         }
@@ -64,23 +75,30 @@ struct Next {
 struct Seen {
     due: Vec<JobId>,
     next_due: Option<Timestamp>,
-    /// Jobs whose turn it is, in order.
-    turns: Vec<Job>,
+    /// Jobs whose turn it is, in order, each with its machine.
+    turns: Vec<(Job, String)>,
+    /// Replicas that are alive.
+    replicas: Vec<Replica>,
     /// Jobs wait for which there is no room.
     crowded: bool,
 }
 
 /// One look at the world, and what follows from it.
-async fn pass(service: &Arc<Service>, supervisor: &Arc<Supervisor>) -> Result<Next, StoreError> {
-    let now = clock::now();
+async fn pass(service: &Arc<Service>, supervisor: &Arc<Supervisor>, epoch: i64) -> Result<Next, StoreError> {
+    let now = service.clock.now();
     let looking = Arc::clone(service);
     let seen = service.db.read(move |tx| look(tx, &looking, now)).await?;
-    for id in &seen.due {
-        deadline(service, *id).await?;
+    for done in join_all(seen.due.iter().map(|id| deadline(service, *id, epoch))).await {
+        done?;
     }
     let idle = seen.turns.is_empty() && seen.due.is_empty();
-    for job in seen.turns {
-        admit(service, supervisor, &job).await?;
+    // All at once: they share a commit.
+    let admitted = seen.turns.iter().map(|(job, machine)| {
+        let place = supervisor.place(&seen.replicas, machine);
+        admit(service, supervisor, job, machine, place, epoch)
+    });
+    for done in join_all(admitted).await {
+        done?;
     }
     if !idle {
         return Ok(Next { sleep: Duration::ZERO, crowded: false });
@@ -96,14 +114,26 @@ fn look(tx: &mut dyn Tx, service: &Service, now: Timestamp) -> Result<Seen, Stor
         waiting.extend(jobs::waiting(tx, *mode, LOOKED_AT)?);
     }
     let mut turns = Vec::new();
+    let mut replicas = Vec::new();
     if !waiting.is_empty() {
-        let usage = Usage::of(jobs::holding(tx)?.iter().map(|(_, mode, needed)| (*mode, *needed)));
-        for id in admission::schedule(&waiting, &usage, &service.config.limits) {
-            turns.extend(jobs::get(tx, id)?);
-        }
+        replicas = alive(tx)?;
+        let usage = usage_of(&jobs::holding(tx)?);
+        let admitted = admission::schedule(&waiting, &usage, &service.config.limits, &hosts_of(&replicas));
+        let ids: Vec<JobId> = admitted.iter().map(|(id, _)| *id).collect();
+        let mut read: BTreeMap<JobId, Job> =
+            jobs::get_many(tx, &ids)?.into_iter().map(|job| (job.id, job)).collect();
+        turns.extend(admitted.into_iter().filter_map(|(id, machine)| Some((read.remove(&id)?, machine))));
     }
     let crowded = turns.len() < waiting.len();
-    Ok(Seen { crowded, due: jobs::due(tx, now, DUE_AT_ONCE)?, next_due: jobs::next_due(tx)?, turns })
+    let (due, next_due) = (jobs::due(tx, now, DUE_AT_ONCE)?, jobs::next_due(tx)?);
+    Ok(Seen { crowded, due, next_due, turns, replicas })
+}
+
+fn alive(tx: &mut dyn Tx) -> Result<Vec<Replica>, StoreError> {
+    let leases = leases::leases(tx)?;
+    let mut replicas = replicas::replicas(tx)?;
+    replicas.retain(|r| leases.get(&lease_of(&r.id)).is_some_and(|l| l.alive));
+    Ok(replicas)
 }
 
 async fn read(service: &Service, id: JobId) -> Result<Option<Job>, StoreError> {
@@ -111,9 +141,9 @@ async fn read(service: &Service, id: JobId) -> Result<Option<Job>, StoreError> {
 }
 
 /// A queue wait or a backoff is over.
-async fn deadline(service: &Arc<Service>, id: JobId) -> Result<(), StoreError> {
+async fn deadline(service: &Arc<Service>, id: JobId, epoch: i64) -> Result<(), StoreError> {
     let Some(job) = read(service, id).await? else { return Ok(()) };
-    if job.due_at().is_none_or(|due| due > clock::now()) {
+    if job.due_at().is_none_or(|due| due > service.clock.now()) {
         return Ok(());
     }
     let event = match job.state {
@@ -128,18 +158,35 @@ async fn deadline(service: &Arc<Service>, id: JobId) -> Result<(), StoreError> {
         | State::Cancelled
         | State::Timeout => return Ok(()),
     };
-    service.step(&job, event, ByWhom::Worker, FromEngine::default()).await?;
+    service.step(&job, event, ByWhom::Leader(epoch), FromEngine::default()).await?;
     Ok(())
 }
 
-async fn admit(service: &Arc<Service>, supervisor: &Arc<Supervisor>, job: &Job) -> Result<(), StoreError> {
+async fn admit(
+    service: &Arc<Service>,
+    supervisor: &Arc<Supervisor>,
+    job: &Job,
+    machine: &str,
+    place: Option<Place>,
+    epoch: i64,
+) -> Result<(), StoreError> {
+    // A replica that has just gone: the next look sees the hosts as they are then.
+    let Some(place) = place else { return Ok(()) };
     let Some(taken) = supervisor.reserve(job.id, job.attempt + 1) else { return Ok(()) };
+    let own = place.holder.is_some();
+    debug_assert_eq!(machine_of(&place.host), machine, "a place on the machine that was chosen");
+    let engine = FromEngine { place: Some(place), ..FromEngine::default() };
     // A job that has moved on since is somebody else's decision: the next pass sees it.
     if let Applied::Done(job, Some(attempt)) =
-        service.step(job, Event::Admitted, ByWhom::Worker, FromEngine::default()).await?
+        service.step(job, Event::Admitted(machine.to_owned()), ByWhom::Leader(epoch), engine).await?
     {
         failpoint::hit("after-scheduled");
-        supervisor.look_after(taken, *job, *attempt, Found::JustOpened);
+        if own {
+            supervisor.look_after(taken, *job, *attempt, Found::JustOpened);
+        } else {
+            drop(taken);
+            service.hand_off(&attempt).await;
+        }
     }
     Ok(())
 }

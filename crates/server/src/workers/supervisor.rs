@@ -1,27 +1,34 @@
-//! Every attempt that is open has somebody who looks after it.
+//! Every attempt that is open has somebody who looks after it: this replica claims what waits on its host, and
+//! takes over what a dead one left where it can reach it (design §6, the host rule).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use libra_core::attempt::Attempt;
+use libra_core::attempt::{Attempt, Holder};
 use libra_core::id::JobId;
-use libra_core::job::{Job, State};
+use libra_core::job::Job;
 use libra_store::StoreError;
 use libra_store::lane::{AttemptNote, Note, Outcome};
-use libra_store::tables::{attempts, jobs};
+use libra_store::tables::attempts::{self, Open};
+use libra_store::tables::jobs;
+use libra_store::tables::leases::{self, Lease};
+use libra_store::tables::replicas::{Replica, lease_of};
 use tokio::time::sleep;
 
 use super::{Shutdown, attempt};
-use crate::service::Service;
+use crate::service::{Place, Service, handed_to, machine_of};
 
-/// Open attempts without anybody are looked for this often.
-const PERIOD: Duration = Duration::from_secs(5);
+/// Open attempts without anybody are looked for this often (contract Q2: unclaimed ones older than 2 s are swept).
+const PERIOD: Duration = Duration::from_secs(2);
+/// Where a hand-off tells of attempts one by one, those that are younger are left to it.
+const UNCLAIMED_AFTER_SECONDS: i64 = 2;
 
 /// How an attempt came to be looked after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// This process has just stored it, intent and all: nothing was launched yet.
+    /// This process has just stored that it launches it: nothing was launched yet.
     JustOpened,
     /// It was there: whether it was launched has to be looked up.
     InTheStore,
@@ -32,6 +39,8 @@ pub(crate) struct Supervisor {
     service: Arc<Service>,
     shutdown: Shutdown,
     taken: Mutex<BTreeSet<(JobId, u32)>>,
+    /// Whose turn it is among the replicas of a host.
+    turn: AtomicUsize,
 }
 
 /// Marks an attempt as looked after, until it is dropped.
@@ -46,9 +55,28 @@ impl Drop for Taken {
     }
 }
 
+/// What is to be done about an open attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Duty {
+    /// Nobody has it: claim it.
+    Claim,
+    /// It is this replica's, and nobody here looks after it.
+    Own,
+    /// Its holder is dead: take it over.
+    TakeOver(Holder),
+    /// Somebody else's.
+    None,
+}
+
 impl Supervisor {
     pub(super) fn new(service: Arc<Service>, shutdown: Shutdown) -> Arc<Self> {
-        Arc::new(Self { service, shutdown, taken: Mutex::default() })
+        Arc::new(Self { service, shutdown, taken: Mutex::default(), turn: AtomicUsize::new(0) })
+    }
+
+    /// Whose attempts are handed to this replica, and its name among them.
+    pub(super) fn address(&self) -> (String, String) {
+        let me = &self.service.standing.me;
+        (handed_to(machine_of(&me.host), &me.storage), me.id.clone())
     }
 
     /// Marks an attempt as looked after, unless it is already. Done before the attempt is stored, so that the
@@ -57,6 +85,17 @@ impl Supervisor {
         let key = (job, attempt);
         let new = self.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
         new.then(|| Taken { supervisor: Arc::clone(self), key })
+    }
+
+    /// The place of a new attempt on `machine`: the replicas there take turns.
+    pub(super) fn place(&self, alive: &[Replica], machine: &str) -> Option<Place> {
+        let there: Vec<&Replica> = alive.iter().filter(|r| machine_of(&r.host) == machine).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let chosen = there.get(turn % there.len().max(1))?;
+        if chosen.id == self.service.standing.me.id {
+            return Some(self.service.here());
+        }
+        Some(Place { host: chosen.host.clone(), storage: chosen.storage.clone(), holder: None })
     }
 
     /// Looks after an attempt from now on.
@@ -68,48 +107,131 @@ impl Supervisor {
         });
     }
 
-    /// Takes over what an earlier process left, at once and then periodically.
+    /// Sweeps at once and then periodically; claims whenever it is told that something waits.
     pub(super) async fn run(self: Arc<Self>, mut shutdown: Shutdown) {
         loop {
             if let Err(e) = self.sweep().await {
                 tracing::warn!(error = %e, "open attempts could not be looked for; trying again");
             }
             tokio::select! {
+                biased;
                 () = shutdown.wait() => return,
+                () = self.claims() => {}
                 () = sleep(PERIOD) => {}
             }
         }
     }
 
-    async fn sweep(self: &Arc<Self>) -> Result<(), StoreError> {
-        let open = self
-            .service
-            .db
-            .read(|tx| {
-                let mut open = Vec::new();
-                for job in jobs::in_states(tx, &[State::Scheduled, State::Running])? {
-                    let attempt = attempts::get(tx, job.id, job.attempt)?;
-                    open.extend(attempt.map(|a| (job, a)));
+    /// Claims what it is told of, until something goes wrong.
+    async fn claims(self: &Arc<Self>) {
+        loop {
+            self.service.signals.claims.notified().await;
+            let unclaimed = match self.service.db.read(attempts::unclaimed).await {
+                Ok(unclaimed) => unclaimed,
+                Err(e) => {
+                    tracing::warn!(error = %e, "unclaimed attempts could not be looked for");
+                    return;
                 }
-                Ok(open)
-            })
-            .await?;
-        for (job, mut attempt) in open {
-            let Some(taken) = self.reserve(job.id, attempt.number) else { continue };
-            let epoch = self.service.fence.epoch;
-            if attempt.epoch != epoch {
-                let note = AttemptNote {
-                    job_id: job.id,
-                    number: attempt.number,
-                    epoch: attempt.epoch,
-                    what: Note::TakeOver { epoch },
-                };
-                if self.service.db.note(note).await? != Outcome::Updated {
-                    continue;
+            };
+            for open in unclaimed.into_iter().filter(|o| self.reaches(&o.host, &o.storage)) {
+                if let Err(e) = self.claim(open.job_id, open.number).await {
+                    tracing::warn!(job_id = %open.job_id, error = %e, "an attempt could not be claimed");
+                    return;
                 }
-                attempt.epoch = epoch;
-                tracing::info!(job_id = %job.id, attempt = attempt.number, "an attempt of before is taken over");
             }
+        }
+    }
+
+    /// True when drivers and files of that place can be reached from here. With a database of its own there is
+    /// nobody else who could.
+    fn reaches(&self, host: &str, storage: &str) -> bool {
+        let me = &self.service.standing.me;
+        self.service.alone || (machine_of(host) == machine_of(&me.host) && storage == me.storage)
+    }
+
+    /// Becomes the holder of an attempt that nobody holds, and launches it. False when somebody else was faster.
+    pub(super) async fn claim(self: &Arc<Self>, job: JobId, number: u32) -> Result<bool, StoreError> {
+        let Some(taken) = self.reserve(job, number) else { return Ok(false) };
+        let service = &self.service;
+        let (by, at) = (service.standing.holder(), service.clock.now());
+        let host = service.standing.me.host.clone();
+        let what = Note::Claim { at, host };
+        let note = AttemptNote { job_id: job, number, by: by.clone(), what };
+        if service.db.note(note).await? != Outcome::Updated {
+            return Ok(false);
+        }
+        let Some((job, attempt)) = self.read(job, number).await? else { return Ok(false) };
+        if attempt.holder == Some(by) && attempt.ended_at.is_none() {
+            self.look_after(taken, job, attempt, Found::JustOpened);
+        }
+        Ok(true)
+    }
+
+    async fn read(&self, id: JobId, number: u32) -> Result<Option<(Job, Attempt)>, StoreError> {
+        self.service.db.read(move |tx| Ok(jobs::get(tx, id)?.zip(attempts::get(tx, id, number)?))).await
+    }
+
+    async fn sweep(self: &Arc<Self>) -> Result<(), StoreError> {
+        let (open, leases, now) =
+            self.service.db.read(|tx| Ok((attempts::open(tx)?, leases::leases(tx)?, tx.now()?))).await?;
+        for open in open {
+            // One from the future comes of a clock that was set: nobody waits for that.
+            let young = self.service.hands_off_singly()
+                && open.created_at <= now
+                && open.created_at.plus_seconds(UNCLAIMED_AFTER_SECONDS) > now;
+            match self.duty(&open, &leases) {
+                Duty::Claim if young => {}
+                Duty::Claim => {
+                    self.claim(open.job_id, open.number).await?;
+                }
+                Duty::Own => {
+                    if let Some(taken) = self.reserve(open.job_id, open.number)
+                        && let Some((job, attempt)) = self.read(open.job_id, open.number).await?
+                    {
+                        self.look_after(taken, job, attempt, Found::InTheStore);
+                    }
+                }
+                Duty::TakeOver(from) => self.take_over(&open, from).await?,
+                Duty::None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn duty(&self, open: &Open, leases: &BTreeMap<String, Lease>) -> Duty {
+        let me = self.service.standing.holder();
+        match &open.holder {
+            Some(holder) if *holder == me => Duty::Own,
+            _ if !self.reaches(&open.host, &open.storage) => Duty::None,
+            None => Duty::Claim,
+            Some(holder) => {
+                let lease = leases.get(&lease_of(&holder.replica));
+                let lives = lease.is_some_and(|l| l.alive && l.epoch == holder.epoch);
+                if lives { Duty::None } else { Duty::TakeOver(holder.clone()) }
+            }
+        }
+    }
+
+    /// Fences the dead holder off, then becomes the holder in its place.
+    async fn take_over(self: &Arc<Self>, open: &Open, from: Holder) -> Result<(), StoreError> {
+        let Some(taken) = self.reserve(open.job_id, open.number) else { return Ok(()) };
+        let dead = from.clone();
+        // Nothing to do where its lease is of a later epoch already.
+        self.service
+            .db
+            .write(move |tx| leases::fence_off(tx, &lease_of(&dead.replica), dead.epoch))
+            .await?;
+        let by = self.service.standing.holder();
+        let what = Note::TakeOver { from: from.clone() };
+        let note = AttemptNote { job_id: open.job_id, number: open.number, by, what };
+        if self.service.db.note(note).await? != Outcome::Updated {
+            return Ok(());
+        }
+        tracing::info!(
+            job_id = %open.job_id, attempt = open.number, from = %from.replica, epoch = from.epoch,
+            "an attempt is taken over"
+        );
+        if let Some((job, attempt)) = self.read(open.job_id, open.number).await? {
             self.look_after(taken, job, attempt, Found::InTheStore);
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use libra_core::time::Timestamp;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 
@@ -47,9 +48,24 @@ pub(crate) fn open(path: &Path, purpose: OpenFor) -> Result<Connection, StoreErr
     Ok(conn)
 }
 
+/// A clock that stands in for the machine's.
+pub type Clock = dyn Fn() -> Timestamp + Send + Sync;
+
 /// A transaction (or a read snapshot) on a SQLite connection. The owner begins and ends it.
-#[derive(Debug)]
-pub struct SqliteTx<'c>(pub(crate) &'c Connection);
+pub struct SqliteTx<'c> {
+    conn: &'c Connection,
+    clock: Option<&'c Clock>,
+}
+
+impl<'c> SqliteTx<'c> {
+    pub(crate) fn new(conn: &'c Connection) -> Self {
+        Self { conn, clock: None }
+    }
+
+    pub(crate) fn with_clock(conn: &'c Connection, clock: &'c Clock) -> Self {
+        Self { conn, clock: Some(clock) }
+    }
+}
 
 impl ToSql for Arg<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -70,9 +86,19 @@ impl Row for rusqlite::Row<'_> {
     }
 }
 
+/// The clock of the machine, in microseconds: SQLite is embedded, so it has no other.
+const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)";
+
 impl Tx for SqliteTx<'_> {
+    fn now(&mut self) -> Result<Timestamp, StoreError> {
+        match self.clock {
+            Some(clock) => Ok(clock()),
+            None => Ok(Timestamp(self.conn.prepare_cached(NOW)?.query_row([], |row| row.get(0))?)),
+        }
+    }
+
     fn execute(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<u64, StoreError> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.conn.prepare_cached(sql)?;
         let changed = statement.execute(rusqlite::params_from_iter(args))?;
         Ok(changed as u64)
     }
@@ -83,7 +109,7 @@ impl Tx for SqliteTx<'_> {
         args: &[Arg<'_>],
         each: &mut dyn FnMut(&dyn Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut statement = self.0.prepare_cached(sql)?;
+        let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query(rusqlite::params_from_iter(args))?;
         while let Some(row) = rows.next()? {
             each(row)?;

@@ -5,7 +5,10 @@ use rusqlite::Connection;
 use crate::error::StoreError;
 
 /// The migrations, oldest first. An entry never changes once it was released; a change is a new entry.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_jobs.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/sqlite/0001_jobs.sql"),
+    include_str!("../../migrations/sqlite/0002_replicas.sql"),
+];
 
 /// The newest schema version that this program knows.
 #[expect(clippy::cast_possible_wrap, reason = "a handful of migrations")]

@@ -35,7 +35,7 @@ impl Readers {
             None => open(&self.path, OpenFor::Reading)?,
         };
         conn.execute_batch("BEGIN")?;
-        let answer = f(&mut SqliteTx(&conn));
+        let answer = f(&mut SqliteTx::new(&conn));
         conn.execute_batch("COMMIT")?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < KEPT {

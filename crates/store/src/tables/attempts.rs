@@ -1,6 +1,6 @@
 //! The `attempts` table: every try at running a job (contract L3).
 
-use libra_core::attempt::Attempt;
+use libra_core::attempt::{Attempt, Holder};
 use libra_core::id::JobId;
 use libra_core::mode::Mode;
 use libra_core::time::Timestamp;
@@ -11,7 +11,7 @@ use crate::lane::{AttemptNote, AttemptWrite, Note, Outcome};
 use crate::tx::{Arg, Row, Tx, all, first};
 
 const COLUMNS: &str = "job_id, number, token, mode, host, epoch, created_at, launched_at, started_at, ended_at, \
-     handle, exit, progress, application_id, links";
+     handle, exit, progress, application_id, links, holder, storage";
 
 fn read(row: &dyn Row) -> Result<Attempt, StoreError> {
     let time = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp));
@@ -22,7 +22,8 @@ fn read(row: &dyn Row) -> Result<Attempt, StoreError> {
         token: token.parse().map_err(|e| StoreError::unreadable("attempt token", e))?,
         mode: Mode::parse(&mode).ok_or_else(|| StoreError::unreadable("mode", mode))?,
         host: row.text(4)?,
-        epoch: row.int(5)?,
+        storage: row.text(16)?,
+        holder: holder(row.opt_text(15)?, row.int(5)?),
         created_at: Timestamp(row.int(6)?),
         launched_at: time(7)?,
         started_at: time(8)?,
@@ -35,24 +36,30 @@ fn read(row: &dyn Row) -> Result<Attempt, StoreError> {
     })
 }
 
+fn holder(replica: Option<String>, epoch: i64) -> Option<Holder> {
+    replica.map(|replica| Holder { replica, epoch })
+}
+
 /// Performs what a change of state does to attempts.
 pub(crate) fn write(tx: &mut dyn Tx, job_id: &str, write: &AttemptWrite) -> Result<(), StoreError> {
     match write {
         AttemptWrite::Open(a) => {
             let links = json("links", &a.links)?;
             tx.execute(
-                "INSERT INTO attempts (job_id, number, token, mode, host, epoch, created_at, launched_at, links) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO attempts (job_id, number, token, mode, host, epoch, created_at, launched_at, links, holder, \
+                 storage) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 &[
                     job_id.into(),
                     a.number.into(),
                     Arg::from(&a.token.to_string()),
                     a.mode.as_str().into(),
                     Arg::from(&a.host),
-                    a.epoch.into(),
+                    a.holder.as_ref().map_or(0, |h| h.epoch).into(),
                     a.created_at.0.into(),
                     a.launched_at.map(|t| t.0).into(),
                     Arg::from(&links),
+                    a.holder.as_ref().map(|h| &h.replica).into(),
+                    Arg::from(&a.storage),
                 ],
             )?;
         }
@@ -76,36 +83,99 @@ pub(crate) fn write(tx: &mut dyn Tx, job_id: &str, write: &AttemptWrite) -> Resu
     Ok(())
 }
 
-/// Notes something about an open attempt of the writer's epoch.
+/// Notes something about an open attempt, if its holder is the one that the note expects.
 pub fn note(tx: &mut dyn Tx, note: &AttemptNote) -> Result<Outcome, StoreError> {
-    const OPEN: &str = "WHERE job_id = ?1 AND number = ?2 AND epoch = ?3 AND ended_at IS NULL";
+    const OPEN: &str = "WHERE job_id = ?1 AND number = ?2 AND ended_at IS NULL AND";
+    const HELD: &str = "holder = ?3 AND epoch = ?4";
     let id = note.job_id.to_string();
-    let key = [Arg::from(&id), note.number.into(), note.epoch.into()];
-    let mut with = |set: &str, more: &[Arg<'_>]| {
+    let key = [Arg::from(&id), note.number.into(), Arg::from(&note.by.replica), note.by.epoch.into()];
+    let mut with = |set: &str, holder: &str, more: &[Arg<'_>]| {
         let args: Vec<Arg<'_>> = key.iter().chain(more).copied().collect();
-        tx.execute(&format!("UPDATE attempts SET {set} {OPEN}"), &args)
+        tx.execute(&format!("UPDATE attempts SET {set} {OPEN} {holder}"), &args)
     };
     let changed = match &note.what {
-        Note::Intent { at, host } => with("launched_at = ?4, host = ?5", &[at.0.into(), Arg::from(host)])?,
+        Note::Claim { at, host } => with(
+            "holder = ?3, epoch = ?4, launched_at = ?5, host = ?6",
+            "holder IS NULL",
+            &[at.0.into(), Arg::from(host)],
+        )?,
+        Note::Intent { at, host } => {
+            with("launched_at = ?5, host = ?6", HELD, &[at.0.into(), Arg::from(host)])?
+        }
         Note::Handle(handle) => {
             let handle = json("handle", handle)?;
-            with("handle = ?4", &[Arg::from(&handle)])?
+            with("handle = ?5", HELD, &[Arg::from(&handle)])?
         }
         Note::Seen { progress, application_id, links } => {
             let progress = progress.as_ref().map(|p| json("progress", p)).transpose()?;
             let links = json("links", links)?;
             with(
-                "progress = COALESCE(?4, progress), application_id = COALESCE(?5, application_id), links = ?6",
+                "progress = COALESCE(?5, progress), application_id = COALESCE(?6, application_id), links = ?7",
+                HELD,
                 &[progress.as_ref().into(), application_id.as_ref().into(), Arg::from(&links)],
             )?
         }
-        Note::TakeOver { epoch } => with("epoch = ?4", &[(*epoch).into()])?,
+        Note::TakeOver { from } => with(
+            "holder = ?3, epoch = ?4",
+            "holder = ?5 AND epoch = ?6",
+            &[Arg::from(&from.replica), from.epoch.into()],
+        )?,
     };
     if changed == 1 {
         return Ok(Outcome::Updated);
     }
     let there = first(tx, "SELECT 1 FROM attempts WHERE job_id = ?1 AND number = ?2", &key[..2], |_| Ok(()))?;
     Ok(if there.is_some() { Outcome::Stale } else { Outcome::Absent })
+}
+
+/// An open attempt, as far as it takes to say whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// The job.
+    pub job_id: JobId,
+    /// Which attempt.
+    pub number: u32,
+    /// Who looks after it.
+    pub holder: Option<Holder>,
+    /// Machine-id and boot-id.
+    pub host: String,
+    /// Whose files it uses.
+    pub storage: String,
+    /// When it was scheduled.
+    pub created_at: Timestamp,
+}
+
+/// All open attempts.
+pub fn open(tx: &mut dyn Tx) -> Result<Vec<Open>, StoreError> {
+    open_where(tx, "1 = 1")
+}
+
+fn open_where(tx: &mut dyn Tx, condition: &str) -> Result<Vec<Open>, StoreError> {
+    let sql = format!(
+        "SELECT job_id, number, holder, epoch, host, storage, created_at FROM attempts \
+         WHERE ended_at IS NULL AND {condition}"
+    );
+    all(tx, &sql, &[], |row| {
+        Ok(Open {
+            job_id: row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
+            number: u32::try_from(row.int(1)?).map_err(|e| StoreError::unreadable("attempt number", e))?,
+            holder: holder(row.opt_text(2)?, row.int(3)?),
+            host: row.text(4)?,
+            storage: row.text(5)?,
+            created_at: Timestamp(row.int(6)?),
+        })
+    })
+}
+
+/// The open attempts that nobody has claimed.
+pub fn unclaimed(tx: &mut dyn Tx) -> Result<Vec<Open>, StoreError> {
+    open_where(tx, "holder IS NULL")
+}
+
+/// Whether a replica looks after any attempt.
+pub fn held_by(tx: &mut dyn Tx, replica: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM attempts WHERE ended_at IS NULL AND holder = ?1 LIMIT 1";
+    Ok(first(tx, sql, &[replica.into()], |_| Ok(()))?.is_some())
 }
 
 /// The attempts of one job, oldest first.

@@ -1,12 +1,19 @@
 //! Applying a step of the lifecycle: the job, its attempts, its log and its messages, all or nothing.
 
-use super::{attempts, jobs, outbox, transitions};
+use super::{attempts, feed, jobs, outbox, transitions};
 use crate::error::StoreError;
 use crate::lane::{Change, Outcome};
 use crate::tx::Tx;
 
 /// Applies `change` if the job is still as it was read and the writer's lease still holds.
 pub fn apply(tx: &mut dyn Tx, change: &Change) -> Result<Outcome, StoreError> {
+    // A single writer holds everything anyway.
+    if let Some(fence) = &change.fence
+        && !tx.hold().is_empty()
+        && !feed::holds(tx, fence)?
+    {
+        return Ok(Outcome::Stale);
+    }
     let updated = jobs::update(tx, &change.job, change.expected_revision, change.fence.as_ref())?;
     if updated != Outcome::Updated {
         return Ok(updated);

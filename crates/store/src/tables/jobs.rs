@@ -1,13 +1,13 @@
-//! The `jobs` table: one row is one job.
+//! The `jobs` table: one row is one job, with what never changes about it in `job_specs`.
 
-use std::fmt::Write as _;
+mod list;
 
 use libra_core::admission::Waiting;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State, StopReason};
 use libra_core::mode::Mode;
 use libra_core::requirement::Requirement;
-use libra_core::spec::Kind;
+use libra_core::spec::{JobSpec, Source};
 use libra_core::time::Timestamp;
 
 use super::{from_json, json};
@@ -15,9 +15,13 @@ use crate::error::StoreError;
 use crate::lane::{Fence, Outcome};
 use crate::tx::{Arg, Row, Tx, all, first};
 
-const COLUMNS: &str = "j.id, j.revision, j.state, j.user_id, j.tenant, j.mode, j.requirement, j.limits, j.retry, \
+pub use list::{COUNTED_AT_MOST, Filter, Page, list};
+
+const COLUMNS: &str = "j.id, j.revision, j.state, j.user_id, j.tenant, j.mode, j.requirement, s.limits, s.retry, \
      j.attempt, j.retries, j.lost_launches, j.submitted_at, j.queued_at, j.scheduled_at, j.started_at, \
-     j.completed_at, j.not_before, j.cancel_requested_at, j.stop, j.failure, j.correlation_id, s.spec";
+     j.completed_at, j.not_before, j.cancel_requested_at, j.stop, j.failure, j.correlation_id, s.spec, j.host";
+/// How many those are: what is selected besides follows.
+const WIDTH: usize = 24;
 
 fn read(row: &dyn Row) -> Result<Job, StoreError> {
     let time = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp));
@@ -54,23 +58,52 @@ fn read(row: &dyn Row) -> Result<Job, StoreError> {
         failure: row.opt_text(20)?.map(|text| from_json("failure", &text)).transpose()?,
         correlation_id: row.text(21)?,
         spec: from_json("job specification", &row.text(22)?)?,
+        host: row.opt_text(23)?,
     })
+}
+
+/// Reads a job with its program, which is the column after [`COLUMNS`].
+fn read_whole(row: &dyn Row) -> Result<Job, StoreError> {
+    let mut job = read(row)?;
+    job.spec.source = from_json("program", &row.text(WIDTH)?)?;
+    Ok(job)
+}
+
+/// What never changes about a job, as text.
+pub(crate) struct SpecTexts {
+    pub(crate) limits: String,
+    pub(crate) retry: String,
+    /// With no program in it.
+    pub(crate) spec: String,
+    pub(crate) source: String,
+}
+
+impl SpecTexts {
+    pub(crate) fn of(job: &Job) -> Result<Self, StoreError> {
+        // Lists do without the program, which may be large, so it is stored by itself.
+        let bare = JobSpec { source: Source::Code(String::new()), ..job.spec.clone() };
+        Ok(Self {
+            limits: json("time limits", &job.limits)?,
+            retry: json("retry policy", &job.retry)?,
+            spec: json("job specification", &bare)?,
+            source: json("program", &job.spec.source)?,
+        })
+    }
 }
 
 /// Inserts a new job, its specification and its labels.
 pub(crate) fn insert(tx: &mut dyn Tx, job: &Job) -> Result<(), StoreError> {
     let id = job.id.to_string();
     let requirement = json("requirement", &job.requirement)?;
-    let limits = json("time limits", &job.limits)?;
-    let retry = json("retry policy", &job.retry)?;
+    let spec = SpecTexts::of(job)?;
     let failure = job.failure.as_ref().map(|f| json("failure", f)).transpose()?;
     let time = |t: Option<Timestamp>| Arg::from(t.map(|t| t.0));
     tx.execute(
         "INSERT INTO jobs (id, revision, state, user_id, tenant, name, kind, engine, mode, queue, cluster, \
-         priority, requirement, limits, retry, attempt, retries, lost_launches, submitted_at, queued_at, \
-         scheduled_at, started_at, completed_at, not_before, cancel_requested_at, stop, failure, correlation_id, due_at) \
+         priority, requirement, attempt, retries, lost_launches, submitted_at, queued_at, scheduled_at, started_at, \
+         completed_at, not_before, cancel_requested_at, stop, failure, correlation_id, due_at, host) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, \
-         ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)",
+         ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28)",
         &[
             Arg::from(&id),
             job.revision.into(),
@@ -85,8 +118,6 @@ pub(crate) fn insert(tx: &mut dyn Tx, job: &Job) -> Result<(), StoreError> {
             job.spec.cluster.as_deref().into(),
             Arg::Int(i64::from(job.spec.priority)),
             Arg::from(&requirement),
-            Arg::from(&limits),
-            Arg::from(&retry),
             job.attempt.into(),
             job.retries.into(),
             job.lost_launches.into(),
@@ -101,10 +132,27 @@ pub(crate) fn insert(tx: &mut dyn Tx, job: &Job) -> Result<(), StoreError> {
             failure.as_ref().into(),
             Arg::from(&job.correlation_id),
             time(job.due_at()),
+            job.host.as_ref().into(),
         ],
     )?;
-    let spec = json("job specification", &job.spec)?;
-    tx.execute("INSERT INTO job_specs (job_id, spec) VALUES (?1, ?2)", &[Arg::from(&id), Arg::from(&spec)])?;
+    tx.execute(
+        "INSERT INTO job_specs (job_id, user_id, tenant, mode, kind, name, queue, cluster, limits, retry, spec, source) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        &[
+            Arg::from(&id),
+            Arg::from(&job.user),
+            Arg::from(&job.tenant),
+            job.mode.as_str().into(),
+            job.spec.kind.as_str().into(),
+            job.spec.name.as_ref().into(),
+            job.spec.queue.as_ref().into(),
+            job.spec.cluster.as_ref().into(),
+            Arg::from(&spec.limits),
+            Arg::from(&spec.retry),
+            Arg::from(&spec.spec),
+            Arg::from(&spec.source),
+        ],
+    )?;
     for (key, value) in &job.spec.labels {
         tx.execute(
             "INSERT INTO job_labels (job_id, key, value) VALUES (?1, ?2, ?3)",
@@ -127,9 +175,9 @@ pub(crate) fn update(
     let changed = tx.execute(
         "UPDATE jobs SET revision = ?3, state = ?4, attempt = ?5, retries = ?6, lost_launches = ?7, \
          queued_at = ?8, scheduled_at = ?9, started_at = ?10, completed_at = ?11, not_before = ?12, \
-         cancel_requested_at = ?13, stop = ?14, failure = ?15, due_at = ?18 \
+         cancel_requested_at = ?13, stop = ?14, failure = ?15, due_at = ?18, host = ?19 \
          WHERE id = ?1 AND revision = ?2 \
-         AND (?16 IS NULL OR EXISTS (SELECT 1 FROM leases WHERE name = ?16 AND epoch = ?17))",
+         AND (CAST(?16 AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM leases WHERE name = ?16 AND epoch = ?17))",
         &[
             Arg::from(&id),
             expected.into(),
@@ -149,6 +197,7 @@ pub(crate) fn update(
             fence.map(|f| f.lease.as_str()).into(),
             fence.map(|f| f.epoch).into(),
             time(job.due_at()),
+            job.host.as_ref().into(),
         ],
     )?;
     if changed == 1 {
@@ -160,18 +209,41 @@ pub(crate) fn update(
 
 /// One job.
 pub fn get(tx: &mut dyn Tx, id: JobId) -> Result<Option<Job>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM jobs j JOIN job_specs s ON s.job_id = j.id WHERE j.id = ?1");
-    first(tx, &sql, &[Arg::from(&id.to_string())], read)
+    let sql =
+        format!("SELECT {COLUMNS}, s.source FROM jobs j JOIN job_specs s ON s.job_id = j.id WHERE j.id = ?1");
+    first(tx, &sql, &[Arg::from(&id.to_string())], read_whole)
+}
+
+/// Ids in one statement of [`get_many`], at most.
+const MANY: usize = 256;
+
+/// These jobs, in no order; those that are gone are left out.
+pub fn get_many(tx: &mut dyn Tx, ids: &[JobId]) -> Result<Vec<Job>, StoreError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(MANY) {
+        let ids: Vec<String> = chunk.iter().map(JobId::to_string).collect();
+        // A few lengths only, so that few statements are prepared: the last id fills up.
+        let places = ids.len().next_power_of_two();
+        let list: Vec<String> = (1..=places).map(|n| format!("?{n}")).collect();
+        let sql = format!(
+            "SELECT {COLUMNS}, s.source FROM jobs j JOIN job_specs s ON s.job_id = j.id WHERE j.id IN ({})",
+            list.join(", ")
+        );
+        let filled = ids.iter().chain(ids.last().into_iter().cycle()).take(places);
+        let args: Vec<Arg<'_>> = filled.map(Arg::from).collect();
+        found.extend(all(tx, &sql, &args, read_whole)?);
+    }
+    Ok(found)
 }
 
 /// All jobs in one of `states`, oldest first.
 pub fn in_states(tx: &mut dyn Tx, states: &[State]) -> Result<Vec<Job>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM jobs j JOIN job_specs s ON s.job_id = j.id WHERE j.state = ?1 ORDER BY j.id"
+        "SELECT {COLUMNS}, s.source FROM jobs j JOIN job_specs s ON s.job_id = j.id WHERE j.state = ?1 ORDER BY j.id"
     );
     let mut found = Vec::new();
     for state in states {
-        found.extend(all(tx, &sql, &[state.as_str().into()], read)?);
+        found.extend(all(tx, &sql, &[state.as_str().into()], read_whole)?);
     }
     found.sort_by_key(|job| job.id);
     Ok(found)
@@ -194,15 +266,30 @@ pub fn waiting(tx: &mut dyn Tx, mode: Mode, limit: u32) -> Result<Vec<Waiting>, 
     })
 }
 
+/// What a job that holds resources holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// The job.
+    pub id: JobId,
+    /// Where it runs.
+    pub mode: Mode,
+    /// What it occupies.
+    pub needed: Requirement,
+    /// On which machine.
+    pub host: Option<String>,
+}
+
 /// What the jobs that hold resources hold, and which they are.
-pub fn holding(tx: &mut dyn Tx) -> Result<Vec<(JobId, Mode, Requirement)>, StoreError> {
-    all(tx, "SELECT id, mode, requirement FROM jobs WHERE state IN ('SCHEDULED', 'RUNNING')", &[], |row| {
+pub fn holding(tx: &mut dyn Tx) -> Result<Vec<Holding>, StoreError> {
+    let sql = "SELECT id, mode, requirement, host FROM jobs WHERE state IN ('SCHEDULED', 'RUNNING')";
+    all(tx, sql, &[], |row| {
         let mode = row.text(1)?;
-        Ok((
-            row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
-            Mode::parse(&mode).ok_or_else(|| StoreError::unreadable("mode", mode))?,
-            from_json("requirement", &row.text(2)?)?,
-        ))
+        Ok(Holding {
+            id: row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
+            mode: Mode::parse(&mode).ok_or_else(|| StoreError::unreadable("mode", mode))?,
+            needed: from_json("requirement", &row.text(2)?)?,
+            host: row.opt_text(3)?,
+        })
     })
 }
 
@@ -230,151 +317,4 @@ pub fn count_in_state(tx: &mut dyn Tx, state: State, most: u64) -> Result<u64, S
         |row| row.int(0),
     )?;
     Ok(u64::try_from(counted.unwrap_or(0)).unwrap_or(0))
-}
-
-/// Which jobs to list (contract A3). All given conditions must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// In one of these states; empty = any.
-    pub states: Vec<State>,
-    /// Submitted by.
-    pub user: Option<String>,
-    /// Of this tenant.
-    pub tenant: Option<String>,
-    /// In this mode.
-    pub mode: Option<Mode>,
-    /// On this engine.
-    pub engine: Option<String>,
-    /// Of this kind.
-    pub kind: Option<Kind>,
-    /// In this queue.
-    pub queue: Option<String>,
-    /// With this name.
-    pub name: Option<String>,
-    /// On this cluster.
-    pub cluster: Option<String>,
-    /// With these labels.
-    pub labels: Vec<(String, String)>,
-    /// Submitted at or after.
-    pub since: Option<Timestamp>,
-    /// Submitted before.
-    pub until: Option<Timestamp>,
-}
-
-/// A page of jobs.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// Newest first.
-    pub jobs: Vec<Job>,
-    /// How many there are in all, counted no further than [`COUNTED_AT_MOST`]; None beyond.
-    pub total: Option<u64>,
-    /// True when older ones follow.
-    pub more: bool,
-}
-
-/// Totals are exact up to this number (contract A3).
-pub const COUNTED_AT_MOST: u64 = 10_000;
-
-/// A condition in SQL with its arguments.
-struct Conditions {
-    sql: String,
-    args: Vec<Owned>,
-}
-
-enum Owned {
-    Int(i64),
-    Text(String),
-}
-
-impl Conditions {
-    fn add(&mut self, before: &str, value: Owned, after: &str) {
-        self.args.push(value);
-        let _ = write!(self.sql, " AND {before}?{}{after}", self.args.len());
-    }
-
-    fn of(filter: &Filter) -> Self {
-        let mut c = Self { sql: "1 = 1".to_owned(), args: Vec::new() };
-        let texts = [
-            ("j.user_id = ", filter.user.clone()),
-            ("j.tenant = ", filter.tenant.clone()),
-            ("j.mode = ", filter.mode.map(|m| m.as_str().to_owned())),
-            ("j.engine = ", filter.engine.clone()),
-            ("j.kind = ", filter.kind.map(|k| k.as_str().to_owned())),
-            ("j.queue = ", filter.queue.clone()),
-            ("j.name = ", filter.name.clone()),
-            ("j.cluster = ", filter.cluster.clone()),
-        ];
-        for (condition, value) in texts {
-            if let Some(value) = value {
-                c.add(condition, Owned::Text(value), "");
-            }
-        }
-        if !filter.states.is_empty() {
-            let mut list = Vec::new();
-            for state in &filter.states {
-                c.args.push(Owned::Text(state.as_str().to_owned()));
-                list.push(format!("?{}", c.args.len()));
-            }
-            let _ = write!(c.sql, " AND j.state IN ({})", list.join(", "));
-        }
-        for (key, value) in &filter.labels {
-            c.args.push(Owned::Text(key.clone()));
-            let key_at = c.args.len();
-            c.add(
-                &format!("j.id IN (SELECT job_id FROM job_labels WHERE key = ?{key_at} AND value = "),
-                Owned::Text(value.clone()),
-                ")",
-            );
-        }
-        if let Some(since) = filter.since {
-            c.add("j.submitted_at >= ", Owned::Int(since.0), "");
-        }
-        if let Some(until) = filter.until {
-            c.add("j.submitted_at < ", Owned::Int(until.0), "");
-        }
-        c
-    }
-
-    fn args(&self) -> Vec<Arg<'_>> {
-        self.args
-            .iter()
-            .map(|a| match a {
-                Owned::Int(n) => Arg::Int(*n),
-                Owned::Text(text) => Arg::Text(text),
-            })
-            .collect()
-    }
-}
-
-/// Lists jobs, newest first: those older than `before`, after skipping `offset`.
-pub fn list(
-    tx: &mut dyn Tx,
-    filter: &Filter,
-    before: Option<JobId>,
-    limit: u32,
-    offset: u32,
-) -> Result<Page, StoreError> {
-    let counting = Conditions::of(filter);
-    let sql = format!(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM jobs j WHERE {} LIMIT {}) counted",
-        counting.sql,
-        COUNTED_AT_MOST + 1
-    );
-    let counted = first(tx, &sql, &counting.args(), |row| row.int(0))?.unwrap_or(0);
-    let total = u64::try_from(counted).ok().filter(|n| *n <= COUNTED_AT_MOST);
-
-    let mut paging = Conditions::of(filter);
-    if let Some(before) = before {
-        paging.add("j.id < ", Owned::Text(before.to_string()), "");
-    }
-    let sql = format!(
-        "SELECT {COLUMNS} FROM jobs j JOIN job_specs s ON s.job_id = j.id WHERE {} \
-         ORDER BY j.id DESC LIMIT {} OFFSET {offset}",
-        paging.sql,
-        u64::from(limit) + 1
-    );
-    let mut jobs = all(tx, &sql, &paging.args(), read)?;
-    let more = jobs.len() > limit as usize;
-    jobs.truncate(limit as usize);
-    Ok(Page { jobs, total, more })
 }

@@ -2,11 +2,15 @@
 
 pub mod attempts;
 pub mod changes;
+pub mod deliveries;
+pub mod facts;
 pub mod feed;
 pub mod idempotency;
 pub mod jobs;
 pub mod leases;
 pub mod outbox;
+pub mod replicas;
+pub mod retention;
 pub mod submissions;
 pub mod transitions;
 
@@ -14,10 +18,16 @@ use serde_json::Error as JsonError;
 
 use crate::error::StoreError;
 
-fn json<T: serde::Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
+pub(crate) fn json<T: serde::Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|e: JsonError| StoreError::unreadable(what, e))
 }
 
 fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|e| StoreError::unreadable(what, e))
+}
+
+/// `?4, ?5, ?6`: places for `count` arguments after the first `before`.
+fn places(before: usize, count: usize) -> String {
+    let places: Vec<String> = (before + 1..=before + count).map(|n| format!("?{n}")).collect();
+    places.join(", ")
 }

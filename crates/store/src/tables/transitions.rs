@@ -28,6 +28,12 @@ pub struct LogRow {
     pub metadata: Option<String>,
 }
 
+/// What [`read`] reads, of the table as `t`.
+pub(super) const COLUMNS: &str = "t.feed_seq, t.from_state, t.to_state, t.reason, t.attempt, t.revision, t.at, t.actor, \
+     t.correlation_id, t.metadata";
+/// How many columns these are.
+pub(super) const WIDTH: usize = 10;
+
 /// Appends rows about one job.
 pub(crate) fn append(
     tx: &mut dyn Tx,
@@ -58,7 +64,7 @@ pub(crate) fn append(
     Ok(())
 }
 
-fn read(row: &dyn Row) -> Result<LogRow, StoreError> {
+pub(super) fn read(row: &dyn Row) -> Result<LogRow, StoreError> {
     let state = |text: String| State::parse(&text).ok_or_else(|| StoreError::unreadable("state", text));
     Ok(LogRow {
         feed_seq: row.opt_int(0)?,
@@ -78,11 +84,6 @@ fn read(row: &dyn Row) -> Result<LogRow, StoreError> {
 
 /// The log of one job, oldest first.
 pub fn of_job(tx: &mut dyn Tx, job_id: JobId) -> Result<Vec<LogRow>, StoreError> {
-    all(
-        tx,
-        "SELECT feed_seq, from_state, to_state, reason, attempt, revision, at, actor, correlation_id, metadata \
-         FROM transitions WHERE job_id = ?1 ORDER BY id",
-        &[Arg::from(&job_id.to_string())],
-        read,
-    )
+    let sql = format!("SELECT {COLUMNS} FROM transitions t WHERE t.job_id = ?1 ORDER BY t.id");
+    all(tx, &sql, &[Arg::from(&job_id.to_string())], read)
 }

@@ -84,11 +84,18 @@ pub(super) fn launch_file(
         cwd: dir.work_dir(),
         token: server.to_owned(),
         grace_ms: GRACE_MS,
-        keepalive: Some(Keepalive {
-            file: keepalive_file(dir),
-            deadline_secs: settings.keepalive_deadline.as_secs(),
-        }),
+        keepalive: Some(keepalive(settings, dir)),
     })
+}
+
+/// Without a shared database any Libra that knows the server keeps it alive; with one, only a replica that reaches
+/// the database does.
+fn keepalive(settings: &Settings, dir: &AttemptDir) -> Keepalive {
+    let own = settings.keepalive_deadline.as_secs();
+    match &settings.host_lease {
+        Some(lease) => Keepalive { file: lease.file.clone(), deadline_secs: lease.deadline_secs.min(own) },
+        None => Keepalive { file: keepalive_file(dir), deadline_secs: own },
+    }
 }
 
 fn arguments(settings: &Settings, spark: &SparkHome, dir: &AttemptDir) -> Vec<String> {

@@ -1,0 +1,339 @@
+//! One run: everything is started, broken, mended and compared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use libra_api::client::Client;
+use libra_api::views::JobView;
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::audit;
+use crate::callers::{Callers, random};
+use crate::clock::now;
+use crate::cluster::Cluster;
+use crate::faults::{Fault, Made};
+use crate::injector::Injector;
+use crate::leaders::Leaders;
+use crate::ledger::{Answer, Ledger};
+use crate::load;
+use crate::marks::{self, Marks};
+use crate::readers;
+use crate::recovery;
+use crate::report::{Report, percentile, secs};
+use crate::settings::Settings;
+use crate::verdict::{Broken, Case};
+
+/// Nothing is broken any more so long before the last submission: what stands still afterwards may do so because
+/// nothing is to do.
+const LAST_FAULT_BEFORE_END: Duration = Duration::from_secs(15);
+/// A job that has not ended this long after everything was mended will not end.
+const SETTLE: Duration = Duration::from_mins(4);
+/// A driver is gone at the latest this long after its job's end.
+const GONE: Duration = Duration::from_secs(3);
+const LOOK: Duration = Duration::from_millis(500);
+/// Jobs on a page of the list.
+const PAGE: &str = "1000";
+/// The longest wait for one answer in the end, when nothing is broken.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A cluster with everybody who watches it.
+pub(crate) struct Scene {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) callers: Callers,
+    leaders: Arc<Leaders>,
+    fed: Arc<AtomicI64>,
+    watchers: JoinSet<()>,
+}
+
+impl Scene {
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, String> {
+        let cluster = Arc::new(Cluster::start(settings).await?);
+        let ledger = Arc::new(Ledger::default());
+        let callers = Callers::new(&cluster.urls, ledger);
+        let leaders = Arc::new(Leaders::new(now()));
+        let fed = Arc::new(AtomicI64::new(0));
+        let mut watchers = JoinSet::new();
+        let seed = settings.seed;
+        let (c, k) = (Arc::clone(&cluster), callers.clone());
+        watchers.spawn(async move { c.watch(&k.ledger).await });
+        let (l, k) = (Arc::clone(&leaders), callers.clone());
+        watchers.spawn(async move { l.watch(&k, seed).await });
+        let k = callers.clone();
+        watchers.spawn(async move { readers::jobs(&k, seed).await });
+        let (k, f) = (callers.clone(), Arc::clone(&fed));
+        watchers.spawn(async move { readers::feed(&k, seed, &f).await });
+        Ok(Self { cluster, callers, leaders, fed, watchers })
+    }
+
+    /// Jobs and faults for the time of the settings, or until Ctrl-C; then everything is mended. Answers the faults.
+    pub(crate) async fn play(&mut self, settings: &Settings) -> Vec<Made> {
+        let (stop_load, load_stopped) = watch::channel(false);
+        let (stop_faults, faults_stopped) = watch::channel(false);
+        let injector = Arc::new(Injector {
+            cluster: Arc::clone(&self.cluster),
+            callers: self.callers.clone(),
+            leaders: Arc::clone(&self.leaders),
+            settings: settings.clone(),
+            made: Mutex::default(),
+        });
+        let load = tokio::spawn(load::submit(
+            Arc::clone(&self.cluster),
+            self.callers.clone(),
+            settings.clone(),
+            load_stopped,
+        ));
+        let faults = tokio::spawn(Arc::clone(&injector).run(faults_stopped));
+        tokio::select! {
+            () = sleep(settings.time.saturating_sub(LAST_FAULT_BEFORE_END)) => {}
+            _ = tokio::signal::ctrl_c() => eprintln!("no more faults"),
+        }
+        let _ = stop_faults.send(true);
+        faults.await.unwrap();
+        if let Err(why) = self.cluster.mended().await {
+            self.callers.ledger.wrong(why);
+        }
+        tokio::select! {
+            () = sleep(LAST_FAULT_BEFORE_END.min(settings.time)) => {}
+            _ = tokio::signal::ctrl_c() => eprintln!("no more jobs"),
+        }
+        let _ = stop_load.send(true);
+        eprintln!("everything is mended; waiting for the last jobs …");
+        load.await.unwrap();
+        self.settle().await;
+        injector.made.lock().await.clone()
+    }
+
+    /// Waits until every job has ended and the whole log was read from the feed.
+    async fn settle(&self) {
+        let open =
+            "SELECT count(*) FROM jobs WHERE state NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMEOUT')";
+        let unread = "SELECT count(*), coalesce(max(feed_seq), 0) FROM transitions";
+        let begun = Instant::now();
+        let mut state;
+        loop {
+            let count = self.cluster.query(open).await;
+            let log = self.cluster.query(unread).await.join("");
+            let newest = log.split('|').next_back().and_then(|n| n.parse::<i64>().ok());
+            let read = self.fed.load(Ordering::Relaxed);
+            state = format!("{} jobs open, log {log}, feed read to {read}", count.join(""));
+            if count == ["0"] && newest == Some(read) {
+                return;
+            }
+            if begun.elapsed() > SETTLE {
+                break;
+            }
+            sleep(LOOK).await;
+        }
+        self.callers.ledger.wrong(format!("it does not settle within {SETTLE:?}: {state}"));
+    }
+
+    /// All jobs as the API shows them.
+    pub(crate) async fn jobs(&self, seed: u64) -> Result<Vec<JobView>, String> {
+        let mut dice = random(seed, 9);
+        let (mut jobs, mut cursor) = (Vec::new(), None);
+        loop {
+            let mut query = vec![("limit", PAGE.to_owned())];
+            query.extend(cursor.map(|cursor| ("cursor", cursor)));
+            let list = |client: Client| {
+                let query = &query;
+                async move { client.jobs(query).await }
+            };
+            let page = self.callers.call(&mut dice, Instant::now() + PATIENCE, list).await;
+            let page = page.ok_or("nobody lists the jobs")?.map_err(|no| no.message)?;
+            jobs.extend(page.jobs);
+            match page.next_cursor {
+                Some(next) => cursor = Some(next),
+                None => return Ok(jobs),
+            }
+        }
+    }
+
+    /// One job with its attempts and rows.
+    async fn job(&self, id: &str, seed: u64) -> Option<JobView> {
+        let mut dice = random(seed, 10);
+        let read = |client: Client| async move { client.job(id, Duration::ZERO).await };
+        self.callers.call(&mut dice, Instant::now() + PATIENCE, read).await?.ok()
+    }
+
+    /// Ends everything; answers what is wrong with that.
+    pub(crate) async fn close(&mut self) -> Vec<String> {
+        sleep(GONE).await;
+        let left = self.cluster.drivers().await;
+        let mut wrong: Vec<String> =
+            left.into_iter().map(|p| format!("alive although every job has ended: {p}")).collect();
+        self.watchers.shutdown().await;
+        wrong.extend(self.cluster.stop().await);
+        wrong
+    }
+}
+
+/// Runs chaos by these settings.
+///
+/// # Errors
+/// When something could not be started or compared at all.
+pub async fn run(settings: &Settings) -> Result<Report, String> {
+    let mut scene = Scene::open(settings).await?;
+    let faults = scene.play(settings).await;
+    let mut report = Report::default();
+    let judged = judge(&scene, settings, &mut report).await;
+    let audited = audit::broken(&scene.cluster, settings).await;
+    let left = scene.close().await;
+    judged?;
+    report.none_of("rules that the database breaks", &audited);
+    report.none_of("processes left over, ends that went wrong", &left);
+    report.none_of(
+        "seen wrong meanwhile (reads, epochs, feed, ends of replicas, 500)",
+        &scene.callers.ledger.wrongs(),
+    );
+    figures(&scene, settings, &faults, &mut report).await;
+    let notes: Vec<String> = faults.iter().map(|made| format!("{made:?}")).collect();
+    let _ = fs::write(settings.keep.join("faults"), notes.join("\n"));
+    let _ = fs::write(settings.keep.join("report"), report.to_string());
+    scene.cluster.clear(!report.is_good());
+    Ok(report)
+}
+
+/// Every job, one by one.
+async fn judge(scene: &Scene, settings: &Settings, report: &mut Report) -> Result<(), String> {
+    let jobs = scene.jobs(settings.seed).await?;
+    let marks = marks::read(&scene.cluster.marks).map_err(|e| e.to_string())?;
+    let (entries, kills) = (scene.callers.ledger.entries(), scene.callers.ledger.kills());
+    let mut by_name: BTreeMap<String, JobView> = BTreeMap::new();
+    let mut found: Vec<(Broken, String)> = Vec::new();
+    let mut states: BTreeMap<String, usize> = BTreeMap::new();
+    for job in jobs {
+        *states.entry(job.status.clone()).or_default() += 1;
+        // Only the whole view has attempts and rows.
+        let job = if job.kind == "sql" || job.error.is_some() {
+            scene.job(&job.job_id, settings.seed).await.unwrap_or(job)
+        } else {
+            job
+        };
+        let name = job.name.clone().unwrap_or_default();
+        if let Some(twin) = by_name.insert(name.clone(), job) {
+            found.push((Broken::Twice, format!("{name} was stored twice, once as {}", twin.job_id)));
+        }
+    }
+    let (mut repeated, mut late, none) = (0, Vec::new(), Vec::new());
+    for entry in &entries {
+        let name = &entry.draft.name;
+        let ran = marks.get(name).unwrap_or(&none);
+        let case = Case { entry, job: by_name.get(name), ran, kills: &kills };
+        repeated += usize::from(case.was_repeated());
+        let lateness = case.lateness().and_then(|micros| u64::try_from(micros).ok());
+        late.extend(lateness.map(Duration::from_micros));
+        found.extend(case.judge());
+    }
+    strangers(&by_name, &marks, entries.len(), &mut found);
+    let taken = entries.iter().filter(|e| e.id().is_some()).count();
+    let refused = entries.iter().filter(|e| matches!(e.answer, Some(Answer::Refused(_)))).count();
+    report.line("jobs submitted", entries.len());
+    report.line("  acknowledged", taken);
+    report.line("  refused (429)", refused);
+    for (state, count) in states {
+        report.line(format!("  {state}"), count);
+    }
+    let ran: usize = marks.values().map(Vec::len).sum();
+    report.line("attempts that ran", ran);
+    report.line("jobs that ran again by their policy or after a kill", repeated);
+    report.line("attempts of which the harness killed a process", kills.len());
+    report.line("from a program's end to its job's end: p50, p99, longest", three(&mut late));
+    for (broken, what) in
+        [(Broken::Lost, "lost"), (Broken::Twice, "run twice"), (Broken::Untrue, "untrue ends")]
+    {
+        let of_it: Vec<String> =
+            found.iter().filter(|(b, _)| *b == broken).map(|(_, why)| format!("{what}: {why}")).collect();
+        report.none_of(what, &of_it);
+    }
+    Ok(())
+}
+
+/// Jobs and marks that nobody submitted.
+fn strangers(
+    jobs: &BTreeMap<String, JobView>,
+    marks: &Marks,
+    submitted: usize,
+    found: &mut Vec<(Broken, String)>,
+) {
+    let known = |name: &str| {
+        let number = name.strip_prefix("chaos-").and_then(|n| n.parse::<usize>().ok());
+        number.is_some_and(|number| number < submitted)
+    };
+    for name in jobs.keys().chain(marks.keys()).filter(|name| !known(name)) {
+        found.push((Broken::Untrue, format!("nobody submitted {name:?}")));
+    }
+}
+
+async fn figures(scene: &Scene, settings: &Settings, faults: &[Made], report: &mut Report) {
+    let (unclear, mut waits) = scene.callers.ledger.answers();
+    report.line("calls without a clear answer, asked again elsewhere", unclear);
+    report.line("until a submission was acknowledged: p50, p99, longest", three(&mut waits));
+
+    let pair = |line: &String| {
+        let (at, epoch) = line.split_once('|').unwrap_or((line, "0"));
+        Some((at.parse::<i64>().ok()?, epoch.parse::<i64>().ok()?))
+    };
+    let rows = scene.cluster.query("SELECT at FROM transitions ORDER BY at").await;
+    let rows: Vec<i64> = rows.iter().filter_map(|at| at.parse().ok()).collect();
+    let scheduled =
+        "SELECT at, metadata::json->>'epoch' FROM transitions WHERE to_state = 'SCHEDULED' ORDER BY id";
+    let scheduled: Vec<(i64, i64)> = scene.cluster.query(scheduled).await.iter().filter_map(pair).collect();
+
+    report.line("faults", faults.len());
+    for (fault, still) in recovery::standstills(faults, &rows) {
+        let times = format!(
+            "{:>4}   everything stood still: p50 {}, longest {}",
+            still.faults,
+            secs(still.median),
+            secs(still.longest)
+        );
+        report.line(format!("  {}", fault.as_str()), times);
+    }
+    let taken_over = recovery::takeovers(faults, &scene.cluster.takeovers());
+    let mut taken_over: Vec<Duration> =
+        taken_over.into_iter().map(|seconds| Duration::from_secs_f64(seconds.max(0.0))).collect();
+    report.line(
+        "attempts taken over, and how long after the fault: p50, p99, longest",
+        format!("{}: {}", taken_over.len(), three(&mut taken_over)),
+    );
+    let mut epochs: Vec<i64> = scheduled.iter().map(|(_, epoch)| *epoch).collect();
+    epochs.dedup();
+    report.line("changes of the leader, as scheduling shows them", epochs.len().saturating_sub(1));
+    succession(settings, faults, &scheduled, report);
+}
+
+/// p50, p99 and the longest.
+fn three(samples: &mut [Duration]) -> String {
+    [50, 99, 100].map(|p| secs(percentile(samples, p).as_secs_f64())).join(", ")
+}
+
+/// The next leader schedules within two leases.
+fn succession(settings: &Settings, faults: &[Made], scheduled: &[(i64, i64)], report: &mut Report) {
+    let all = recovery::successions(faults, scheduled);
+    let mut alone: Vec<Duration> =
+        all.iter().filter(|s| s.alone).map(|s| Duration::from_secs_f64(s.seconds.max(0.0))).collect();
+    let two = settings.lease * 2;
+    let killed = faults.iter().filter(|made| made.fault == Fault::KillLeader).count();
+    let [p50, longest] = [50, 100].map(|p| secs(percentile(&mut alone, p).as_secs_f64()));
+    report.line(
+        "a leader killed, nothing else broken: until the next one schedules",
+        format!(
+            "{} of {killed}: p50 {p50}, longest {longest}; two leases are {}",
+            alone.len(),
+            secs(two.as_secs_f64())
+        ),
+    );
+    let longest = all.iter().map(|s| s.seconds).fold(0.0, f64::max);
+    report.line("  with other things broken meanwhile as well", format!("longest {}", secs(longest)));
+    let late: Vec<String> = alone
+        .iter()
+        .filter(|after| **after > two)
+        .map(|after| format!("the next leader scheduled only {after:.1?} after the last one's death"))
+        .collect();
+    report.none_of("  later than two leases", &late);
+}

@@ -1,0 +1,173 @@
+//! The heartbeat: keeping this replica's lease, and the leader's while nobody else has it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libra_store::tables::replicas::{self, Replica};
+use libra_store::tables::{leases, replicas::lease_of};
+use libra_store::tx::Tx;
+use libra_store::StoreError;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::Shutdown;
+use crate::service::standing::{LEADER, hosts_of};
+use crate::service::Service;
+
+/// Leases are renewed this many times within their length.
+const RENEWALS: u32 = 4;
+/// A replica that has been gone for this long, and holds nothing, is forgotten.
+const FORGOTTEN_AFTER_SECONDS: i64 = 24 * 3_600;
+
+/// What one beat brought.
+struct Beat {
+    /// The epoch of the replica's own lease; None when another process has its id.
+    own: Option<i64>,
+    /// The leader's epoch, while this replica has that lease.
+    leader: Option<i64>,
+    /// Replicas that are alive.
+    alive: Vec<Replica>,
+}
+
+/// Takes this replica's own lease for the first time; false while another process with the same id has it.
+///
+/// # Errors
+/// When the store can't be written.
+pub(crate) async fn begin(service: &Arc<Service>) -> Result<bool, StoreError> {
+    let me = service.standing.me.clone();
+    let instance = service.standing.instance.clone();
+    let (micros, alone) = (micros(service.config.replica.lease), service.alone);
+    let clock = Arc::clone(&service.clock);
+    let epoch = service
+        .db
+        .write(move |tx| {
+            clock.agree(tx.now()?);
+            if alone {
+                // Nobody else can use this database: leases of before are of processes that are gone.
+                leases::expire_all(tx)?;
+            }
+            let epoch = leases::take(tx, &lease_of(&me.id), &instance, micros, true)?;
+            if epoch.is_some() {
+                replicas::introduce(tx, &me)?;
+            }
+            Ok(epoch)
+        })
+        .await?;
+    if let Some(epoch) = epoch {
+        service.standing.set_epoch(epoch);
+    }
+    Ok(epoch.is_some())
+}
+
+pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown, lost: watch::Sender<bool>) {
+    let lease = service.config.replica.lease;
+    let mut renewed = Instant::now();
+    loop {
+        match beat(&service).await {
+            Ok(Beat { own: None, .. }) => {
+                tracing::error!(
+                    replica = %service.standing.me.id,
+                    "another process has this replica's id: this one stops"
+                );
+                // Nobody listening means that it stops already.
+                let _ = lost.send(true);
+                return;
+            }
+            Ok(Beat { own: Some(epoch), leader, alive }) => {
+                renewed = Instant::now();
+                if service.standing.holder().epoch != epoch {
+                    tracing::warn!(epoch, "this replica was taken for dead and begins a new life");
+                    service.standing.set_epoch(epoch);
+                }
+                if service.standing.leader_epoch() != leader {
+                    tracing::info!(epoch = leader, leads = leader.is_some(), "the leader's lease");
+                }
+                service.standing.lead(leader);
+                service.signals.others(alive.len() > 1);
+                service.standing.saw_hosts(hosts_of(&alive));
+                service.show_life();
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, "the leases could not be renewed; trying again");
+                if renewed.elapsed() >= lease {
+                    // Its writes would be refused anyway; looking is saved.
+                    service.standing.lead(None);
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.wait() => break,
+            () = sleep(lease / RENEWALS) => {}
+        }
+    }
+    let (own, leader) = (service.standing.holder(), service.standing.leader_epoch());
+    service.standing.lead(None);
+    let released = service
+        .db
+        .write(move |tx| {
+            if let Some(epoch) = leader {
+                leases::release(tx, LEADER, epoch)?;
+            }
+            leases::release(tx, &lease_of(&own.replica), own.epoch)
+        })
+        .await;
+    if let Err(e) = released {
+        tracing::warn!(error = %e, "the leases could not be released; they run out by themselves");
+    }
+}
+
+/// One transaction: both leases, and who else is there.
+async fn beat(service: &Arc<Service>) -> Result<Beat, StoreError> {
+    let me = service.standing.me.clone();
+    let instance = service.standing.instance.clone();
+    let (own, leader) = (service.standing.holder().epoch, service.standing.leader_epoch());
+    let micros = micros(service.config.replica.lease);
+    let clock = Arc::clone(&service.clock);
+    service
+        .db
+        .write(move |tx| {
+            clock.agree(tx.now()?);
+            let name = lease_of(&me.id);
+            let own = if leases::renew(tx, &name, own, micros)? {
+                Some(own)
+            } else {
+                // It was fenced off. A new life; None when another process lives under this name.
+                let epoch = leases::take(tx, &name, &instance, micros, true)?;
+                if epoch.is_some() {
+                    replicas::introduce(tx, &me)?;
+                }
+                epoch
+            };
+            let leader = match leader {
+                Some(epoch) if leases::renew(tx, LEADER, epoch, micros)? => Some(epoch),
+                // Each time anew: nothing decided under an earlier epoch counts.
+                Some(_) | None => leases::take(tx, LEADER, &me.id, micros, true)?,
+            };
+            let alive = alive(tx, leader.is_some())?;
+            Ok(Beat { own, leader, alive })
+        })
+        .await
+}
+
+/// The replicas whose lease is alive; the leader forgets those that are gone for good.
+fn alive(tx: &mut dyn Tx, leads: bool) -> Result<Vec<Replica>, StoreError> {
+    let (known, leases, now) = (replicas::replicas(tx)?, leases::leases(tx)?, tx.now()?);
+    let mut alive = Vec::new();
+    for replica in known {
+        let lease = leases.get(&lease_of(&replica.id));
+        if lease.is_some_and(|l| l.alive) {
+            alive.push(replica);
+        } else if leads
+            && lease.is_none_or(|l| l.renewed_at.plus_seconds(FORGOTTEN_AFTER_SECONDS) < now)
+            && !libra_store::tables::attempts::held_by(tx, &replica.id)?
+        {
+            replicas::forget(tx, &replica.id)?;
+        }
+    }
+    Ok(alive)
+}
+
+fn micros(lease: Duration) -> i64 {
+    i64::try_from(lease.as_micros()).unwrap_or(i64::MAX)
+}

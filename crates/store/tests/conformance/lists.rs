@@ -1,0 +1,207 @@
+//! Lists, turns and deadlines.
+
+use libra_core::id::JobId;
+use libra_core::job::{Job, State};
+use libra_core::mode::Mode;
+use libra_core::spec::Kind;
+use libra_core::time::Timestamp;
+use libra_store::tables::jobs::{self, Filter};
+
+use crate::given::{Store, admit, get, new_job, submission};
+use crate::on_every_store;
+
+on_every_store!(
+    lists_are_filtered_and_paged_newest_first,
+    every_combination_of_conditions_finds_what_a_plain_look_finds,
+    totals_end_where_they_are_exact,
+    turns_and_deadlines_are_found,
+);
+
+fn names(page: &jobs::Page) -> Vec<String> {
+    page.jobs.iter().filter_map(|j| j.spec.name.clone()).collect()
+}
+
+async fn lists_are_filtered_and_paged_newest_first(s: Store) {
+    // contract: A3
+    for n in 1..=5 {
+        s.db.submit(new_job(n)).await.unwrap();
+    }
+    let list = |filter: Filter, before, limit, offset| {
+        s.db.read(move |tx| jobs::list(tx, &filter, before, limit, offset))
+    };
+    let first = list(Filter::default(), None, 2, 0).await.unwrap();
+    assert_eq!(
+        (names(&first), first.total, first.more),
+        (vec!["job 5".into(), "job 4".into()], Some(5), true)
+    );
+    let last = list(Filter::default(), Some(new_job(2).job.id), 2, 0).await.unwrap();
+    assert_eq!((names(&last), last.more), (vec!["job 1".to_owned()], false));
+    assert_eq!(names(&list(Filter::default(), None, 2, 3).await.unwrap()), ["job 2", "job 1"]);
+
+    let even = Filter { labels: vec![("team".into(), "even".into())], ..Filter::default() };
+    assert_eq!(names(&list(even, None, 10, 0).await.unwrap()), ["job 4", "job 2"]);
+    let none = Filter { states: vec![State::Running, State::Failed], ..Filter::default() };
+    assert_eq!(list(none, None, 10, 0).await.unwrap().total, Some(0));
+    let nowhere = Filter { engine: Some("flink".into()), ..Filter::default() };
+    assert_eq!(list(nowhere, None, 10, 0).await.unwrap().total, Some(0));
+    let several = Filter {
+        states: vec![State::Queued],
+        user: Some("ada".into()),
+        kind: Some(Kind::Sql),
+        mode: Some(Mode::InCluster),
+        engine: Some("spark".into()),
+        since: Some(new_job(2).job.submitted_at),
+        until: Some(new_job(4).job.submitted_at),
+        ..Filter::default()
+    };
+    assert_eq!(names(&list(several, None, 10, 0).await.unwrap()), ["job 3", "job 2"]);
+    let within = |since: i64, until: i64| Filter {
+        since: Some(new_job(2).job.submitted_at.plus_micros(since)),
+        until: Some(new_job(4).job.submitted_at.plus_micros(until)),
+        ..Filter::default()
+    };
+    assert_eq!(names(&list(within(1, 1), None, 10, 0).await.unwrap()), ["job 4", "job 3"]);
+    assert_eq!(names(&list(within(-1, -1), None, 10, 0).await.unwrap()), ["job 3", "job 2"]);
+    let never = Filter { until: Some(Timestamp(i64::MIN)), ..Filter::default() };
+    assert_eq!(list(never, None, 10, 0).await.unwrap().total, Some(0));
+}
+
+/// Job `n` of a few dozen that differ in everything that lists look at.
+fn various(n: u32) -> Job {
+    let mut job = new_job(n).job;
+    job.revision = 0;
+    job.state = State::Submitted;
+    job.queued_at = None;
+    job.user = ["ada", "bob"][n as usize % 2].into();
+    job.tenant = ["x", "y"][n as usize / 2 % 2].into();
+    job.spec.kind = [Kind::Sql, Kind::Python, Kind::Jar][n as usize % 3];
+    job.spec.name = (!n.is_multiple_of(4)).then(|| format!("name {}", n % 5));
+    job.spec.queue = n.is_multiple_of(3).then(|| "fast".into());
+    job.spec.cluster = n.is_multiple_of(7).then(|| "big".into());
+    job.mode = if n.is_multiple_of(5) { Mode::SparkSubmit } else { Mode::InCluster };
+    job.spec.labels = [("team", n % 3), ("tier", n % 2)]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_string()))
+        .collect();
+    job
+}
+
+fn matches(job: &Job, f: &Filter) -> bool {
+    let is = |wanted: &Option<String>, found: Option<&String>| wanted.is_none() || wanted.as_ref() == found;
+    (f.states.is_empty() || f.states.contains(&job.state))
+        && is(&f.user, Some(&job.user))
+        && is(&f.tenant, Some(&job.tenant))
+        && is(&f.name, job.spec.name.as_ref())
+        && is(&f.queue, job.spec.queue.as_ref())
+        && is(&f.cluster, job.spec.cluster.as_ref())
+        && f.mode.is_none_or(|m| m == job.mode)
+        && f.kind.is_none_or(|k| k == job.spec.kind)
+        && f.labels.iter().all(|(key, value)| job.spec.labels.get(key) == Some(value))
+        && f.since.is_none_or(|t| job.submitted_at >= t)
+        && f.until.is_none_or(|t| job.submitted_at < t)
+}
+
+async fn every_combination_of_conditions_finds_what_a_plain_look_finds(s: Store) {
+    let mut all = Vec::new();
+    for n in 1..=60 {
+        let new = submission(various(n));
+        s.db.submit(new.clone()).await.unwrap();
+        let mut job = new.job;
+        if n.is_multiple_of(4) {
+            let admitted = admit(&job, None);
+            s.db.apply(admitted.clone()).await.unwrap();
+            job = admitted.job;
+        }
+        all.push(job);
+    }
+    all.reverse();
+    let text = |on: bool, value: &str| on.then(|| value.to_owned());
+    let mut filters = Vec::new();
+    // Each bit turns a condition on: all combinations of the first six, with the others now and then.
+    for bits in 0..64_u32 {
+        let on = |bit: u32| bits & (1 << bit) != 0;
+        let mut states = Vec::new();
+        if on(0) {
+            states = vec![State::Queued, State::Scheduled];
+            states.truncate(1 + bits as usize / 2 % 2);
+        }
+        filters.push(Filter {
+            states,
+            user: text(on(1), "bob"),
+            tenant: text(on(2), "x"),
+            mode: on(3).then_some(Mode::InCluster),
+            engine: None,
+            kind: on(4).then_some(Kind::Python),
+            queue: text(bits % 5 == 4, "fast"),
+            name: text(bits % 7 == 6, "name 1"),
+            cluster: text(bits % 11 == 10, "big"),
+            labels: if on(5) {
+                vec![("team".into(), "1".into()), ("tier".into(), "1".into())][..=bits as usize % 2].to_vec()
+            } else {
+                Vec::new()
+            },
+            since: (bits % 3 == 2).then(|| new_job(10).job.submitted_at),
+            until: (bits % 4 == 3).then(|| new_job(50).job.submitted_at.plus_micros(1)),
+        });
+    }
+    for filter in filters {
+        let expected: Vec<JobId> = all.iter().filter(|job| matches(job, &filter)).map(|job| job.id).collect();
+        let asked = filter.clone();
+        let mut found = Vec::new();
+        let mut before = None;
+        loop {
+            let filter = asked.clone();
+            let page = s.db.read(move |tx| jobs::list(tx, &filter, before, 7, 0)).await.unwrap();
+            assert_eq!(page.total, Some(expected.len() as u64), "{asked:?}");
+            found.extend(page.jobs.iter().map(|job| job.id));
+            before = page.jobs.last().map(|job| job.id);
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{filter:?}");
+        let page = s.db.read(move |tx| jobs::list(tx, &asked, None, 3, 2)).await.unwrap();
+        let skipped: Vec<JobId> = expected.iter().skip(2).take(3).copied().collect();
+        assert_eq!(page.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), skipped, "{filter:?}");
+    }
+}
+
+async fn totals_end_where_they_are_exact(s: Store) {
+    let mut all = tokio::task::JoinSet::new();
+    for n in 1..=10_001 {
+        let db = s.db.clone();
+        all.spawn(async move { db.submit(new_job(n)).await.unwrap() });
+    }
+    while let Some(one) = all.join_next().await {
+        one.unwrap();
+    }
+    let total = |filter: Filter| s.db.read(move |tx| Ok(jobs::list(tx, &filter, None, 1, 0)?.total));
+    assert_eq!(total(Filter::default()).await.unwrap(), None);
+    let all_but_one = Filter { since: Some(new_job(2).job.submitted_at), ..Filter::default() };
+    assert_eq!(total(all_but_one).await.unwrap(), Some(10_000));
+}
+
+async fn turns_and_deadlines_are_found(s: Store) {
+    for n in 1..=3 {
+        let mut new = new_job(n);
+        new.job.spec.priority = if n == 2 { 9 } else { 5 };
+        s.db.submit(new).await.unwrap();
+    }
+    let turns = s.db.read(|tx| jobs::waiting(tx, Mode::InCluster, 10)).await.unwrap();
+    let id = |n| new_job(n).job.id;
+    assert_eq!(turns.iter().map(|w| w.id).collect::<Vec<_>>(), [id(2), id(1), id(3)]);
+    assert!(s.db.read(|tx| jobs::waiting(tx, Mode::SparkSubmit, 10)).await.unwrap().is_empty());
+
+    let due = new_job(1).job.submitted_at.plus_seconds(1_800);
+    assert_eq!(s.db.read(jobs::next_due).await.unwrap(), Some(due));
+    assert_eq!(s.db.read(move |tx| jobs::due(tx, due, 10)).await.unwrap(), [id(1)]);
+    s.db.apply(admit(&new_job(1).job, None)).await.unwrap();
+    assert_eq!(s.db.read(move |tx| jobs::due(tx, due, 10)).await.unwrap(), []);
+    let holding = s.db.read(jobs::holding).await.unwrap();
+    assert_eq!(holding.iter().map(|h| (h.id, h.host.as_deref())).collect::<Vec<_>>(), [(id(1), Some("m"))]);
+    let many = s.db.read(move |tx| jobs::get_many(tx, &[id(3), id(9), id(1)])).await.unwrap();
+    assert_eq!(many.len(), 2);
+    assert!(many.contains(&get(&s.db, id(3)).await));
+    let queued = s.db.read(|tx| jobs::in_states(tx, &[State::Queued])).await.unwrap();
+    assert_eq!(queued.iter().map(|j| j.id).collect::<Vec<_>>(), [id(2), id(3)]);
+}
