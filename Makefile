@@ -5,9 +5,11 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 LISTEN ?= 127.0.0.1:8080
+SEEDS ?= 5000
+FIRST ?= 1
 DATA_DIR ?= ./.libra
 
-.PHONY: help setup setup-test demo test run bench chaos soak lint deny
+.PHONY: help setup setup-test demo test drills run bench chaos soak lint deny
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +26,10 @@ demo: ## Build, serve, run a SQL and a Python job on a real Spark, and clean up
 
 test: setup-test ## Run all tests, those against a real Spark included
 	cargo test --workspace --no-fail-fast
+
+# One command for each loop that is too long for `make test`. Other seeds: make drills FIRST=100001 SEEDS=20000
+drills: ## Simulate replicas, crashes and faults for 5,000 seeds
+	LIBRA_SIM_FIRST=$(FIRST) LIBRA_SIM_SEEDS=$(SEEDS) cargo test --release -p libra-server --lib simulation:: -- --nocapture --test-threads 1
 
 run: setup ## Serve on 127.0.0.1:8080 with ./.libra as the data directory (LISTEN=, DATA_DIR=)
 	cargo build --release -p libra

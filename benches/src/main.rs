@@ -3,9 +3,13 @@
 //! Invariant: a figure is printed, never judged by an exit code: a busy machine is no error.
 
 mod connect;
+mod end_to_end;
 mod figures;
 mod http1;
+mod jobs;
 mod latency;
+mod lists;
+mod postgres;
 mod service;
 mod start;
 mod submissions;
@@ -15,6 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::figures::Table;
 
@@ -24,12 +29,18 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// Start and idle memory.
+    Start,
     /// Durable submissions beside bare SQLite inserts.
     Submissions,
     /// A query's way through Libra beside a bare Spark Connect client.
     Latency,
-    /// Start and idle memory.
-    Start,
+    /// Submissions and transitions on PostgreSQL beside bare statements.
+    Postgres,
+    /// Jobs from submission to their end beside graphile-worker.
+    EndToEnd,
+    /// Lists of jobs in a full store.
+    Lists,
 }
 
 /// Measures Libra beside its bare parts.
@@ -52,15 +63,29 @@ struct Options {
     /// Starts measured.
     #[arg(long, default_value_t = 20)]
     starts: usize,
+    /// Jobs that go from submission to their end in each turn.
+    #[arg(long, default_value_t = 100_000)]
+    jobs: u64,
+    /// Where `npm install graphile-worker pg` was run.
+    #[arg(long, default_value = "target/graphile-worker")]
+    graphile: PathBuf,
+    /// Jobs that are stored when lists are measured.
+    #[arg(long, default_value_t = 1_000_000)]
+    stored: u64,
+    /// Pages read of each list.
+    #[arg(long, default_value_t = 300)]
+    pages: usize,
 }
 
 fn main() -> ExitCode {
-    // One thread: the load takes as little as possible from what is measured.
-    let ended = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(measure(&Options::parse())));
+    let options = Options::parse();
+    let mut table = Table::default();
+    let ended = Part::value_variants()
+        .iter()
+        .filter(|part| options.parts.is_empty() || options.parts.contains(part))
+        .try_for_each(|part| measure(*part, &options, &mut table));
+    // What was measured before something failed is shown all the same.
+    println!("{table}");
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -70,25 +95,46 @@ fn main() -> ExitCode {
     }
 }
 
-async fn measure(options: &Options) -> Outcome<()> {
+fn measure(part: Part, options: &Options, table: &mut Table) -> Outcome<()> {
     let libra = match &options.libra {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("libra"),
     };
-    let wanted = |part| options.parts.is_empty() || options.parts.contains(&part);
-    let mut table = Table::default();
-    if wanted(Part::Start) {
-        eprintln!("start and idle memory …");
-        start::measure(&libra, options.starts, &mut table).await?;
+    let time = Duration::from_secs(options.seconds);
+    match part {
+        Part::Start => {
+            eprintln!("start and idle memory …");
+            one_thread()?.block_on(start::measure(&libra, options.starts, table))
+        }
+        Part::Submissions => {
+            eprintln!("durable submissions …");
+            one_thread()?.block_on(submissions::measure(&libra, time, table))
+        }
+        Part::Latency => {
+            eprintln!("queries …");
+            one_thread()?.block_on(latency::measure(&libra, options.warm_up, options.queries, table))
+        }
+        Part::Postgres => {
+            eprintln!("PostgreSQL …");
+            all_threads()?.block_on(postgres::measure(&libra, time, table))
+        }
+        Part::EndToEnd => {
+            eprintln!("end to end …");
+            all_threads()?.block_on(end_to_end::measure(&options.graphile, options.jobs, table))
+        }
+        Part::Lists => {
+            eprintln!("lists …");
+            all_threads()?.block_on(lists::measure(&libra, options.stored, options.pages, table))
+        }
     }
-    if wanted(Part::Submissions) {
-        eprintln!("durable submissions …");
-        submissions::measure(&libra, Duration::from_secs(options.seconds), &mut table).await?;
-    }
-    if wanted(Part::Latency) {
-        eprintln!("queries …");
-        latency::measure(&libra, options.warm_up, options.queries, &mut table).await?;
-    }
-    println!("{table}");
-    Ok(())
+}
+
+/// For clients of a process of its own: the load takes as little as possible from what is measured.
+fn one_thread() -> Outcome<Runtime> {
+    Ok(Builder::new_current_thread().enable_all().build()?)
+}
+
+/// For parts of Libra that run in this process: as the binary runs them.
+fn all_threads() -> Outcome<Runtime> {
+    Ok(Builder::new_multi_thread().enable_all().build()?)
 }

@@ -27,7 +27,7 @@ const ROUNDS: u32 = 2;
 const AIM: f64 = 0.5;
 
 /// Jobs are stored and wait: nothing may run, and the queue takes them all.
-const CONFIG: &str = "\
+pub(crate) const CONFIG: &str = "\
 libra.resources.limits.max-concurrent-jobs: 0
 libra.queue.max-size: 100000000
 ";
@@ -86,7 +86,7 @@ pub(crate) async fn measure(libra: &Path, time: Duration, table: &mut Table) -> 
 }
 
 /// Submits on all connections until the time is up; says how many were accepted.
-async fn load(address: SocketAddr, time: Duration) -> Outcome<(u64, Samples)> {
+pub(crate) async fn load(address: SocketAddr, time: Duration) -> Outcome<(u64, Samples)> {
     let until = Instant::now() + time;
     let mut clients = JoinSet::new();
     for _ in 0..CONNECTIONS {

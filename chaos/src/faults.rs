@@ -129,6 +129,9 @@ impl Fault {
     }
 }
 
+/// Whom faults of the database strike.
+pub(crate) const POSTGRES: &str = "PostgreSQL";
+
 /// One fault that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Made {

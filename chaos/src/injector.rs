@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use crate::callers::{Callers, random};
 use crate::clock::now;
 use crate::cluster::Cluster;
-use crate::faults::{Fault, Made};
+use crate::faults::{Fault, Made, POSTGRES};
 use crate::leaders::Leaders;
 use crate::ledger::{Kill, Victim};
 use crate::proxy::Network;
@@ -24,9 +24,9 @@ use crate::replica::Replica;
 use crate::settings::{FaultRate, Settings};
 
 /// Between the end of a fault and the next one, at least; then jobs go on and the leader has settled.
-const CALM: Duration = Duration::from_millis(500);
+const CALM: Duration = Duration::from_secs(2);
 /// At most this long.
-const LONGEST_CALM: Duration = Duration::from_secs(5);
+const LONGEST_CALM: Duration = Duration::from_secs(6);
 /// How often a fault begins while another one lasts.
 const OVERLAP: f64 = 0.25;
 /// Between two restarts of a replica, where little is broken.
@@ -132,14 +132,14 @@ impl Injector {
             Fault::PostgresRestart => {
                 let mut postgres = self.postgres()?;
                 block_in_place(|| postgres.restart());
-                Some(("PostgreSQL".to_owned(), None))
+                Some((POSTGRES.to_owned(), None))
             }
             Fault::PostgresStop => {
                 let mut postgres = self.postgres()?;
                 block_in_place(|| postgres.stop());
                 sleep(self.leases(dice, 0.3, 2.0)).await;
                 block_in_place(|| postgres.start_again());
-                Some(("PostgreSQL".to_owned(), None))
+                Some((POSTGRES.to_owned(), None))
             }
             Fault::NetworkReset => {
                 let replica = self.any(dice)?;
@@ -211,20 +211,21 @@ impl Injector {
         ];
         let list = async move |client: Client| client.jobs(&query).await;
         let jobs = self.callers.once(dice, list).await?.ok()?.jobs;
-        if jobs.is_empty() {
-            return None;
+        for _ in 0..jobs.len() {
+            let id = &jobs[dice.random_range(0..jobs.len())].job_id;
+            let read = async move |client: Client| client.job(id, Duration::ZERO).await;
+            let Some(Ok(job)) = self.callers.once(dice, read).await else { continue };
+            let Some(attempt) = job.attempts.last() else { continue };
+            let dir = self.cluster.attempt_dir(id, attempt.number);
+            // Most jobs are short: it may have ended since.
+            let Some(pid) = process(&dir, victim) else { continue };
+            // Told first: what it leads to must not surprise anybody.
+            self.callers.ledger.killing(Kill { token: attempt.token.clone(), victim });
+            let at = now();
+            processes::kill(pid);
+            return Some((format!("{} ({id})", job.name.unwrap_or_default()), Some(at)));
         }
-        let id = &jobs[dice.random_range(0..jobs.len())].job_id;
-        let read = async move |client: Client| client.job(id, Duration::ZERO).await;
-        let job = self.callers.once(dice, read).await?.ok()?;
-        let attempt = job.attempts.last()?;
-        let dir = self.cluster.attempt_dir(id, attempt.number);
-        let pid = process(&dir, victim)?;
-        // Told first: what it leads to must not surprise anybody.
-        self.callers.ledger.killing(Kill { token: attempt.token.clone(), victim });
-        let at = now();
-        processes::kill(pid);
-        Some((format!("{} ({id})", job.name.unwrap_or_default()), Some(at)))
+        None
     }
 }
 

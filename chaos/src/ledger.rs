@@ -19,6 +19,8 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) draft: Draft,
+    /// The idempotency key of its submission.
+    pub(crate) key: String,
     /// None while no clear answer has come.
     pub(crate) answer: Option<Answer>,
     /// When its cancellation was first sent.
@@ -74,9 +76,9 @@ impl Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A job is about to be submitted.
-    pub(crate) fn open(&self, draft: Draft) {
-        let entry = Entry { draft, answer: None, cancel_sent_at: None, ended: None };
+    /// A job is about to be submitted under this key.
+    pub(crate) fn open(&self, draft: Draft, key: String) {
+        let entry = Entry { draft, key, answer: None, cancel_sent_at: None, ended: None };
         let entries = &mut self.pages().entries;
         assert_eq!(entries.len(), entry.draft.number, "jobs are entered in order");
         entries.push(entry);

@@ -27,6 +27,7 @@ mod recovery;
 mod replica;
 mod report;
 mod run;
+mod scene;
 mod settings;
 mod soak;
 mod stand_in;

@@ -18,6 +18,10 @@ use crate::settings::Settings;
 
 /// A caller that has no clear answer this long after its first try will get none.
 const PATIENCE: Duration = Duration::from_mins(5);
+/// Between two submissions that are sent again.
+const AGAIN_EVERY: Duration = Duration::from_secs(1);
+/// They are not much older than this, in submissions.
+const RECENT: usize = 500;
 /// A cancellation of a job that has already ended.
 const ALREADY_ENDED: u16 = 409;
 /// The queue is full.
@@ -35,9 +39,12 @@ pub(crate) async fn submit(
     let mut number = 0;
     while !*stop.borrow() {
         let draft = Draft::draw(number, &settings, &mut dice);
-        callers.ledger.open(draft.clone());
-        let (cluster, callers, seed) = (Arc::clone(&cluster), callers.clone(), dice.random());
-        under_way.spawn(async move { one(&cluster, &callers, draft, seed).await });
+        let seed = dice.random();
+        // Of this run alone, should its seed come again.
+        let key = format!("{}-{seed:016x}-{}", draft.name, std::process::id());
+        callers.ledger.open(draft.clone(), key.clone());
+        let (cluster, callers) = (Arc::clone(&cluster), callers.clone());
+        under_way.spawn(async move { one(&cluster, &callers, draft, key, seed).await });
         number += 1;
         while under_way.try_join_next().is_some_and(|ended| ended.is_ok()) {}
         // Twice the mean at most: now and then several come at once.
@@ -49,11 +56,35 @@ pub(crate) async fn submit(
     }
 }
 
+/// Sends submissions again that were answered before, for ever: the answer is the same job.
+pub(crate) async fn again(cluster: &Cluster, callers: &Callers, seed: u64) {
+    let mut dice = random(seed, 11);
+    loop {
+        sleep(AGAIN_EVERY).await;
+        let Some(entry) = callers.ledger.recent(dice.random_range(0..RECENT)) else { continue };
+        let Some(id) = entry.id() else { continue };
+        let request = entry.draft.request(&cluster.stand_in, &cluster.marks);
+        let key = entry.key.clone();
+        let submit = async move |client: Client| client.submit_under(&request, &key).await;
+        match callers.once(&mut dice, submit).await {
+            Some(Ok(view)) if view.job_id != id => {
+                callers
+                    .ledger
+                    .wrong(format!("{id} was submitted again under its key and became {}", view.job_id));
+            }
+            Some(Err(no)) => {
+                let No { status, message } = no;
+                callers.ledger.wrong(format!("{id} was submitted again under its key: {status} {message}"));
+            }
+            Some(Ok(_)) | None => {}
+        }
+    }
+}
+
 /// One job, from its submission to its cancellation, if any.
-async fn one(cluster: &Cluster, callers: &Callers, draft: Draft, seed: u64) {
+async fn one(cluster: &Cluster, callers: &Callers, draft: Draft, key: String, seed: u64) {
     let mut dice = random(seed, 6);
     let request = draft.request(&cluster.stand_in, &cluster.marks);
-    let key = format!("{}-{seed:016x}", draft.name);
     let begun = Instant::now();
     let submit = |client: Client| {
         let (request, key) = (&request, &key);

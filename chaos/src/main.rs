@@ -25,7 +25,7 @@ enum What {
         #[arg(long, default_value_t = 10.0)]
         minutes: f64,
         /// The share of jobs that run on the real Spark by spark-submit.
-        #[arg(long, default_value_t = 0.02)]
+        #[arg(long, default_value_t = 0.005)]
         real_share: f64,
         /// The share of jobs that are SQL in the shared Spark server.
         #[arg(long, default_value_t = 0.02)]

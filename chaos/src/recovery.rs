@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::clock::seconds;
-use crate::faults::{Fault, Made};
+use crate::faults::{Fault, Made, POSTGRES};
 
 /// After a fault is mended, what stands still is still its doing for this long, microseconds.
-const AFTERMATH: i64 = 5_000_000;
+const AFTERMATH: i64 = 1_500_000;
 
 /// A replica that was started again serves after this long, microseconds.
 const SETTLED: i64 = 1_500_000;
@@ -15,28 +15,43 @@ const SETTLED: i64 = 1_500_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Standstill {
     pub(crate) faults: usize,
-    /// Half of the faults stopped everything for no longer, seconds.
+    /// Of those, nothing else was broken at the same time.
+    pub(crate) alone: usize,
+    /// Half of those that came alone stopped everything for no longer, seconds.
     pub(crate) median: f64,
-    /// The longest, seconds.
+    /// The longest of those that came alone, seconds.
     pub(crate) longest: f64,
 }
 
 /// For each kind of fault: the longest time without any transition of any job, from a fault's beginning to a while
 /// after it was mended. `rows` are the times of all transitions, ascending.
 pub(crate) fn standstills(faults: &[Made], rows: &[i64]) -> BTreeMap<Fault, Standstill> {
-    let mut by_kind: BTreeMap<Fault, Vec<f64>> = BTreeMap::new();
+    let mut by_kind: BTreeMap<Fault, (usize, Vec<f64>)> = BTreeMap::new();
     for made in faults {
-        by_kind.entry(made.fault).or_default().push(standstill(made, rows));
+        let (count, times) = by_kind.entry(made.fault).or_default();
+        *count += 1;
+        if !is_disturbed(made, made.mended_at + AFTERMATH, faults) {
+            times.push(standstill(made, rows));
+        }
     }
     by_kind
         .into_iter()
-        .map(|(fault, mut times)| {
+        .map(|(fault, (faults, mut times))| {
             times.sort_by(f64::total_cmp);
-            let median = times[(times.len() - 1) / 2];
+            let median = times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or_default();
             let longest = times.last().copied().unwrap_or_default();
-            (fault, Standstill { faults: times.len(), median, longest })
+            (fault, Standstill { faults, alone: times.len(), median, longest })
         })
         .collect()
+}
+
+/// True when something else was broken between the beginning of `made` and `until`. What touches neither replicas nor
+/// the database is no excuse.
+fn is_disturbed(made: &Made, until: i64, faults: &[Made]) -> bool {
+    faults.iter().any(|other| {
+        let innocent = matches!(other.fault, Fault::KillDriver | Fault::KillShim);
+        other != made && !innocent && other.at < until && other.mended_at + SETTLED > made.at
+    })
 }
 
 fn standstill(made: &Made, rows: &[i64]) -> f64 {
@@ -54,14 +69,18 @@ fn standstill(made: &Made, rows: &[i64]) -> f64 {
     longest
 }
 
-/// How long after its last fault a replica's attempts were taken over, in seconds. `takeovers` are the times of all
-/// takeovers, each with the replica that lost the attempt.
-pub(crate) fn takeovers(faults: &[Made], takeovers: &[(i64, String)]) -> Vec<f64> {
+/// How long after a fault of its replica, or of PostgreSQL, each attempt was taken over, in seconds; and how many were
+/// taken over without any, because their replica was slower than its lease. `takeovers` are the times of all takeovers,
+/// each with the replica that lost the attempt; `patience` is how long after its end a fault still has consequences.
+pub(crate) fn takeovers(faults: &[Made], takeovers: &[(i64, String)], patience: i64) -> (Vec<f64>, usize) {
     let since = |(at, from): &(i64, String)| {
-        let struck = faults.iter().filter(|made| made.whom == *from && made.at < *at).map(|made| made.at);
-        Some(seconds(struck.max()?, *at))
+        let of_it = |made: &&Made| made.whom == *from || made.whom == POSTGRES;
+        let struck = faults.iter().filter(of_it).filter(|m| m.at < *at && *at < m.mended_at + patience);
+        Some(seconds(struck.map(|made| made.at).max()?, *at))
     };
-    takeovers.iter().filter_map(since).collect()
+    let times: Vec<f64> = takeovers.iter().filter_map(since).collect();
+    let without = takeovers.len() - times.len();
+    (times, without)
 }
 
 /// What followed the death of one leader.
@@ -80,12 +99,7 @@ pub(crate) fn successions(faults: &[Made], scheduled: &[(i64, i64)]) -> Vec<Succ
         .filter_map(|death| {
             let epoch = death.epoch?;
             let (next, _) = scheduled.iter().find(|(at, e)| *at > death.at && *e > epoch)?;
-            let meanwhile = |other: &&Made| {
-                // What does not touch replicas or the database is no excuse.
-                let innocent = matches!(other.fault, Fault::KillDriver | Fault::KillShim);
-                *other != death && !innocent && other.at < *next && other.mended_at + SETTLED > death.at
-            };
-            let alone = !faults.iter().any(|other| meanwhile(&other));
+            let alone = !is_disturbed(death, *next, faults);
             Some(Succession { seconds: seconds(death.at, *next), alone })
         })
         .collect()
@@ -101,25 +115,27 @@ mod tests {
 
     #[test]
     fn the_longest_gap_counts() {
-        let rows = [0, 1_000_000, 2_000_000, 6_000_000, 7_000_000, 20_000_000];
-        let faults =
-            [made(Fault::KillReplica, 2_500_000, 3_000_000), made(Fault::KillReplica, 500_000, 600_000)];
+        let rows = [0, 1_000_000, 2_000_000, 6_000_000, 7_000_000, 40_000_000, 43_000_000];
+        let faults = [
+            made(Fault::KillReplica, 2_500_000, 3_000_000),
+            made(Fault::KillReplica, 41_000_000, 41_000_000),
+            made(Fault::PostgresStop, 41_500_000, 41_600_000),
+        ];
         let found = standstills(&faults, &rows)[&Fault::KillReplica];
-        assert_eq!(found.faults, 2);
-        assert!(
-            (found.longest - 13.0).abs() < 1e-9,
-            "the last row before the aftermath ends is followed by a gap"
-        );
-        assert!((found.median - 4.0).abs() < 1e-9);
+        assert_eq!((found.faults, found.alone), (2, 1));
+        // The gap that begins before the aftermath is over.
+        assert!((found.longest - 33.0).abs() < 1e-9 && (found.median - 33.0).abs() < 1e-9, "{found:?}");
     }
 
     #[test]
     fn a_takeover_follows_the_last_fault_of_its_replica() {
-        let mut faults = [made(Fault::KillReplica, 0, 1), made(Fault::FreezeReplica, 1_000_000, 2_000_000)];
+        let mut faults = [made(Fault::KillReplica, 0, 1), made(Fault::PostgresStop, 1_000_000, 2_000_000)];
         faults[0].whom = "a".into();
-        faults[1].whom = "b".into();
-        let found = takeovers(&faults, &[(4_000_000, "a".into()), (4_000_000, "b".into())]);
-        assert!((found[0] - 4.0).abs() < 1e-9 && (found[1] - 3.0).abs() < 1e-9);
+        faults[1].whom = POSTGRES.into();
+        let lost = [(900_000, "a".into()), (4_000_000, "b".into()), (9_000_000, "a".into())];
+        let (times, without) = takeovers(&faults, &lost, 6_000_000);
+        assert!((times[0] - 0.9).abs() < 1e-9 && (times[1] - 3.0).abs() < 1e-9);
+        assert_eq!((times.len(), without), (2, 1));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
 use crate::report::Report;
-use crate::run::Scene;
+use crate::scene::Scene;
 use crate::settings::Settings;
 
 /// What must not be exceeded.

@@ -87,6 +87,12 @@ impl Case<'_> {
         of_it().map(|kill| kill.victim).max_by_key(|victim| *victim == Victim::Shim)
     }
 
+    /// Only its shim was killed: nobody saw how its driver ended.
+    fn is_unknowable(&self, ran: &Ran) -> bool {
+        let mut kills = self.kills.iter().filter(|kill| kill.token == ran.token).peekable();
+        kills.peek().is_some() && kills.all(|kill| kill.victim == Victim::Shim)
+    }
+
     fn any_killed(&self) -> bool {
         // A kill may come before the first mark.
         self.ran.iter().any(|ran| self.killed(ran).is_some())
@@ -140,6 +146,12 @@ impl Case<'_> {
                 (!right).then(|| {
                     format!("FAILED with exit code {:?}, and its last mark is {end:?}", job.exit_code)
                 })
+            }
+            "FAILED"
+                if error.is_some_and(|e| e.outcome.is_none())
+                    && last.is_some_and(|l| self.is_unknowable(l)) =>
+            {
+                Some("FAILED as if one could know that, but its shim was killed".to_owned())
             }
             "FAILED" if self.any_killed() => None,
             "FAILED" => {

@@ -11,7 +11,13 @@ const SECOND: i64 = 1_000_000;
 
 fn entry(plan: Plan) -> Entry {
     let draft = Draft { name: "chaos-4".into(), number: 4, plan, seconds: 1.0, cancel_after: None };
-    Entry { draft, answer: Some(Answer::Taken("job-1".into())), cancel_sent_at: None, ended: None }
+    Entry {
+        draft,
+        key: "key".into(),
+        answer: Some(Answer::Taken("job-1".into())),
+        cancel_sent_at: None,
+        ended: None,
+    }
 }
 
 fn job(status: &str, more: &Value) -> JobView {
@@ -100,7 +106,12 @@ fn a_failure_has_a_reason() {
     let lost = job("FAILED", &failure("infrastructure"));
     let cut = [ran("a", -9, None)];
     assert_eq!(broken(&seven, Some(&lost), &cut, &[]), [Broken::Untrue]);
-    assert_eq!(broken(&seven, Some(&lost), &cut, &[kill("a", Victim::Shim)]), []);
+    assert_eq!(broken(&seven, Some(&lost), &cut, &[kill("a", Victim::Driver)]), []);
+    let shim = [kill("a", Victim::Shim)];
+    assert_eq!(broken(&seven, Some(&lost), &cut, &shim), [Broken::Untrue], "nobody can know that");
+    let mut unknown = failure("infrastructure");
+    unknown["error"]["outcome"] = json!("unknown");
+    assert_eq!(broken(&seven, Some(&job("FAILED", &unknown)), &cut, &shim), []);
     assert_eq!(broken(&seven, Some(&job("TIMEOUT", &json!({}))), &cut, &[]), [Broken::Untrue]);
 }
 

@@ -420,7 +420,9 @@ mod tests {
     #[test]
     fn a_webhook_is_an_address_as_it_is_written() {
         // contract: A12
-        for text in ["https://a", "http://a.example:8080/x?y=z", "https://[2001:db8::1]/", "https://ü.example/"] {
+        for text in
+            ["https://a", "http://a.example:8080/x?y=z", "https://[2001:db8::1]/", "https://ü.example/"]
+        {
             assert_eq!(webhook_address(text), Ok(()), "{text}");
         }
         for text in [

@@ -74,7 +74,8 @@ mod tests {
             }))
             .unwrap()
         };
-        let rows = [row(7, None, "SUBMITTED", "submitted"), row(8, Some("QUEUED"), "SCHEDULED", "a\nb\u{1b}[2J")];
+        let rows =
+            [row(7, None, "SUBMITTED", "submitted"), row(8, Some("QUEUED"), "SCHEDULED", "a\nb\u{1b}[2J")];
         insta::assert_snapshot!("feed", heading() + &events(&rows));
     }
 

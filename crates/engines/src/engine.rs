@@ -8,6 +8,7 @@ use libra_core::failure::Failure;
 use libra_core::id::{JobId, Token};
 use libra_core::spec::JobSpec;
 use libra_core::time::Timestamp;
+use tokio::time::Instant;
 
 /// Everything that an engine is told about one attempt. The same value on every call about that attempt.
 #[derive(Clone, Debug)]
@@ -29,6 +30,16 @@ pub struct Launch {
     /// True when the intent was stored during the present boot of this machine. When false, a process or a
     /// file of that attempt may have been lost with the machine.
     pub same_boot: bool,
+    /// Nothing may be started after this moment: others may have taken the attempt for lost by then. None where
+    /// there are no others.
+    pub until: Option<Instant>,
+}
+
+impl Launch {
+    /// True when it is too late to start anything.
+    pub fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
 }
 
 /// What a launch brought.

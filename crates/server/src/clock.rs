@@ -17,11 +17,12 @@ pub(crate) trait Clock: Send + Sync {
     /// A random number for a backoff.
     fn jitter(&self) -> u64;
 
-    /// The store's clock says this just now. A clock that several replicas are to agree on goes by it.
-    fn agree(&self, _store: Timestamp) {}
+    /// The store's clock said this, at some moment since `asked` by this clock. A clock that several replicas are to
+    /// agree on goes by it.
+    fn agree(&self, _asked: Timestamp, _store: Timestamp) {}
 }
 
-/// Differences below this are left alone, in microseconds: they are the time that asking takes.
+/// Differences below this are left alone, in microseconds.
 const TOLERATED: i64 = 200_000;
 
 /// A clock that goes by the store's: replicas whose own clocks are minutes apart agree about deadlines.
@@ -50,14 +51,16 @@ impl<C: Clock> Clock for Agreed<C> {
         self.own.jitter()
     }
 
-    fn agree(&self, store: Timestamp) {
-        let apart = store.0.saturating_sub(self.now().0);
+    fn agree(&self, asked: Timestamp, store: Timestamp) {
+        // Between question and answer the store may have looked at its clock at any moment: on a busy machine that is
+        // a while, and no difference. The answer is never earlier than the question, nor later than now.
+        let apart = store.0.saturating_sub(store.0.clamp(asked.0, self.now().0.max(asked.0)));
         if apart.abs() > TOLERATED {
             tracing::warn!(
                 milliseconds = apart / 1_000,
                 "this machine's clock is not the store's: Libra goes by the store's"
             );
-            self.ahead.store(store.0.saturating_sub(self.own.now().0), Ordering::Relaxed);
+            self.ahead.fetch_add(apart, Ordering::Relaxed);
         }
     }
 }
@@ -89,12 +92,20 @@ mod tests {
     fn replicas_go_by_the_stores_clock() {
         let clock = Agreed::new(System);
         let own = System.now();
-        clock.agree(own.plus_seconds(300));
-        assert!(clock.now() >= own.plus_seconds(300) && clock.now() < own.plus_seconds(360));
-        clock.agree(System.now());
-        assert!(clock.now() < own.plus_seconds(60), "and back");
-        let before = clock.ahead.load(Ordering::Relaxed);
-        clock.agree(clock.now().plus_micros(50_000));
-        assert_eq!(clock.ahead.load(Ordering::Relaxed), before, "what asking takes is no difference");
+        clock.agree(own, own.plus_seconds(300));
+        let ahead = clock.now().seconds_since(System.now());
+        assert!((299.0..301.0).contains(&ahead), "{ahead}");
+        clock.agree(clock.now(), System.now());
+        let ahead = clock.now().seconds_since(System.now());
+        assert!((-1.0..1.0).contains(&ahead), "and back: {ahead}");
+    }
+
+    #[test]
+    fn an_answer_that_takes_its_time_is_no_difference() {
+        let clock = Agreed::new(System);
+        let asked = clock.now().plus_seconds(-20);
+        clock.agree(asked, asked.plus_seconds(1));
+        clock.agree(clock.now(), clock.now().plus_micros(50_000));
+        assert_eq!(clock.ahead.load(Ordering::Relaxed), 0);
     }
 }

@@ -32,7 +32,9 @@ async fn list(args: &WebhookListArgs) -> Result<Exit, Failure> {
         list.next_cursor = page.next_cursor;
         list.webhooks.extend(page.webhooks);
     }
-    let exit = show(&args.connect, &list, |list: &WebhookListView| feed_table::webhooks(&list.webhooks, age::now()))?;
+    let exit = show(&args.connect, &list, |list: &WebhookListView| {
+        feed_table::webhooks(&list.webhooks, age::now())
+    })?;
     if args.connect.output.output == Format::Table {
         if list.webhooks.is_empty() {
             output::say("no messages");
@@ -45,17 +47,15 @@ async fn list(args: &WebhookListArgs) -> Result<Exit, Failure> {
 
 async fn replay(args: &ReplayArgs) -> Result<Exit, Failure> {
     let client = connect(&args.connect)?;
-    match args.id {
-        Some(id) => {
-            let view = client.replay(id).await?;
-            show(&args.connect, &view, |view| format!("{} is sent again to {}\n", view.id, output::one_line(&view.target)))
-        }
-        None => {
-            let view = client.replay_dead(args.job.as_deref()).await?;
-            show(&args.connect, &view, |view| match view.replayed {
-                1 => "1 message is sent again\n".to_owned(),
-                count => format!("{count} messages are sent again\n"),
-            })
-        }
+    if let Some(id) = args.id {
+        let view = client.replay(id).await?;
+        return show(&args.connect, &view, |view| {
+            format!("{} is sent again to {}\n", view.id, output::one_line(&view.target))
+        });
     }
+    let view = client.replay_dead(args.job.as_deref()).await?;
+    show(&args.connect, &view, |view| match view.replayed {
+        1 => "1 message is sent again\n".to_owned(),
+        count => format!("{count} messages are sent again\n"),
+    })
 }

@@ -257,6 +257,9 @@ async fn a_full_queue_says_when_to_come_again_and_a_waiting_job_is_cancelled_at_
     assert_eq!(refused.expect(429)["error"], "queue_full");
     assert!(refused.header("retry-after").parse::<u32>().unwrap() > 0);
     assert_eq!(api.total().await, 2, "the refused job was stored");
+    // Where nobody waits and there is room, a full queue is no reason: it would be admitted at once.
+    let elsewhere = json!({"code": "SELECT 1", "kind": "sql", "executionMode": "in-cluster"});
+    api.post(SUBMIT, &elsewhere).await.expect(202);
 
     let why = api.get(&format!("/api/v1/jobs/{waits}/explain")).await.expect(200);
     assert_eq!(why["position"], 1, "{why}");

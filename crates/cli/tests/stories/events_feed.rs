@@ -13,19 +13,20 @@ use crate::surroundings::sleepy;
 
 /// An event as it came.
 #[derive(Debug)]
-struct Event {
-    id: i64,
-    data: Value,
+pub struct Event {
+    pub id: i64,
+    pub data: Value,
 }
 
 /// A stream that is read. HTTP/1.0, so that what comes is the stream and nothing around it.
-struct Stream(Receiver<Event>);
+pub struct Stream(Receiver<Event>);
 
 impl Stream {
-    fn open(url: &str, query: &str, headers: &str) -> Self {
+    pub fn open(url: &str, query: &str, headers: &str) -> Self {
         let mut connection = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
-        let request =
-            format!("GET /api/v1/events{query} HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n{headers}\r\n");
+        let request = format!(
+            "GET /api/v1/events{query} HTTP/1.0\r\nHost: localhost\r\nAccept: text/event-stream\r\n{headers}\r\n"
+        );
         connection.write_all(request.as_bytes()).unwrap();
         let mut lines = BufReader::new(connection).lines().map_while(Result::ok);
         let head: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
@@ -52,7 +53,7 @@ impl Stream {
         Self(events)
     }
 
-    async fn take(&self, count: usize) -> Vec<Event> {
+    pub async fn take(&self, count: usize) -> Vec<Event> {
         let mut taken = Vec::new();
         wait::until_true(&format!("{count} events come"), || {
             taken.extend(self.0.try_iter().take(count - taken.len()));
@@ -133,7 +134,10 @@ async fn filters_show_their_part_in_order() {
     api.submit(&job("a")).await;
     api.delete(&format!("/api/v1/jobs/{b}")).await.expect(200);
     let came = live.take(2).await;
-    assert_eq!(came.iter().map(|e| e.data["to"].as_str().unwrap()).collect::<Vec<_>>(), ["QUEUED", "CANCELLED"]);
+    assert_eq!(
+        came.iter().map(|e| e.data["to"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["QUEUED", "CANCELLED"]
+    );
     assert!(came.iter().all(|e| e.data["jobId"] == *b));
     assert!(live.is_silent());
 
@@ -164,7 +168,9 @@ async fn filters_show_their_part_in_order() {
     });
     assert_eq!(waited["events"][0]["labels"]["team"], "c");
 
-    for (query, pointer) in [("?after=-1", "/after"), ("?after=1000000", "/after"), ("?job=x", "/job"), ("?jobs=x", "/jobs")] {
+    for (query, pointer) in
+        [("?after=-1", "/after"), ("?after=1000000", "/after"), ("?job=x", "/job"), ("?jobs=x", "/jobs")]
+    {
         let refused = api.get(&format!("/api/v1/events{query}")).await;
         assert_eq!((refused.status, refused.pointers()), (400, vec![pointer.to_owned()]), "{query}");
     }

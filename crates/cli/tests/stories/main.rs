@@ -15,6 +15,8 @@ mod listing;
 mod openapi;
 mod references;
 mod replicas;
+mod replicas_chaos;
+mod replicas_tell;
 mod retention;
 mod spark_submit;
 mod starting;

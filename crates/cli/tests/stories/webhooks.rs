@@ -16,13 +16,13 @@ use crate::surroundings::sleepy;
 const SECRET: &str = "whsec_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 const KEY: [u8; 32] = [7; 32];
 
-fn setup() -> Setup {
+pub fn setup() -> Setup {
     sleepy().env("LIBRA_WEBHOOKS_ALLOW_PRIVATE", "true").env("LIBRA_WEBHOOKS_SECRET", SECRET)
 }
 
 /// What a target does with a request.
 #[derive(Clone, Debug)]
-enum Answer {
+pub enum Answer {
     Status(u16),
     Redirect(String),
     Nothing,
@@ -30,31 +30,31 @@ enum Answer {
 
 /// A request that came.
 #[derive(Clone, Debug)]
-struct Came {
+pub struct Came {
     headers: BTreeMap<String, String>,
-    body: String,
+    pub body: String,
 }
 
 impl Came {
-    fn id(&self) -> &str {
+    pub fn id(&self) -> &str {
         &self.headers["webhook-id"]
     }
 
-    fn status(&self) -> String {
+    pub fn status(&self) -> String {
         let body: Value = serde_json::from_str(&self.body).unwrap();
         body["status"].as_str().unwrap().to_owned()
     }
 }
 
 /// Somebody's web server.
-struct Target {
-    url: String,
+pub struct Target {
+    pub url: String,
     answer: Arc<Mutex<Answer>>,
     came: Arc<Mutex<Vec<Came>>>,
 }
 
 impl Target {
-    fn new(answer: Answer) -> Self {
+    pub fn new(answer: Answer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let (answer, came) = (Arc::new(Mutex::new(answer)), Arc::new(Mutex::new(Vec::new())));
@@ -68,16 +68,17 @@ impl Target {
         Self { url, answer, came }
     }
 
-    fn answers(&self, answer: Answer) {
+    pub fn answers(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
 
-    fn came(&self) -> Vec<Came> {
+    pub fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()
     }
 
-    async fn gets(&self, count: usize) -> Vec<Came> {
-        wait::until(&format!("{count} requests come"), || Some(self.came()).filter(|c| c.len() >= count)).await
+    pub async fn gets(&self, count: usize) -> Vec<Came> {
+        wait::until(&format!("{count} requests come"), || Some(self.came()).filter(|c| c.len() >= count))
+            .await
     }
 }
 
@@ -119,7 +120,8 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for three in bytes.chunks(3) {
-        let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        let bits =
+            three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
         for i in 0..4 {
             let letter = LETTERS[(bits >> (18 - 6 * i) & 63) as usize];
             text.push(if i > three.len() { '=' } else { char::from(letter) });
@@ -136,7 +138,7 @@ async fn occupied(libra: &Libra) -> Api {
     api
 }
 
-fn job(target: &str) -> Value {
+pub fn job(target: &str) -> Value {
     let notifications = json!({"webhook": target, "events": ["QUEUED", "CANCELLED"]});
     json!({"code": "pass", "kind": "python", "notifications": notifications})
 }
@@ -152,7 +154,7 @@ async fn webhooks(api: &Api, query: &str) -> Vec<Value> {
 }
 
 /// The messages about a job once all are as wanted.
-async fn settle(api: &Api, id: &str, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+pub async fn settle(api: &Api, id: &str, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
     for _ in 0..600 {
         let found = webhooks(api, &format!("?job={id}")).await;
         if found.len() == 2 && found.iter().all(&wanted) {
@@ -234,7 +236,8 @@ async fn redirects_are_not_followed() {
     let target = Target::new(Answer::Redirect(elsewhere.url.clone()));
     let id = cancelled(&api, &target.url).await;
     target.gets(1).await;
-    let told = |w: &Value| w["lastError"].as_str().is_some_and(|e| e.contains("answered 307")) || w["tries"] == 0;
+    let told =
+        |w: &Value| w["lastError"].as_str().is_some_and(|e| e.contains("answered 307")) || w["tries"] == 0;
     settle(&api, &id, told).await;
     target.answers(Answer::Status(200));
     settle(&api, &id, |w| w["state"] == "delivered").await;
@@ -324,7 +327,13 @@ async fn addresses_that_are_not_for_everybody_are_refused() {
     // contract: A12
     let libra = sleepy().start().await;
     let api = occupied(&libra).await;
-    for target in ["http://127.0.0.1:8080/", "http://localhost/", "http://169.254.169.254/", "http://[::1]/", "http://0x7f.1/"] {
+    for target in [
+        "http://127.0.0.1:8080/",
+        "http://localhost/",
+        "http://169.254.169.254/",
+        "http://[::1]/",
+        "http://0x7f.1/",
+    ] {
         let refused = api.post("/api/v1/jobs", &job(target)).await;
         assert_eq!(refused.expect(400)["error"], "invalid_request");
         assert_eq!(refused.pointers(), ["/notifications/webhook"], "{target}");

@@ -27,6 +27,7 @@ impl Case {
             tenant: "default".to_owned(),
             dir,
             same_boot: true,
+            until: None,
         };
         let settings = Settings {
             shim_exe: PathBuf::from("/libra"),

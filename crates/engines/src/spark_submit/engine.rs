@@ -79,6 +79,9 @@ impl SparkSubmit {
                            Libra's data directory.";
             refused("attempt_dir_unwritable", message, e)
         })?;
+        if launch.is_late() {
+            return Err(unknown("it came too late to be launched"));
+        }
         let spawned = shim::spawn(&self.settings.shim_exe, &dir, &file).map_err(|e| {
             refused("shim_not_started", "The process that watches over the driver could not be started.", e)
         })?;

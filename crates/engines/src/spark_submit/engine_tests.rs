@@ -35,6 +35,7 @@ impl Case {
             tenant: "default".to_owned(),
             dir: scratch.dir.path().to_path_buf(),
             same_boot: true,
+            until: None,
         };
         Self { scratch, launch }
     }

@@ -108,7 +108,9 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
     match (method.as_str(), route) {
         ("GET" | "HEAD", "/api/v1/events" | "/api/v1/webhooks") => Some(Permission::View),
         ("POST", "/api/v1/webhooks/replay" | "/api/v1/webhooks/{id}/replay") => Some(Permission::Replay),
-        ("GET" | "HEAD", "/metrics" | "/actuator/prometheus" | "/api/v1/replicas") => Some(Permission::Operate),
+        ("GET" | "HEAD", "/metrics" | "/actuator/prometheus" | "/api/v1/replicas") => {
+            Some(Permission::Operate)
+        }
         (
             "GET" | "HEAD",
             "/health"

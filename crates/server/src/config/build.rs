@@ -16,7 +16,7 @@ use super::source::Gathered;
 use super::units::duration;
 use super::{Config, ConfigError, InCluster, Monitor, Retention, SecretText, SparkSubmit, Webhooks, replicas};
 use crate::auth;
-use crate::host;
+use crate::{host, webhooks};
 
 /// From this number on, a memory limit is in bytes, as the Downward API gives it (contract R2).
 const BYTES_FROM: u64 = 1_000_000;
@@ -116,6 +116,10 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
     let store = replicas::store(&v)?;
     let replica = replicas::replica(&v)?;
     let redis = replicas::redis(&v)?;
+    if let Some(text) = v.text("libra.webhooks.secret") {
+        webhooks::Secret::parse(&text)
+            .map_err(|e| ConfigError::new(format!("libra.webhooks.secret {e}")))?;
+    }
     let mut enabled = Vec::new();
     let mut modes = BTreeMap::new();
     let mut run_timeout = BTreeMap::new();

@@ -29,21 +29,27 @@ use crate::workers::Shutdown;
 const MAX_READERS: usize = 256;
 /// After too many readers: try again after this many seconds.
 const TOO_MANY_RETRY_SECONDS: u64 = 10;
+/// Readers that read the store at the same time.
+const READING_AT_ONCE: usize = 4;
 /// Events in one piece of a stream: what a slow reader holds in memory.
-const PIECE: u32 = 500;
+const PIECE: u32 = 200;
 /// A stream without events says this often that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A reader that was cut off comes back after this many milliseconds.
 const COME_BACK_MS: u32 = 1_000;
 
-/// Places for readers.
+/// Places for readers, and turns at the store.
 #[derive(Clone)]
-struct Readers(Arc<Semaphore>);
+struct Readers {
+    places: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
 
 pub(super) fn router() -> OpenApiRouter<Arc<Service>> {
-    OpenApiRouter::new()
-        .routes(routes!(follow_events))
-        .layer(Extension(Readers(Arc::new(Semaphore::new(MAX_READERS)))))
+    OpenApiRouter::new().routes(routes!(follow_events)).layer(Extension(Readers {
+        places: Arc::new(Semaphore::new(MAX_READERS)),
+        turns: Arc::new(Semaphore::new(READING_AT_ONCE)),
+    }))
 }
 
 /// What happens to all jobs, in order and without gaps. A stream (`text/event-stream`) unless the request accepts
@@ -69,11 +75,11 @@ async fn follow_events(
     Query(pairs): Query<Pairs>,
 ) -> Result<Response, ServiceError> {
     let query = feed_query::feed(pairs, &headers)?;
-    let permit = readers.0.try_acquire_owned().map_err(|_| {
+    let permit = readers.places.try_acquire_owned().map_err(|_| {
         let message = format!("{MAX_READERS} readers follow the events already, as many as there may be");
         ServiceError::new(Code::Unavailable, message).retry_after(TOO_MANY_RETRY_SECONDS)
     })?;
-    let reader = FeedReader::open(service, &who, query.filter, query.after).await?;
+    let reader = FeedReader::open(service, &who, query.filter, query.after, readers.turns).await?;
     if wants_page(&headers) {
         page(reader, query.limit, query.wait, shutdown).await.map(IntoResponse::into_response)
     } else {

@@ -30,7 +30,8 @@ pub(super) struct FeedQuery {
 }
 
 fn job_id(text: &str) -> Result<JobId, ServiceError> {
-    text.parse().map_err(|_| ServiceError::query("job", format!("must be the id of a job, not `{}`", short(text))))
+    text.parse()
+        .map_err(|_| ServiceError::query("job", format!("must be the id of a job, not `{}`", short(text))))
 }
 
 fn no_nul(name: &str, value: &str) -> Result<(), ServiceError> {
@@ -65,7 +66,8 @@ pub(super) fn feed(pairs: Pairs, headers: &HeaderMap) -> Result<FeedQuery, Servi
     if let Some(last) = headers.get(LAST_EVENT_ID).filter(|v| !v.is_empty()) {
         let number = last.to_str().ok().and_then(|text| place(LAST_EVENT_ID, text.trim()).ok());
         let number = number.ok_or_else(|| {
-            let violation = Violation::new(format!("/{LAST_EVENT_ID}"), "must be the id of an event of this feed");
+            let violation =
+                Violation::new(format!("/{LAST_EVENT_ID}"), "must be the id of an event of this feed");
             ServiceError::violations(Code::InvalidHeader, vec![violation])
         })?;
         q.after = After::Number(number);
@@ -85,7 +87,8 @@ pub(super) fn webhooks(pairs: Pairs) -> Result<WebhookQuery, ServiceError> {
         match name.as_str() {
             "state" => {
                 let words = "must be `pending`, `delivered` or `dead`";
-                q.standing = Some(Standing::parse(&value).ok_or_else(|| ServiceError::query("state", words))?);
+                q.standing =
+                    Some(Standing::parse(&value).ok_or_else(|| ServiceError::query("state", words))?);
             }
             "job" => q.job = Some(job_id(&value)?),
             "limit" => q.limit = small("limit", &value, 1, WEBHOOK_LIMIT.1)?,

@@ -10,14 +10,14 @@ mod jobs;
 mod jobs_query;
 mod openapi;
 mod problem;
-mod webhooks;
 mod replicas;
+mod webhooks;
 
 use std::sync::Arc;
 
-use axum::{Extension, Router};
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use utoipa_axum::router::OpenApiRouter;
 

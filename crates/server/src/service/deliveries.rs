@@ -30,8 +30,7 @@ impl Service {
     ) -> Result<WebhookListView, ServiceError> {
         let from = query.cursor.as_deref().map(|c| read_cursor(c, query.standing)).transpose()?;
         let filter = DeliveryFilter { standing: query.standing, job: query.job, owner: owner(principal) };
-        let (found, next) =
-            self.db.read(move |tx| deliveries::list(tx, &filter, from, query.limit)).await?;
+        let (found, next) = self.db.read(move |tx| deliveries::list(tx, &filter, from, query.limit)).await?;
         let now = self.clock.now();
         Ok(WebhookListView {
             webhooks: found.into_iter().map(|d| view::webhook(d, now)).collect(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libra_api::feed::FeedEventView;
 use libra_api::problem::Code;
 use libra_store::tables::feed::{self, FeedFilter};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Service, ServiceError, view};
@@ -32,6 +32,8 @@ pub(crate) struct FeedReader {
     filter: FeedFilter,
     after: i64,
     fed: broadcast::Receiver<()>,
+    /// Shared by all readers: so many read the store at the same time.
+    turns: Arc<Semaphore>,
 }
 
 impl FeedReader {
@@ -41,6 +43,7 @@ impl FeedReader {
         principal: &Principal,
         mut filter: FeedFilter,
         after: After,
+        turns: Arc<Semaphore>,
     ) -> Result<Self, ServiceError> {
         filter.owner = match principal.role {
             Role::Admin => None,
@@ -60,7 +63,7 @@ impl FeedReader {
         };
         // Subscribed before the first look: nothing is missed in between.
         let fed = service.signals.fed.subscribe();
-        Ok(Self { service, filter, after, fed })
+        Ok(Self { service, filter, after, fed, turns })
     }
 
     /// Everything up to this number was looked at.
@@ -76,7 +79,10 @@ impl FeedReader {
     ) -> Result<Vec<FeedEventView>, ServiceError> {
         loop {
             let (filter, after) = (self.filter.clone(), self.after);
+            // Readers that are far behind would take all the store's time together. Nobody closes the semaphore.
+            let turn = self.turns.acquire().await;
             let page = self.service.db.read(move |tx| feed::page(tx, &filter, after, limit)).await?;
+            drop(turn);
             if page.begins_after > after {
                 return Err(expired(page.begins_after));
             }

@@ -9,7 +9,13 @@ use libra_core::attempt::Attempt;
 use libra_store::handoff::{Entry, HandOffError, RedisHandOff, Taken};
 use libra_store::signals::Signal;
 
+use tokio::time::Instant;
+
 use super::{Service, machine_of};
+
+/// Nothing is launched when the store was last reached longer ago than this. A driver that starts then ends itself
+/// after the time for which a host is kept less a minute: half of that minute is left for it.
+const LAUNCH_AFTER_LIFE: Duration = Duration::from_secs(30);
 
 /// Hands scheduled attempts on, one by one (contract Q2). It may lose them, repeat them or bring them late: the store
 /// stays the truth.
@@ -69,6 +75,12 @@ impl Service {
         if let Err(e) = redis.push(&[entry]).await {
             tracing::debug!(job_id = %attempt.job_id, error = %e, "Redis did not take an attempt; it is swept from the store");
         }
+    }
+
+    /// The moment after which nothing may be launched: so long before its host would be given up that the driver
+    /// ends itself in time.
+    pub(crate) fn launch_until(&self) -> Option<Instant> {
+        (!self.alone).then(|| self.standing.proven_at() + LAUNCH_AFTER_LIFE)
     }
 
     /// Shows the drivers of this host that one of its replicas reaches the database.

@@ -41,7 +41,9 @@ impl Service {
         let (found, expired) = self
             .db
             .read(move |tx| match jobs::get(tx, job_id)? {
-                None => Ok((None, retention::expired_until(tx)?.is_some_and(|until| job_id.made_at() <= until))),
+                None => {
+                    Ok((None, retention::expired_until(tx)?.is_some_and(|until| job_id.made_at() <= until)))
+                }
                 Some(job) => Ok((Some((job, attempts::of_job(tx, job_id)?)), false)),
             })
             .await?;

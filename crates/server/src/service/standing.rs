@@ -8,6 +8,7 @@ use libra_core::attempt::Holder;
 use libra_store::lane::Fence;
 use libra_store::tables::replicas::{self, Replica};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// The lease of the one that schedules, numbers the feed, and tidies up.
 pub(crate) const LEADER: &str = "leader";
@@ -20,11 +21,15 @@ pub(crate) struct Standing {
     pub(crate) instance: String,
     /// The epoch of its own lease; 0 before the first.
     epoch: AtomicI64,
+    /// When the last beat that reached the store was sent: until then nobody takes this replica for dead.
+    proven: RwLock<Instant>,
     /// The epoch of the leader's lease while this replica has it; 0 otherwise.
     leading: AtomicI64,
     /// Rings when it begins to lead. No watch channel: that one wakes in an order of its own choosing, which a
     /// simulation could not repeat.
     leads: Notify,
+    /// The last epoch under which it has stopped to lead of its own accord.
+    given_up: AtomicI64,
     /// The hosts with a living replica, as last seen.
     hosts: RwLock<Arc<Vec<Host>>>,
 }
@@ -37,8 +42,10 @@ impl Standing {
             me,
             instance,
             epoch: AtomicI64::new(0),
+            proven: RwLock::new(Instant::now()),
             leading: AtomicI64::new(0),
             leads: Notify::new(),
+            given_up: AtomicI64::new(0),
             hosts: RwLock::new(Arc::new(hosts)),
         }
     }
@@ -53,6 +60,16 @@ impl Standing {
         self.epoch.store(epoch, Ordering::Release);
     }
 
+    /// A beat that was sent at this moment has reached the store.
+    pub(crate) fn prove_life(&self, sent: Instant) {
+        *self.proven.write().unwrap_or_else(PoisonError::into_inner) = sent;
+    }
+
+    /// When the last beat that reached the store was sent.
+    pub(crate) fn proven_at(&self) -> Instant {
+        *self.proven.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The epoch under which it leads, if it does.
     pub(crate) fn leader_epoch(&self) -> Option<i64> {
         Some(self.leading.load(Ordering::Acquire)).filter(|epoch| *epoch != 0)
@@ -60,10 +77,18 @@ impl Standing {
 
     /// It leads from now on under this epoch, or no longer.
     pub(crate) fn lead(&self, epoch: Option<i64>) {
-        let epoch = epoch.unwrap_or(0);
+        let given_up = self.given_up.load(Ordering::Acquire);
+        let epoch = epoch.filter(|epoch| *epoch > given_up).unwrap_or(0);
         if self.leading.swap(epoch, Ordering::AcqRel) != epoch && epoch != 0 {
             self.leads.notify_waiters();
         }
+    }
+
+    /// Leads no longer under this epoch; the next beat takes the lease under another one. For a leader that does not
+    /// know whether something that it wrote takes effect later: under the next epoch it can't any more.
+    pub(crate) fn give_up(&self, epoch: i64) {
+        self.given_up.fetch_max(epoch, Ordering::AcqRel);
+        self.lead(self.leader_epoch());
     }
 
     /// Returns once it leads, with the epoch.

@@ -16,10 +16,10 @@ use libra_core::retry;
 use libra_core::spec::{JobSpec, MAX_CODE_BYTES};
 use libra_store::StoreError;
 use libra_store::lane::{Idempotency, Origin, Submission, Submitted};
-use libra_store::tables::idempotency;
+use libra_store::tables::{idempotency, jobs};
 use serde_json::Value;
 
-use super::{Service, ServiceError, notify};
+use super::{Service, ServiceError, notify, usage_of};
 use crate::auth::{Principal, Role};
 use crate::webhooks;
 
@@ -67,7 +67,8 @@ impl Service {
         self.check_webhook(&spec)?;
         let mode = self.mode(&spec, &needed)?;
         let needed = requirement::in_mode(needed, mode);
-        if let Some(never) = admission::never_fits(mode, &needed, &self.config.limits, &self.standing.hosts()) {
+        if let Some(never) = admission::never_fits(mode, &needed, &self.config.limits, &self.standing.hosts())
+        {
             let message = format!("this job can never run here: it {} ({})", never.message, never.limit);
             return Err(ServiceError::new(Code::NeverFits, message));
         }
@@ -89,9 +90,7 @@ impl Service {
         let Some(wanted) = &spec.notifications else { return Ok(()) };
         match webhooks::refused(&wanted.webhook, self.config.webhooks.allow_private) {
             None => Ok(()),
-            Some(why) => {
-                Err(ServiceError::fields(vec![Violation::new("/notifications/webhook", why)]))
-            }
+            Some(why) => Err(ServiceError::fields(vec![Violation::new("/notifications/webhook", why)])),
         }
     }
 
@@ -256,7 +255,11 @@ impl Service {
         // A task of its own: the client may go away in the middle, and what is stored must be told all the same.
         let service = Arc::clone(self);
         let stored = tokio::spawn(async move {
-            let submitted = service.db.submit(submission).await?;
+            let mut submitted = service.db.submit(submission.clone()).await?;
+            // A full queue refuses nobody whose turn it would be at once (contract R3: fits now, admitted).
+            if submitted == Submitted::QueueFull && service.fits_now(&submission.job).await? {
+                submitted = service.db.submit(Submission { max_queued: u64::MAX, ..submission }).await?;
+            }
             if submitted == Submitted::Stored {
                 service.metrics.stored();
                 service.announce(&step);
@@ -273,6 +276,23 @@ impl Service {
                 Err(ServiceError::new(Code::QueueFull, message).retry_after(QUEUE_FULL_RETRY_SECONDS))
             }
         }
+    }
+}
+
+impl Service {
+    /// True when nobody waits in the job's mode and there is room for it.
+    async fn fits_now(&self, job: &Job) -> Result<bool, StoreError> {
+        let (mode, needed) = (job.mode, job.requirement);
+        let (limits, hosts) = (self.config.limits.clone(), self.standing.hosts());
+        self.db
+            .read(move |tx| {
+                if !jobs::waiting(tx, mode, 1)?.is_empty() {
+                    return Ok(false);
+                }
+                let usage = usage_of(&jobs::holding(tx)?);
+                Ok(admission::blocked_by(mode, &needed, &usage, &limits, &hosts).is_none())
+            })
+            .await
     }
 }
 

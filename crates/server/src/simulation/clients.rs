@@ -1,6 +1,7 @@
 //! Those who use Libra: they submit through any replica, ask again when they got no answer, and cancel.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,11 +26,18 @@ pub(super) struct Told {
     acknowledged: Mutex<BTreeMap<u64, JobId>>,
     /// Jobs whose cancellation was confirmed.
     cancelled: Mutex<Vec<JobId>>,
+    /// Clients that have done what they wanted.
+    content: AtomicU64,
 }
 
 impl Told {
     pub(super) fn acknowledged(&self) -> Vec<JobId> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).values().copied().collect()
+    }
+
+    /// Clients that have done what they wanted.
+    pub(super) fn content(&self) -> u64 {
+        self.content.load(Ordering::Relaxed)
     }
 
     pub(super) fn cancelled(&self) -> Vec<JobId> {
@@ -49,6 +57,7 @@ pub(super) fn start(scene: &Arc<Scene>, told: &Arc<Told>) {
             sleep(dice.millis(0..=latest)).await;
             let client = Client { scene, told, dice, number };
             client.live().await;
+            client.told.content.fetch_add(1, Ordering::Relaxed);
         });
     }
 }
@@ -128,7 +137,8 @@ impl Client {
             });
         }
         if dice.chance(4_000) {
-            let events = if dice.chance(5_000) { json!([]) } else { json!(["RUNNING", "SUCCEEDED", "FAILED"]) };
+            let events =
+                if dice.chance(5_000) { json!([]) } else { json!(["RUNNING", "SUCCEEDED", "FAILED"]) };
             body["notifications"] = json!({"webhook": "http://example.org/hook", "events": events});
         }
         body["labels"] = labels;
@@ -140,12 +150,8 @@ impl Client {
         let key = keyed.then(|| ("submit".to_owned(), format!("k{}", self.number), body.to_string()));
         loop {
             let process = self.process().await;
-            let request = Submit {
-                principal: &principal,
-                body,
-                correlation_id: "sim",
-                idempotency: key.clone(),
-            };
+            let request =
+                Submit { principal: &principal, body, correlation_id: "sim", idempotency: key.clone() };
             self.say(format_args!("submits through {}", process.life.name));
             match timeout(PATIENCE, process.service.submit(request)).await {
                 Ok(Ok(answer)) => {

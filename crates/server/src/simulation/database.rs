@@ -3,9 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
+use libra_core::job::State;
 use libra_core::time::Timestamp;
 use libra_store::backend::Pending;
 use libra_store::sqlite::Inline;
+use libra_store::tables::transitions::LogRow;
 use libra_store::tx::Tx;
 use libra_store::{Backend, StoreError};
 
@@ -48,6 +50,13 @@ impl Database {
         let found = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         found.ok_or(StoreError::Closed)
     }
+}
+
+/// True when the leader gave an attempt up together with its host: what its driver did there nobody can tell.
+pub(super) fn given_up(log: &[LogRow], attempt: u32) -> bool {
+    let ends = |row: &LogRow| row.transition.from.is_some_and(State::holds_resources);
+    let by_leader = |row: &LogRow| row.metadata.as_ref().is_some_and(|m| m.contains("\"leader\""));
+    log.iter().any(|row| row.transition.attempt == attempt && ends(row) && by_leader(row))
 }
 
 /// An answer that never has to be waited for.

@@ -61,7 +61,7 @@ pub(super) fn script(dice: &Dice, hangs: bool) -> Script {
     Script {
         starts_after: if slow { dice.millis(1_000..=15_000) } else { dice.millis(0..=800) },
         runs_for,
-        ends_after_stop: if slow { dice.millis(1_000..=20_000) } else { dice.millis(0..=2_000) },
+        ends_after_stop: if slow { dice.millis(1_000..=10_000) } else { dice.millis(0..=2_000) },
         end,
     }
 }
@@ -89,7 +89,8 @@ async fn run(world: &World, start: &Start, driver: &Driver) {
         let until = Instant::now() + runs_for;
         because = wait(world, start, driver, until, &mut since).await;
     }
-    let failed = |class, code: &str| Outcome::Failed { failure: Failure::new(class, code, "it was so decided") };
+    let failed =
+        |class, code: &str| Outcome::Failed { failure: Failure::new(class, code, "it was so decided") };
     let outcome = match because {
         Because::MachineLost => return,
         Because::TimeIsOver => match end {

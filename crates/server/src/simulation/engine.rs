@@ -68,7 +68,8 @@ impl FakeEngine {
     }
 
     fn launched(&self, status: &Status) -> Option<Launched> {
-        let (Status::Owned { started } | Status::ShimLost { started } | Status::Exited { started, .. }) = status
+        let (Status::Owned { started } | Status::ShimLost { started } | Status::Exited { started, .. }) =
+            status
         else {
             return None;
         };
@@ -116,6 +117,10 @@ impl FakeEngine {
         if self.strikes(self.rates.launch_never_arrives) {
             say("never arrives");
             return unknown("no answer");
+        }
+        if launch.is_late() {
+            say("too late");
+            return unknown("too late");
         }
         say("spawned");
         self.spawn(launch);

@@ -20,7 +20,8 @@ pub(super) fn run(scene: &Arc<Scene>, life: &Arc<Life>, mut outgoing: Outgoing) 
             for signal in batch {
                 for process in scene.processes().into_iter().filter(|p| p.life.name != life.name) {
                     let strikes = |rate| scene.weather.strikes(&dice, rate);
-                    if strikes(scene.plan.rates.signal_lost) || life.is_cut_off() || process.life.is_cut_off() {
+                    if strikes(scene.plan.rates.signal_lost) || life.is_cut_off() || process.life.is_cut_off()
+                    {
                         continue;
                     }
                     let copies = if strikes(scene.plan.rates.signal_twice) { 2 } else { 1 };

@@ -29,7 +29,13 @@ pub(super) struct Life {
 impl Life {
     pub(super) fn begin(name: String, record: Record) -> Self {
         record.say(&name, format_args!("starts"));
-        Self { name, pulse: Mutex::new(Pulse::Alive), bell: Notify::new(), cut_off: AtomicBool::new(false), record }
+        Self {
+            name,
+            pulse: Mutex::new(Pulse::Alive),
+            bell: Notify::new(),
+            cut_off: AtomicBool::new(false),
+            record,
+        }
     }
 
     /// Waits while the process stands still; never returns once it is dead.

@@ -40,6 +40,8 @@ enum Fate {
     EffectLate,
     /// It takes long.
     Stalled,
+    /// It took effect, and the answer is long on its way.
+    AnswerSlow,
     /// The process dies before it asks.
     CrashBefore,
     /// The process dies before it has the answer.
@@ -65,6 +67,9 @@ impl Network {
         }
         if strikes(self.rates.store_stall) {
             return Fate::Stalled;
+        }
+        if strikes(self.rates.store_answer_slow) {
+            return Fate::AnswerSlow;
         }
         if !writes {
             return if strikes(self.rates.read_error) { Fate::Refused } else { Fate::Fine };
@@ -96,14 +101,20 @@ impl Network {
     /// Stands still for a while: long enough to lose a lease, or short.
     fn freeze(&self) {
         self.life.freeze();
-        let (life, time) = (Arc::clone(&self.life), self.dice.millis(500..=40_000));
+        let time = if self.dice.chance(2_000) { 40_000..=200_000 } else { 500..=40_000 };
+        let (life, time) = (Arc::clone(&self.life), self.dice.millis(time));
         tokio::spawn(async move {
             sleep(time).await;
             life.thaw();
         });
     }
 
-    async fn ask<T: Send + 'static>(&self, what: String, writes: bool, call: Call<T>) -> Result<T, StoreError> {
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: String,
+        writes: bool,
+        call: Call<T>,
+    ) -> Result<T, StoreError> {
         self.life.pass().await;
         let fate = self.fate(writes);
         if writes || fate != Fate::Fine {
@@ -162,7 +173,7 @@ impl Network {
         } else if fate == Fate::FrozenAfter {
             self.freeze();
         }
-        let way = self.way();
+        let way = if fate == Fate::AnswerSlow { self.dice.millis(1_000..=100_000) } else { self.way() };
         if !way.is_zero() {
             sleep(way).await;
         }

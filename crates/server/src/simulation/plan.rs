@@ -50,9 +50,11 @@ pub(super) enum Trouble {
     RedisDown,
     /// A second process with the same replica id.
     Namesake,
+    /// A replica dies and comes back on another machine, under its name, without its files.
+    Move,
 }
 
-const TROUBLES: [Trouble; 10] = [
+const TROUBLES: [Trouble; 11] = [
     Trouble::Crash,
     Trouble::Leave,
     Trouble::Freeze,
@@ -63,6 +65,7 @@ const TROUBLES: [Trouble; 10] = [
     Trouble::RedisFlush,
     Trouble::RedisDown,
     Trouble::Namesake,
+    Trouble::Move,
 ];
 
 /// How often something goes wrong, in 10,000 calls.
@@ -72,6 +75,7 @@ pub(super) struct Rates {
     pub(super) store_answer_lost: u32,
     pub(super) store_effect_late: u32,
     pub(super) store_stall: u32,
+    pub(super) store_answer_slow: u32,
     pub(super) read_error: u32,
     pub(super) crash_in_store_call: u32,
     pub(super) crash_in_engine_call: u32,
@@ -94,9 +98,10 @@ pub(super) struct Rates {
 /// A run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    pub(super) seed: u64,
     pub(super) hosts: Vec<HostPlan>,
     pub(super) replicas: Vec<ReplicaPlan>,
+    /// Replicas on one machine share their files.
+    pub(super) shared: bool,
     /// One Libra with a database of its own.
     pub(super) alone: bool,
     pub(super) redis: bool,
@@ -134,7 +139,7 @@ impl Plan {
                 // Every machine has at least one.
                 let host = usize::try_from(n % machines).unwrap_or(0);
                 let machine = host + 1;
-                let storage = if shared { format!("s{machine}") } else { format!("s{machine}-{n}") };
+                let storage = storage(shared, machine, &n.to_string());
                 let skew = if skewed { signed(dice.between(0..=360), 180) } else { 0 };
                 ReplicaPlan { id: format!("r{}", n + 1), host, storage, skew }
             })
@@ -151,19 +156,15 @@ impl Plan {
         troubles.retain(|t| match t {
             Trouble::RedisFlush | Trouble::RedisDown => redis,
             // With a database of its own a lock keeps others away; that machine's loss is an ordinary crash.
-            Trouble::Namesake | Trouble::HostLost | Trouble::CutOff => !alone,
-            Trouble::Crash
-            | Trouble::Leave
-            | Trouble::Freeze
-            | Trouble::Outage
-            | Trouble::ClockJump => true,
+            Trouble::Namesake | Trouble::HostLost | Trouble::CutOff | Trouble::Move => !alone,
+            Trouble::Crash | Trouble::Leave | Trouble::Freeze | Trouble::Outage | Trouble::ClockJump => true,
         });
         let long = troubles.contains(&Trouble::HostLost) || dice.chance(2_000);
         let stormy = Duration::from_secs(if long { dice.between(120..=240) } else { dice.between(30..=90) });
         Self {
-            seed,
             hosts,
             replicas,
+            shared,
             alone,
             redis,
             lease: Duration::from_secs(dice.between(4..=10)),
@@ -179,18 +180,25 @@ impl Plan {
     }
 }
 
+/// What the files on this machine are called: all its replicas share them, or each has its own.
+pub(super) fn storage(shared: bool, machine: usize, own: &str) -> String {
+    if shared { format!("s{machine}") } else { format!("s{machine}-{own}") }
+}
+
 /// `n` moved so that half of it is below zero.
 pub(super) fn signed(n: u64, half: i64) -> i64 {
     i64::try_from(n).unwrap_or(0) - half
 }
 
 fn rates(dice: &Dice) -> Rates {
-    let rate = |most: u64| if dice.chance(5_000) { 0 } else { u32::try_from(dice.between(1..=most)).unwrap_or(0) };
+    let rate =
+        |most: u64| if dice.chance(5_000) { 0 } else { u32::try_from(dice.between(1..=most)).unwrap_or(0) };
     Rates {
         store_error: rate(500),
         store_answer_lost: rate(300),
-        store_effect_late: rate(150),
+        store_effect_late: rate(400),
         store_stall: rate(100),
+        store_answer_slow: rate(60),
         read_error: rate(500),
         crash_in_store_call: rate(60),
         crash_in_engine_call: rate(400),

@@ -75,7 +75,7 @@ async fn story(scene: &Arc<Scene>, told: &Arc<Told>) {
     troubles.abort();
     restarts.abort();
     calm(scene, &dice);
-    verdict::settle(scene).await;
+    verdict::settle(scene, told).await;
     verdict::check(scene, told).await;
 }
 
@@ -93,7 +93,7 @@ fn calm(scene: &Arc<Scene>, dice: &Dice) {
     for (n, replica) in scene.replicas().iter().enumerate() {
         replica.clock.set(0);
         if staying.contains(&n) {
-            scene.bring_back(replica.plan.host);
+            scene.bring_back(replica.host());
         }
     }
     let kept: Vec<&Replica> = staying.iter().filter_map(|n| scene.replicas().get(*n)).collect();

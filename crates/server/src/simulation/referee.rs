@@ -7,15 +7,15 @@ use libra_core::attempt::Attempt;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::sanity;
+use libra_store::Backend;
 use libra_store::backend::{Kind, Pending, Work};
 use libra_store::lane::{
-    AttemptNote, AttemptWrite, Change, Fence, Note, Outcome, OutboxRow, Submission, Submitted,
+    AttemptNote, AttemptWrite, Change, Fence, Note, OutboxRow, Outcome, Submission, Submitted,
 };
 use libra_store::tables::leases::{self, Lease};
 use libra_store::tables::replicas::lease_of;
 use libra_store::tables::transitions::{self, LogRow};
 use libra_store::tables::{attempts, jobs, outbox};
-use libra_store::Backend;
 use serde_json::Value;
 
 use super::capacity::Capacity;
@@ -179,7 +179,10 @@ impl Referee {
         if let Note::TakeOver { from } = &note.what {
             let lease = self.leases().get(&lease_of(&from.replica)).map(|l| l.epoch);
             self.must(lease.is_none_or(|epoch| epoch > from.epoch), Promise::FencedBeforeTakeover, || {
-                format!("{} of {} was taken over from {from:?}, whose lease is at {lease:?}", note.number, note.job_id)
+                format!(
+                    "{} of {} was taken over from {from:?}, whose lease is at {lease:?}",
+                    note.number, note.job_id
+                )
             });
         }
     }

@@ -9,7 +9,7 @@ use libra_core::mode::Mode;
 use libra_engines::engine::Engine;
 use libra_store::tables::replicas;
 use libra_store::{Db, signals};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::clock::Skewed;
@@ -18,7 +18,7 @@ use super::engine::{FakeEngine, FakeFiles};
 use super::exchange;
 use super::life::Life;
 use super::network::Network;
-use super::plan::ReplicaPlan;
+use super::plan::{ReplicaPlan, storage};
 use super::record::Promise;
 use super::scene::Scene;
 use super::streams::Line;
@@ -38,14 +38,23 @@ const END_BEFORE_GIVEN_UP: Duration = Duration::from_mins(1);
 pub(super) struct Process {
     pub(super) life: Arc<Life>,
     pub(super) service: Arc<Service>,
-    pub(super) stop: watch::Sender<bool>,
+    /// SIGTERM.
+    pub(super) leave: Arc<Notify>,
 }
 
 /// A replica.
 pub(super) struct Replica {
     pub(super) plan: ReplicaPlan,
     pub(super) clock: Skewed,
+    place: Mutex<Place>,
     lives: Mutex<Lives>,
+}
+
+/// Where it runs at present.
+#[derive(Clone, Debug)]
+struct Place {
+    host: usize,
+    storage: String,
 }
 
 #[derive(Default)]
@@ -57,7 +66,8 @@ struct Lives {
 impl Replica {
     pub(super) fn new(scene: &Scene, plan: ReplicaPlan) -> Self {
         let clock = Skewed::new(scene.record.clone(), scene.dice.fork(&plan.id), plan.skew);
-        Self { plan, clock, lives: Mutex::default() }
+        let place = Place { host: plan.host, storage: plan.storage.clone() };
+        Self { plan, clock, place: Mutex::new(place), lives: Mutex::default() }
     }
 
     fn lives(&self) -> std::sync::MutexGuard<'_, Lives> {
@@ -67,6 +77,21 @@ impl Replica {
     /// The process that lives now, if one does; it may stand still.
     pub(super) fn process(&self) -> Option<Arc<Process>> {
         self.lives().present.clone().filter(|p| !p.life.is_dead())
+    }
+
+    fn place(&self) -> Place {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The number of the machine on which it runs.
+    pub(super) fn host(&self) -> usize {
+        self.place().host
+    }
+
+    /// From its next life on it runs on another machine, with the files there.
+    pub(super) fn move_to(&self, scene: &Scene, host: usize) {
+        let storage = storage(scene.plan.shared, host + 1, &format!("{}-moved", self.plan.id));
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Place { host, storage };
     }
 
     /// Starts a process, unless one lives or its machine is down.
@@ -86,7 +111,7 @@ impl Replica {
     }
 
     fn begin(&self, scene: &Arc<Scene>, instance: &str) -> Option<Arc<Process>> {
-        let host = scene.host_of(&self.plan)?;
+        let host = scene.host_of(self.host())?;
         let count = {
             let mut lives = self.lives();
             lives.count += 1;
@@ -94,11 +119,10 @@ impl Replica {
         };
         let life = Arc::new(Life::begin(format!("{}.{count}", self.plan.id), scene.record.clone()));
         let (service, outgoing) = self.put_together(scene, &life, &host, instance);
-        let (stop, stopped) = watch::channel(false);
+        let leave = Arc::new(Notify::new());
         exchange::run(scene, &life, outgoing);
-        let serving = serve(Arc::clone(scene), Arc::clone(&life), Arc::clone(&service), stop.clone(), stopped);
-        tokio::spawn(serving);
-        Some(Arc::new(Process { life, service, stop }))
+        tokio::spawn(serve(Arc::clone(scene), Arc::clone(&life), Arc::clone(&service), Arc::clone(&leave)));
+        Some(Arc::new(Process { life, service, leave }))
     }
 
     fn put_together(
@@ -108,10 +132,10 @@ impl Replica {
         host: &str,
         instance: &str,
     ) -> (Arc<Service>, signals::Outgoing) {
-        let (plan, name) = (&scene.plan, &life.name);
-        let host_plan = plan.hosts.get(self.plan.host).cloned();
+        let (plan, name, place) = (&scene.plan, &life.name, self.place());
+        let host_plan = plan.hosts.get(place.host).cloned();
         let machine = host_plan.as_ref().map(|h| h.machine.clone()).unwrap_or_default();
-        let files_dir = PathBuf::from("/").join(&self.plan.storage);
+        let files_dir = PathBuf::from("/").join(&place.storage);
         let network = Network {
             life: Arc::clone(life),
             store: twins::store(scene.twin, scene.referee.seat(name), scene.dice.fork("twin")),
@@ -144,11 +168,11 @@ impl Replica {
                 weather: scene.weather.clone(),
             })
         };
-        let config = config::of(plan, self.plan.host);
+        let config = config::of(plan, place.host);
         let me = replicas::Replica {
             id: self.plan.id.clone(),
             host: host.to_owned(),
-            storage: self.plan.storage.clone(),
+            storage: place.storage,
             address: format!("http://{}", self.plan.id),
             version: "1".into(),
             cores: config.limits.cores_for_jobs(),
@@ -173,13 +197,7 @@ impl Replica {
 }
 
 /// What `libra serve` does, from the first lease to the end.
-async fn serve(
-    scene: Arc<Scene>,
-    life: Arc<Life>,
-    service: Arc<Service>,
-    stop: watch::Sender<bool>,
-    stopped: watch::Receiver<bool>,
-) {
+async fn serve(scene: Arc<Scene>, life: Arc<Life>, service: Arc<Service>, leave: Arc<Notify>) {
     let deadline = Instant::now() + service.config.replica.lease + ASK_AGAIN;
     loop {
         match workers::begin(&service).await {
@@ -189,13 +207,15 @@ async fn serve(
             Err(_) => return life.kill("it could not begin"),
         }
     }
+    // A watch channel wakes those who wait in an order of its own choosing; of these only the heartbeat then does
+    // something that others notice.
+    let (stop, stopped) = watch::channel(false);
     let (lost, mut lost_lease) = watch::channel(false);
-    let mut running = workers::start_lifecycle(&service, &Shutdown::new(stopped.clone()), lost);
-    let mut told = stopped;
+    let mut running = workers::start_lifecycle(&service, &Shutdown::new(stopped), lost);
     let died = tokio::select! {
         biased;
         () = life.death() => true,
-        _ = told.wait_for(|stop| *stop) => false,
+        () = leave.notified() => false,
         _ = lost_lease.wait_for(|lost| *lost) => false,
         ended = running.join_next() => {
             scene.record.broken(Promise::NoPanic, format!("a worker of {} ended: {ended:?}", life.name));

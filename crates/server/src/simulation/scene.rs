@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::dice::Dice;
-use super::plan::{Plan, ReplicaPlan};
+use super::plan::Plan;
 use super::record::Record;
 use super::referee::Referee;
 use super::replica::{Process, Replica};
@@ -74,10 +74,10 @@ impl Scene {
         self.namesakes.lock().unwrap_or_else(PoisonError::into_inner).push(process);
     }
 
-    /// Machine and boot of a replica; None while the machine is down.
-    pub(super) fn host_of(&self, replica: &ReplicaPlan) -> Option<String> {
+    /// Machine and boot of a host; None while the machine is down.
+    pub(super) fn host_of(&self, host: usize) -> Option<String> {
         let boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner);
-        boots.get(replica.host).and_then(|(_, host)| host.clone())
+        boots.get(host).and_then(|(_, host)| host.clone())
     }
 
     /// A machine is lost, with every process on it.

@@ -45,9 +45,7 @@ fn befall(scene: &Arc<Scene>, dice: &Dice, trouble: Trouble) {
     let process = dice.pick(&scene.processes()).cloned();
     match (trouble, process) {
         (Trouble::Crash, Some(p)) => p.life.kill("kill -9"),
-        (Trouble::Leave, Some(p)) => {
-            p.stop.send_replace(true);
-        }
+        (Trouble::Leave, Some(p)) => p.leave.notify_one(),
         (Trouble::Freeze, Some(p)) => {
             p.life.freeze();
             later(dice.millis(500..=60_000), move || p.life.thaw());
@@ -87,6 +85,15 @@ fn befall(scene: &Arc<Scene>, dice: &Dice, trouble: Trouble) {
                 && let Some(process) = replica.start_namesake(scene)
             {
                 scene.add_namesake(process);
+            }
+        }
+        (Trouble::Move, _) => {
+            let hosts: Vec<usize> = (0..scene.plan.hosts.len()).collect();
+            if let (Some(replica), Some(host)) = (dice.pick(scene.replicas()), dice.pick(&hosts)) {
+                if let Some(process) = replica.process() {
+                    process.life.kill("it moves");
+                }
+                replica.move_to(scene, *host);
             }
         }
         (Trouble::Crash | Trouble::Leave | Trouble::Freeze | Trouble::CutOff, None) => {}

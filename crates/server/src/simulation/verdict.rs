@@ -10,6 +10,7 @@ use libra_store::tx;
 use tokio::time::sleep;
 
 use super::clients::Told;
+use super::database::given_up;
 use super::record::Promise;
 use super::scene::Scene;
 use crate::auth::Principal;
@@ -20,15 +21,17 @@ const LONGEST_CALM: Duration = Duration::from_mins(15);
 const LAST_WORDS: Duration = Duration::from_secs(8);
 
 /// Waits until all jobs have ended, or long enough.
-pub(super) async fn settle(scene: &Scene) {
+pub(super) async fn settle(scene: &Scene, told: &Told) {
     let begun = scene.record.elapsed();
     while scene.record.elapsed() - begun < LONGEST_CALM {
         sleep(Duration::from_secs(1)).await;
         let open = scene.referee.database.look(|tx| {
-            let sql = "SELECT COUNT(*) FROM jobs WHERE completed_at IS NULL";
+            let sql = "SELECT (SELECT COUNT(*) FROM jobs WHERE completed_at IS NULL) \
+                 + (SELECT COUNT(*) FROM transitions WHERE feed_seq IS NULL)";
             tx::first(tx, sql, &[], |row| row.int(0))
         });
-        if open.is_ok_and(|n| n == Some(0)) && scene.world.alive().is_empty() {
+        let content = told.content() == scene.plan.jobs;
+        if content && open.is_ok_and(|n| n == Some(0)) && scene.world.alive().is_empty() {
             break;
         }
     }
@@ -73,7 +76,9 @@ pub(super) async fn check(scene: &Scene, told: &Told) {
         if let Ok((holding, open)) = held
             && !(holding.is_empty() && open.is_empty())
         {
-            scene.record.broken(Promise::NothingLeft, format!("all has ended, and {holding:?} {open:?} are held"));
+            scene
+                .record
+                .broken(Promise::NothingLeft, format!("all has ended, and {holding:?} {open:?} are held"));
         }
     }
 }
@@ -96,9 +101,7 @@ fn check_successes(scene: &Scene) {
     for (id, number) in scene.world.done() {
         let Some(whole) = scene.referee.whole(id) else { continue };
         let attempt = scene.world.driver(number).map_or(0, |d| d.attempt);
-        let given_up =
-            whole.log.iter().any(|r| r.transition.attempt == attempt && r.transition.reason.starts_with("the host"));
-        if whole.job.state != State::Succeeded && !given_up {
+        if whole.job.state != State::Succeeded && !given_up(&whole.log, attempt) {
             let what = format!("driver {number} has done {id}, which is {}", whole.job.state);
             scene.record.broken(Promise::SuccessStays, what);
         }

@@ -9,11 +9,11 @@ use libra_core::attempt::Exit;
 use libra_core::id::{JobId, Token};
 use libra_core::time::Timestamp;
 use libra_engines::engine::Launch;
-use libra_store::tables::{attempts, jobs};
+use libra_store::tables::{attempts, jobs, transitions};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::database::{Database, true_time};
+use super::database::{Database, given_up, true_time};
 use super::dice::Dice;
 use super::record::{Promise, Record};
 
@@ -188,15 +188,18 @@ impl World {
         let others: Vec<usize> = others.map(|d| d.number).collect();
         state.drivers.push(driver.clone());
         let again = !state.started.insert(launch.token);
-        let done = state.done.get(&launch.job_id).copied();
+        let done = state.done.get(&launch.job_id).and_then(|n| state.drivers.get(*n)).cloned();
         drop(state);
-        self.record.say("world", format_args!("driver {number} of {} attempt {} on {host}", driver.job, driver.attempt));
+        self.record.say(
+            "world",
+            format_args!("driver {number} of {} attempt {} on {host}", driver.job, driver.attempt),
+        );
         self.check_start(&driver, &others, again, done);
         self.ring(launch.token);
         Some(driver)
     }
 
-    fn check_start(&self, driver: &Driver, others: &[usize], again: bool, done: Option<usize>) {
+    fn check_start(&self, driver: &Driver, others: &[usize], again: bool, done: Option<Driver>) {
         let Driver { job, attempt, .. } = driver;
         if again {
             self.record.broken(Promise::OneDriver, format!("attempt {attempt} of {job} has two drivers"));
@@ -204,15 +207,19 @@ impl World {
         if !others.is_empty() {
             self.record.broken(Promise::OneDriver, format!("{job} has a new driver beside {others:?}"));
         }
-        if let Some(first) = done {
-            self.record.broken(Promise::SuccessStays, format!("{job} was done by driver {first} and runs again"));
-        }
         let (id, number) = (*job, *attempt);
-        let found = self.database.look(move |tx| Ok((jobs::get(tx, id)?, attempts::get(tx, id, number)?)));
-        if let Ok((job_row, attempt_row)) = found {
+        let found = self.database.look(move |tx| {
+            Ok((jobs::get(tx, id)?, attempts::get(tx, id, number)?, transitions::of_job(tx, id)?))
+        });
+        if let Ok((job_row, attempt_row, log)) = found {
+            if let Some(first) = done.filter(|first| !given_up(&log, first.attempt)) {
+                let what = format!("{job} was done by driver {} and runs again", first.number);
+                self.record.broken(Promise::SuccessStays, what);
+            }
             let open = attempt_row.is_some_and(|a| a.ended_at.is_none());
             if !open || !job_row.is_some_and(|j| j.state.holds_resources() && j.attempt == number) {
-                self.record.broken(Promise::NoLateDriver, format!("attempt {attempt} of {job} is over and starts"));
+                self.record
+                    .broken(Promise::NoLateDriver, format!("attempt {attempt} of {job} is over and starts"));
             }
         }
     }

@@ -272,7 +272,12 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics.
-    pub fn render(&self, present: &Present, limits: &Limits, machine: &str) -> Result<String, std::fmt::Error> {
+    pub fn render(
+        &self,
+        present: &Present,
+        limits: &Limits,
+        machine: &str,
+    ) -> Result<String, std::fmt::Error> {
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.queue_size.get_or_create(&Queue { queue: "pending" }).set(gauge(present.queued));
         self.queue_size.get_or_create(&Queue { queue: "scheduled" }).set(gauge(present.scheduled));

@@ -61,7 +61,9 @@ pub(super) fn is_public(ip: IpAddr) -> bool {
             let [.., a, b, c, d] = ip.octets();
             is_public(Ipv4Addr::new(a, b, c, d).into())
         }
-        IpAddr::V6(ip) => within_v6(ip, PUBLIC_V6) && !NOT_PUBLIC_V6.iter().any(|block| within_v6(ip, *block)),
+        IpAddr::V6(ip) => {
+            within_v6(ip, PUBLIC_V6) && !NOT_PUBLIC_V6.iter().any(|block| within_v6(ip, *block))
+        }
     }
 }
 

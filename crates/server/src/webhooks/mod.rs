@@ -72,7 +72,8 @@ mod tests {
 
     #[test]
     fn public_addresses_and_names_are_taken() {
-        for target in ["https://example.com/hook", "http://93.184.216.34:8080/", "https://[2606:4700::1111]/"] {
+        for target in ["https://example.com/hook", "http://93.184.216.34:8080/", "https://[2606:4700::1111]/"]
+        {
             assert_eq!(refused(target, false), None, "{target}");
         }
     }

@@ -35,7 +35,8 @@ pub(crate) fn verdict(
         Sent::Taken => Verdict::Delivered,
         Sent::Never { error } => Verdict::Dead { error },
         Sent::NotNow { error, .. }
-            if tries >= LEAST_TRIES && now.seconds_since(created_at) >= settings.give_up_after.as_secs_f64() =>
+            if tries >= LEAST_TRIES
+                && now.seconds_since(created_at) >= settings.give_up_after.as_secs_f64() =>
         {
             Verdict::Dead { error }
         }
@@ -96,8 +97,7 @@ mod tests {
     #[test]
     fn a_target_may_ask_for_a_longer_wait_within_bounds() {
         let asked = |seconds| {
-            let sent =
-                Sent::NotNow { error: String::new(), retry_after: Some(Duration::from_secs(seconds)) };
+            let sent = Sent::NotNow { error: String::new(), retry_after: Some(Duration::from_secs(seconds)) };
             match verdict(sent, 1, Timestamp(0), Timestamp(0), 0, DAY) {
                 Verdict::Again { micros, .. } => micros,
                 other => panic!("{other:?}"),

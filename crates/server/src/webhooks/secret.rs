@@ -60,7 +60,8 @@ impl Secret {
             }
             read => read?,
         };
-        let invalid = |e: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()));
+        let invalid =
+            |e: String| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()));
         Self::parse(&text).map_err(invalid)
     }
 
@@ -131,7 +132,9 @@ mod tests {
         let short = format!("whsec_{}", STANDARD.encode([1; 23]));
         let long = format!("whsec_{}", STANDARD.encode([1; 65]));
         let five = format!("whsec_{} ", STANDARD.encode([1; 24])).repeat(5);
-        for text in ["", "whsec_", "secret", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!!!", &short, &long, &five] {
+        for text in
+            ["", "whsec_", "secret", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_!!!!", &short, &long, &five]
+        {
             assert!(Secret::parse(text).is_err(), "{text}");
         }
         assert_eq!(format!("{:?}", Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap()), "***");

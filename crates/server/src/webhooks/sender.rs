@@ -142,10 +142,11 @@ fn causes<'a>(
 
 /// The innermost cause, without the address: that may hold a secret of the target's.
 fn plain(e: &reqwest::Error) -> String {
-    let innermost = causes(e).last().map_or_else(String::new, |cause| match cause.downcast_ref::<reqwest::Error>() {
-        None => cause.to_string(),
-        Some(_) => "the request failed".to_owned(),
-    });
+    let innermost =
+        causes(e).last().map_or_else(String::new, |cause| match cause.downcast_ref::<reqwest::Error>() {
+            None => cause.to_string(),
+            Some(_) => "the request failed".to_owned(),
+        });
     innermost.chars().filter(|c| !c.is_control()).take(MAX_ERROR).collect()
 }
 

@@ -92,6 +92,10 @@ pub(super) async fn drive(
         tenant: job.tenant.clone(),
         dir: service.attempt_dir(job.id, attempt.number),
         same_boot: attempt.host == service.standing.me.host,
+        until: match found {
+            Found::JustOpened { until } => until,
+            Found::InTheStore => None,
+        },
     };
     let mut driver = Driver {
         service,
@@ -101,7 +105,7 @@ pub(super) async fn drive(
         attempt,
         holder,
         stale: found == Found::InTheStore,
-        fresh: found == Found::JustOpened,
+        fresh: matches!(found, Found::JustOpened { .. }),
         noted_at: None,
         running_since: None,
         own: 0,
@@ -235,6 +239,7 @@ impl Driver {
     /// Scheduled without an intent: store it, so that whatever happens next can be looked up.
     async fn intend(&mut self) -> Result<Next, StoreError> {
         let at = self.service.clock.now();
+        self.launch.until = self.service.launch_until();
         let host = self.service.standing.me.host.clone();
         if self.note(Note::Intent { at, host: host.clone() }).await? {
             self.attempt.launched_at = Some(at);
@@ -257,6 +262,10 @@ impl Driver {
                 format!("the job's directory can't be made: {e}; check the disk of the data directory");
             let failure = Failure::new(ErrorClass::Infrastructure, "no_directory", message);
             return self.failed(failure, None).await;
+        }
+        if self.launch.is_late() {
+            // It stood still, or was cut off. Others may run the job by now: whether anything was launched is looked up.
+            return Ok(Next::Again);
         }
         match self.engine.launch(&self.launch).await {
             Ok(launched) => {

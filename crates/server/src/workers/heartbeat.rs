@@ -38,10 +38,12 @@ pub(crate) async fn begin(service: &Arc<Service>) -> Result<bool, StoreError> {
     let instance = service.standing.instance.clone();
     let (micros, alone) = (micros(service.config.replica.lease), service.alone);
     let clock = Arc::clone(&service.clock);
+    let asked = clock.now();
+    let sent = Instant::now();
     let epoch = service
         .db
         .write(move |tx| {
-            clock.agree(tx.now()?);
+            clock.agree(asked, tx.now()?);
             if alone {
                 // Nobody else can use this database: leases of before are of processes that are gone.
                 leases::expire_all(tx)?;
@@ -55,6 +57,7 @@ pub(crate) async fn begin(service: &Arc<Service>) -> Result<bool, StoreError> {
         .await?;
     if let Some(epoch) = epoch {
         service.standing.set_epoch(epoch);
+        service.standing.prove_life(sent);
     }
     Ok(epoch.is_some())
 }
@@ -63,6 +66,7 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown, lost: wat
     let lease = service.config.replica.lease;
     let mut renewed = Instant::now();
     loop {
+        let sent = Instant::now();
         match beat(&service).await {
             Ok(Beat { own: None, .. }) => {
                 tracing::error!(
@@ -85,7 +89,11 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown, lost: wat
                 service.standing.lead(leader);
                 service.signals.others(alive.len() > 1);
                 service.standing.saw_hosts(hosts_of(&alive));
-                service.show_life();
+                service.standing.prove_life(sent);
+                // An answer that was long on its way tells of a life that may be over for the others by now.
+                if sent.elapsed() < lease {
+                    service.show_life();
+                }
             }
             Err(e) => {
                 tracing::warn!(error = %e, "the leases could not be renewed; trying again");
@@ -124,10 +132,11 @@ async fn beat(service: &Arc<Service>) -> Result<Beat, StoreError> {
     let (own, leader) = (service.standing.holder().epoch, service.standing.leader_epoch());
     let micros = micros(service.config.replica.lease);
     let clock = Arc::clone(&service.clock);
+    let asked = clock.now();
     service
         .db
         .write(move |tx| {
-            clock.agree(tx.now()?);
+            clock.agree(asked, tx.now()?);
             let name = lease_of(&me.id);
             let own = if leases::renew(tx, &name, own, micros)? {
                 Some(own)

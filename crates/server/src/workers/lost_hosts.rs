@@ -1,13 +1,16 @@
 //! Attempts on a host without any replica: the leader waits until their drivers have ended themselves, then says
 //! what is known (design §6, the host rule).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use libra_core::failure::{ErrorClass, Failure};
+use libra_core::id::JobId;
 use libra_core::lifecycle::Event;
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
+use libra_store::lane::{AttemptNote, Note, Outcome};
 use libra_store::tables::attempts::Open;
 use libra_store::tables::leases::Lease;
 use libra_store::tables::replicas::{Replica, lease_of};
@@ -15,6 +18,7 @@ use libra_store::tables::{attempts, jobs, leases, replicas};
 use tokio::time::sleep;
 
 use super::Shutdown;
+use super::supervisor::fence_off;
 use crate::service::{ByWhom, FromEngine, Service, machine_of};
 
 /// It looks this often.
@@ -22,7 +26,11 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// An attempt that nobody claims goes back to the queue after so many leases: nothing of it ever ran.
 const UNCLAIMED_LEASES: u32 = 3;
 
+/// When each attempt was first seen whose holder lives on under another epoch where it can't reach it.
+type Seen = BTreeMap<(JobId, u32), Timestamp>;
+
 pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
+    let mut seen = Seen::new();
     loop {
         let epoch = tokio::select! {
             biased;
@@ -31,7 +39,7 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
         };
         // With a database of its own there is nobody else: whatever is open is this replica's.
         if !service.alone
-            && let Err(e) = look(&service, epoch).await
+            && let Err(e) = look(&service, epoch, &mut seen).await
         {
             tracing::warn!(error = %e, "lost hosts could not be looked for; trying again");
         }
@@ -43,19 +51,24 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
     }
 }
 
-async fn look(service: &Arc<Service>, epoch: i64) -> Result<(), StoreError> {
+async fn look(service: &Arc<Service>, epoch: i64, seen: &mut Seen) -> Result<(), StoreError> {
     let (open, leases, known, now) = service
         .db
         .read(|tx| Ok((attempts::open(tx)?, leases::leases(tx)?, replicas::replicas(tx)?, tx.now()?)))
         .await?;
     let alive = |r: &&Replica| leases.get(&lease_of(&r.id)).is_some_and(|l| l.alive);
     let alive: Vec<&Replica> = known.iter().filter(alive).collect();
+    seen.retain(|key, _| open.iter().any(|o| (o.job_id, o.number) == *key));
     for open in open {
         let reached = alive
             .iter()
             .any(|r| machine_of(&r.host) == machine_of(&open.host) && r.storage == open.storage);
         let lease = open.holder.as_ref().and_then(|h| leases.get(&lease_of(&h.replica)));
-        if reached || lost_at(service, &open, lease).is_none_or(|at| at > now) {
+        if reached {
+            seen.remove(&(open.job_id, open.number));
+            continue;
+        }
+        if lost_at(service, &open, lease, now, seen).is_none_or(|at| at > now) {
             continue;
         }
         give_up(service, &open, epoch).await?;
@@ -64,7 +77,13 @@ async fn look(service: &Arc<Service>, epoch: i64) -> Result<(), StoreError> {
 }
 
 /// From when on it is lost; None while its holder lives.
-fn lost_at(service: &Service, open: &Open, lease: Option<&Lease>) -> Option<Timestamp> {
+fn lost_at(
+    service: &Service,
+    open: &Open,
+    lease: Option<&Lease>,
+    now: Timestamp,
+    seen: &mut Seen,
+) -> Option<Timestamp> {
     let config = &service.config.replica;
     let after = |since: Timestamp, wait: Duration| {
         since.plus_micros(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX))
@@ -72,18 +91,24 @@ fn lost_at(service: &Service, open: &Open, lease: Option<&Lease>) -> Option<Time
     match (&open.holder, lease) {
         (None, _) => Some(after(open.created_at, config.lease * UNCLAIMED_LEASES)),
         (Some(holder), Some(lease)) if lease.alive && lease.epoch == holder.epoch => None,
+        // Its replica has begun another life elsewhere, such as on another host: when the first one ended is not known.
+        (Some(_), Some(lease)) if lease.alive => {
+            let since = *seen.entry((open.job_id, open.number)).or_insert(now);
+            Some(after(since, config.host_lost_after))
+        }
         (Some(_), Some(lease)) => Some(after(lease.renewed_at, config.host_lost_after)),
         (Some(_), None) => Some(after(open.created_at, config.host_lost_after)),
     }
 }
 
 async fn give_up(service: &Arc<Service>, open: &Open, epoch: i64) -> Result<(), StoreError> {
-    if let Some(holder) = open.holder.clone() {
-        // From here on its replica can't write about it any more, should it come back.
-        let fenced = move |tx: &mut dyn libra_store::tx::Tx| {
-            leases::fence_off(tx, &lease_of(&holder.replica), holder.epoch)
-        };
-        service.db.write(fenced).await?;
+    // From here on nobody can write about it any more, or launch it, should its replica come back.
+    let settled = match &open.holder {
+        Some(holder) => fence_off(service, holder).await?,
+        None => claim(service, open).await?,
+    };
+    if !settled {
+        return Ok(());
     }
     let id = open.job_id;
     let Some(job) = service.db.read(move |tx| jobs::get(tx, id)).await? else { return Ok(()) };
@@ -107,4 +132,13 @@ async fn give_up(service: &Arc<Service>, open: &Open, epoch: i64) -> Result<(), 
     tracing::warn!(job_id = %job.id, attempt = open.number, host, "an attempt is given up with its host");
     service.step(&job, event, ByWhom::Leader(epoch), FromEngine::default()).await?;
     Ok(())
+}
+
+/// Becomes the holder of an attempt that nobody has claimed, so that nobody claims and launches it while it goes back
+/// to the queue. False when somebody was faster.
+async fn claim(service: &Arc<Service>, open: &Open) -> Result<bool, StoreError> {
+    let what = Note::Claim { at: service.clock.now(), host: open.host.clone() };
+    let by = service.standing.holder();
+    let note = AttemptNote { job_id: open.job_id, number: open.number, by, what };
+    Ok(service.db.note(note).await? == Outcome::Updated)
 }

@@ -12,9 +12,9 @@ use tokio::time::sleep;
 
 use super::Shutdown;
 use crate::config::Retention;
+use crate::service::Service;
 use crate::service::expiry::before;
 use crate::service::standing::leader_fence;
-use crate::service::Service;
 
 /// The first look comes so long after the start, when there are other things to do.
 const FIRST: Duration = Duration::from_mins(1);
@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Delivered messages are kept this long.
 const DELIVERED_KEPT: Duration = Duration::from_hours(7 * 24);
 /// Messages looked at in one transaction.
-const MESSAGES_AT_ONCE: u32 = 1_000;
+const MESSAGES_AT_ONCE: u32 = 500;
 /// Directories looked at, and perhaps removed, in one go.
 const DIRECTORIES_AT_ONCE: usize = 200;
 
@@ -110,7 +110,8 @@ async fn forget_messages(service: &Service) -> Result<(), StoreError> {
             .await?;
         if !looked.old.is_empty() {
             let fence = leader_fence(epoch);
-            let held = service.db.write(move |tx| retention::forget_delivered(tx, &fence, &looked.old)).await?;
+            let held =
+                service.db.write(move |tx| retention::forget_delivered(tx, &fence, &looked.old)).await?;
             if !held {
                 break;
             }

@@ -174,15 +174,20 @@ async fn admit(
     let Some(place) = place else { return Ok(()) };
     let Some(taken) = supervisor.reserve(job.id, job.attempt + 1) else { return Ok(()) };
     let own = place.holder.is_some();
+    let until = service.launch_until();
     debug_assert_eq!(machine_of(&place.host), machine, "a place on the machine that was chosen");
     let engine = FromEngine { place: Some(place), ..FromEngine::default() };
     // A job that has moved on since is somebody else's decision: the next pass sees it.
-    if let Applied::Done(job, Some(attempt)) =
-        service.step(job, Event::Admitted(machine.to_owned()), ByWhom::Leader(epoch), engine).await?
-    {
+    let taken_step =
+        service.step(job, Event::Admitted(machine.to_owned()), ByWhom::Leader(epoch), engine).await;
+    if let Err(StoreError::Interrupted(_)) = &taken_step {
+        // It may be admitted yet, when its room is another's: under the next epoch no longer.
+        service.standing.give_up(epoch);
+    }
+    if let Applied::Done(job, Some(attempt)) = taken_step? {
         failpoint::hit("after-scheduled");
         if own {
-            supervisor.look_after(taken, *job, *attempt, Found::JustOpened);
+            supervisor.look_after(taken, *job, *attempt, Found::JustOpened { until });
         } else {
             drop(taken);
             service.hand_off(&attempt).await;

@@ -15,7 +15,7 @@ use libra_store::tables::attempts::{self, Open};
 use libra_store::tables::jobs;
 use libra_store::tables::leases::{self, Lease};
 use libra_store::tables::replicas::{Replica, lease_of};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Shutdown, attempt};
 use crate::service::{Place, Service, handed_to, machine_of};
@@ -28,8 +28,11 @@ const UNCLAIMED_AFTER_SECONDS: i64 = 2;
 /// How an attempt came to be looked after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// This process has just stored that it launches it: nothing was launched yet.
-    JustOpened,
+    /// This process has just stored that it launches it: nothing was launched yet, and nothing may be after `until`.
+    JustOpened {
+        /// Reckoned before it was stored: while it was, this process may have stood still.
+        until: Option<Instant>,
+    },
     /// It was there: whether it was launched has to be looked up.
     InTheStore,
 }
@@ -92,7 +95,9 @@ impl Supervisor {
         let there: Vec<&Replica> = alive.iter().filter(|r| machine_of(&r.host) == machine).collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let chosen = there.get(turn % there.len().max(1))?;
-        if chosen.id == self.service.standing.me.id {
+        let me = &self.service.standing.me;
+        // Another process may have come under this one's name.
+        if chosen.id == me.id && chosen.host == me.host {
             return Some(self.service.here());
         }
         Some(Place { host: chosen.host.clone(), storage: chosen.storage.clone(), holder: None })
@@ -153,6 +158,7 @@ impl Supervisor {
     pub(super) async fn claim(self: &Arc<Self>, job: JobId, number: u32) -> Result<bool, StoreError> {
         let Some(taken) = self.reserve(job, number) else { return Ok(false) };
         let service = &self.service;
+        let until = service.launch_until();
         let (by, at) = (service.standing.holder(), service.clock.now());
         let host = service.standing.me.host.clone();
         let what = Note::Claim { at, host };
@@ -162,7 +168,7 @@ impl Supervisor {
         }
         let Some((job, attempt)) = self.read(job, number).await? else { return Ok(false) };
         if attempt.holder == Some(by) && attempt.ended_at.is_none() {
-            self.look_after(taken, job, attempt, Found::JustOpened);
+            self.look_after(taken, job, attempt, Found::JustOpened { until });
         }
         Ok(true)
     }
@@ -215,12 +221,9 @@ impl Supervisor {
     /// Fences the dead holder off, then becomes the holder in its place.
     async fn take_over(self: &Arc<Self>, open: &Open, from: Holder) -> Result<(), StoreError> {
         let Some(taken) = self.reserve(open.job_id, open.number) else { return Ok(()) };
-        let dead = from.clone();
-        // Nothing to do where its lease is of a later epoch already.
-        self.service
-            .db
-            .write(move |tx| leases::fence_off(tx, &lease_of(&dead.replica), dead.epoch))
-            .await?;
+        if !fence_off(&self.service, &from).await? {
+            return Ok(());
+        }
         let by = self.service.standing.holder();
         let what = Note::TakeOver { from: from.clone() };
         let note = AttemptNote { job_id: open.job_id, number: open.number, by, what };
@@ -236,4 +239,18 @@ impl Supervisor {
         }
         Ok(())
     }
+}
+
+/// Sees to it that nothing counts any more that `holder` writes. False when it lives: it has come back since it was
+/// looked at, and keeps what it has.
+pub(super) async fn fence_off(service: &Service, holder: &Holder) -> Result<bool, StoreError> {
+    let (lease, epoch) = (lease_of(&holder.replica), holder.epoch);
+    service
+        .db
+        .write(move |tx| {
+            Ok(leases::fence_off(tx, &lease, epoch)?
+                // Or it was before: the lease is of a later epoch, or forgotten.
+                || leases::leases(tx)?.get(&lease).is_none_or(|present| present.epoch != epoch))
+        })
+        .await
 }

@@ -157,11 +157,8 @@ impl Courier {
         let claimed: BTreeSet<i64> = claimed.into_iter().collect();
         for message in chosen.into_iter().filter(|d| claimed.contains(&d.id)) {
             let going = ((message.job_id, message.target.clone()), host_of(&message.target));
-            let task = self.under_way.spawn(deliver(
-                Arc::clone(&self.service),
-                Arc::clone(&self.sender),
-                message,
-            ));
+            let task =
+                self.under_way.spawn(deliver(Arc::clone(&self.service), Arc::clone(&self.sender), message));
             self.going.insert(task.id(), going);
         }
         Ok(())
@@ -213,9 +210,13 @@ impl Courier {
         let fence = self.fence.clone();
         match self.service.db.write(move |tx| outbox::record(tx, &fence, &reports)).await {
             Ok(true) => {}
-            Ok(false) => tracing::info!("another replica leads now: it sends again what this one has just sent"),
+            Ok(false) => {
+                tracing::info!("another replica leads now: it sends again what this one has just sent");
+            }
             // The claim runs out, and they are sent again.
-            Err(e) => tracing::warn!(error = %e, "what came of webhooks could not be stored; they are sent again"),
+            Err(e) => {
+                tracing::warn!(error = %e, "what came of webhooks could not be stored; they are sent again");
+            }
         }
     }
 }
@@ -223,19 +224,14 @@ impl Courier {
 /// Sends one message, and says what came of it.
 async fn deliver(service: Arc<Service>, sender: Arc<Sender>, due: Due) -> Report {
     let id = message_id(due.job_id, due.id);
-    let message = Message {
-        id: &id,
-        target: &due.target,
-        body: &due.payload,
-        correlation_id: &due.correlation_id,
-    };
+    let message =
+        Message { id: &id, target: &due.target, body: &due.payload, correlation_id: &due.correlation_id };
     let timestamp = service.clock.now().0 / libra_core::time::MICROS_PER_SECOND;
     let sent = sender.send(message, timestamp).await;
     let settings = Settings { give_up_after: service.config.webhooks.give_up_after };
     // The claim was a try.
     let tries = due.tries.saturating_add(1);
-    let verdict =
-        verdict(sent, tries, due.created_at, service.clock.now(), service.clock.jitter(), settings);
+    let verdict = verdict(sent, tries, due.created_at, service.clock.now(), service.clock.jitter(), settings);
     let host = host_of(&due.target);
     match &verdict {
         Verdict::Delivered => {

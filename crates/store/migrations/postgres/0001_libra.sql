@@ -34,8 +34,9 @@ CREATE TABLE jobs (
     host                TEXT COLLATE "C"
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.05);
-CREATE INDEX jobs_by_state ON jobs (state, id);
-CREATE INDEX jobs_by_user ON jobs (user_id, state, id);
+-- With the tenant, because most readers see one tenant only: it is looked at within the index.
+CREATE INDEX jobs_by_state ON jobs (state, id, tenant);
+CREATE INDEX jobs_by_user ON jobs (user_id, state, id, tenant);
 -- The order of turns within a mode; a row is in it only while it waits.
 CREATE INDEX jobs_by_turn ON jobs (mode, priority DESC, queued_at, id) WHERE state = 'QUEUED';
 -- When the scheduler has to act on a row by itself: the end of a queue wait or of a backoff.
@@ -58,7 +59,7 @@ CREATE TABLE job_specs (
     spec    TEXT NOT NULL,
     source  TEXT NOT NULL
 );
-CREATE INDEX job_specs_by_user ON job_specs (user_id, job_id);
+CREATE INDEX job_specs_by_user ON job_specs (user_id, job_id, tenant);
 CREATE INDEX job_specs_by_tenant ON job_specs (tenant, job_id);
 CREATE INDEX job_specs_by_mode ON job_specs (mode, job_id);
 CREATE INDEX job_specs_by_kind ON job_specs (kind, job_id);

@@ -133,10 +133,8 @@ pub fn postpone(
     let rows: Vec<String> = (0..messages.len())
         .map(|n| format!("(CAST(?{} AS BIGINT), CAST(?{} AS BIGINT))", 2 * n + 1, 2 * n + 2))
         .collect();
-    let args: Vec<Arg<'_>> = messages
-        .iter()
-        .flat_map(|(id, until)| [Arg::Int(*id), Arg::Int(until.max(&soonest).0)])
-        .collect();
+    let args: Vec<Arg<'_>> =
+        messages.iter().flat_map(|(id, until)| [Arg::Int(*id), Arg::Int(until.max(&soonest).0)]).collect();
     let sql = format!(
         "UPDATE outbox SET next_at = later.column2 FROM (VALUES {}) later \
          WHERE outbox.id = later.column1 AND outbox.done_at IS NULL AND outbox.dead_at IS NULL",

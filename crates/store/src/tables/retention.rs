@@ -15,7 +15,7 @@ use crate::lane::Fence;
 use crate::tx::{Arg, Tx, all, first};
 
 /// Jobs forgotten in one transaction, at most.
-pub const MAX_FORGOTTEN: u32 = 200;
+pub const MAX_FORGOTTEN: u32 = 100;
 /// The fact that holds when the youngest of the forgotten jobs was made, microseconds.
 const JOBS_EXPIRED_UNTIL: &str = "jobs_expired_until";
 

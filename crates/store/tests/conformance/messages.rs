@@ -217,7 +217,11 @@ async fn those_behind_another_step_aside_until_their_turn(s: Store) {
     let aside: Vec<(i64, Timestamp)> = all.iter().map(|d| (d.id, d.behind.unwrap())).collect();
     let behind = aside[0].0;
     s.write(move |tx, fence| outbox::postpone(tx, fence, &aside, 1)).await;
-    assert_eq!(s.db.read(|tx| outbox::due(tx, 100)).await.unwrap(), [], "it is not looked at again until then");
+    assert_eq!(
+        s.db.read(|tx| outbox::due(tx, 100)).await.unwrap(),
+        [],
+        "it is not looked at again until then"
+    );
     s.write(move |tx, fence| outbox::postpone(tx, fence, &[(behind, Timestamp(0))], 60_000_000)).await;
     assert_eq!(s.due().await, [], "for as long as that, at least");
 

@@ -35,6 +35,7 @@ impl Scratch {
             tenant: "t".to_owned(),
             dir: self.0.join("attempt"),
             same_boot: true,
+            until: None,
         }
     }
 }

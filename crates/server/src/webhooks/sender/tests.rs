@@ -12,7 +12,12 @@ fn sender(allow_private: bool, limit: Duration) -> Sender {
 }
 
 fn message(target: &str) -> Message<'_> {
-    Message { id: "job-1-7", target, body: "{\"jobId\":\"job-1\",\"status\":\"SUCCEEDED\"}", correlation_id: "c-1" }
+    Message {
+        id: "job-1-7",
+        target,
+        body: "{\"jobId\":\"job-1\",\"status\":\"SUCCEEDED\"}",
+        correlation_id: "c-1",
+    }
 }
 
 /// A target that answers every request with `answer` (nothing at all where it is empty), and hands on what came.
@@ -80,15 +85,16 @@ async fn what_the_target_answers_decides() {
         let sent = sender(true, LIMIT).send(message(&url), 1).await;
         match &sent {
             Sent::Taken => assert_eq!(why, "", "{answer}"),
-            Sent::Never { error } => assert!(why == "answered 410" && error.contains(why), "{answer}: {error}"),
+            Sent::Never { error } => {
+                assert!(why == "answered 410" && error.contains(why), "{answer}: {error}");
+            }
             Sent::NotNow { error, retry_after } => {
                 assert!(!why.is_empty() && error.contains(why) && retry_after.is_none(), "{answer}: {error}");
                 assert!(!error.contains("hidden"), "{error}");
             }
         }
     }
-    let (url, _told) =
-        target("HTTP/1.1 429 Slower\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n").await;
+    let (url, _told) = target("HTTP/1.1 429 Slower\r\nRetry-After: 30\r\nContent-Length: 0\r\n\r\n").await;
     let Sent::NotNow { retry_after, .. } = sender(true, LIMIT).send(message(&url), 1).await else { panic!() };
     assert_eq!(retry_after, Some(Duration::from_secs(30)));
 }

@@ -127,7 +127,7 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
            WHERE l.to_state IS NOT NULL ORDER BY u.ord, l.place), \
          told AS ( \
            INSERT INTO outbox (job_id, topic, target, payload, created_at, tries, next_at) \
-           SELECT u.id, m.topic, m.target, m.payload, u.at, 0, u.at \
+           SELECT u.id, m.topic, m.target, m.payload, u.at, 0, 0 \
            FROM updated u CROSS JOIN LATERAL (VALUES (1, topic_1, target_1, payload_1), \
              (2, topic_2, target_2, payload_2)) AS m(place, topic, target, payload) \
            WHERE m.topic IS NOT NULL ORDER BY u.ord, m.place) \

@@ -9,6 +9,7 @@ mod statement;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::types::ToSql;
 
@@ -25,6 +26,9 @@ use statement::{Prepared, Tickets, insert};
 
 /// How often a batch whose connection was lost is looked for and sent again.
 const MAX_LOST: u32 = 3;
+/// A server that is away is waited for this long by those who don't know whether their jobs are stored: longer than
+/// by others, because nobody can tell their senders what to do.
+const OUTCOME_LIMIT: Duration = Duration::from_secs(15);
 
 /// What storing jobs takes.
 pub(in crate::postgres) struct Store {
@@ -160,7 +164,13 @@ async fn look_for<'b, 'a>(
     answers: &mut Answers,
 ) -> Result<Vec<&'b Placed<'a>>, StoreError> {
     let ids: Vec<&str> = part.iter().map(|(_, new)| new.id.as_str()).collect();
-    let mut connection = store.pool.get().await?;
+    let until = Instant::now() + OUTCOME_LIMIT;
+    let mut connection = loop {
+        match store.pool.get().await {
+            Err(StoreError::Unreachable(_)) if Instant::now() < until => {}
+            got => break got?,
+        }
+    };
     let found = connection.query("SELECT id FROM jobs WHERE id = ANY($1::text[])", &[&ids]).await?;
     let there: HashSet<&str> = found.iter().map(|row| row.get(0)).collect();
     let (stored, rest): (Vec<_>, Vec<_>) =

@@ -103,7 +103,7 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
            INSERT INTO transitions ({log_names}) SELECT {log_names} FROM {log} WHERE {open} ORDER BY ord), \
          told AS ( \
            INSERT INTO outbox ({outbox_names}, tries, next_at) \
-           SELECT {outbox_names}, 0, created_at FROM {outbox} WHERE {open} ORDER BY ord) \
+           SELECT {outbox_names}, 0, 0 FROM {outbox} WHERE {open} ORDER BY ord) \
          SELECT yes FROM open",
         job_names = names(&JOBS),
         spec_names = names(&SPECS),
