@@ -114,8 +114,34 @@ impl Drop for Service {
 /// The processor time that a process has used, in seconds.
 pub(crate) fn cpu_seconds(pid: u32) -> Outcome<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // After the name, which may hold anything: state is field 3, user and system time are 14 and 15.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
-    let ticks: f64 = fields.map(|t| t.parse().unwrap_or(0.0)).sum();
-    Ok(ticks / TICKS_PER_SECOND)
+    // User and system time are fields 14 and 15.
+    Ok(ticks(&stat, 2) / TICKS_PER_SECOND)
+}
+
+/// The processor time of a process, its children and those of them that it has seen end, in seconds; without the
+/// child `except` and its own children.
+pub(crate) fn family_cpu_seconds(pid: u32, except: Option<u32>) -> Outcome<f64> {
+    let mut sum = 0.0;
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(other) = name.to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
+        // Processes end while one looks.
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{other}/stat")) else { continue };
+        let parent = after_the_name(&stat).nth(1).and_then(|p| p.parse().ok());
+        if (other == pid || parent == Some(pid)) && Some(other) != except {
+            // The times of children that have ended follow a process's own.
+            sum += ticks(&stat, 4);
+        }
+    }
+    Ok(sum / TICKS_PER_SECOND)
+}
+
+/// The fields of `/proc/PID/stat` from the third on: before them is the name, which may hold anything.
+fn after_the_name(stat: &str) -> impl Iterator<Item = &str> {
+    stat.rsplit(')').next().unwrap_or_default().split_whitespace()
+}
+
+/// The sum of that many fields from the 14th on.
+fn ticks(stat: &str, fields: usize) -> f64 {
+    after_the_name(stat).skip(11).take(fields).map(|t| t.parse().unwrap_or(0.0)).sum()
 }

@@ -63,12 +63,13 @@ async fn judge(scene: &Scene, settings: &Settings, report: &mut Report) -> Resul
             found.push((Broken::Twice, format!("{name} was stored twice, once as {}", twin.job_id)));
         }
     }
-    let (mut repeated, mut late, none) = (0, Vec::new(), Vec::new());
+    let (mut repeated, mut given_up, mut late, none) = (0, 0, Vec::new(), Vec::new());
     for entry in &entries {
         let name = &entry.draft.name;
         let ran = marks.get(name).unwrap_or(&none);
         let case = Case { entry, job: by_name.get(name), ran, kills: &kills };
         repeated += usize::from(case.was_repeated());
+        given_up += usize::from(case.is_given_up());
         let lateness = case.lateness().and_then(|micros| u64::try_from(micros).ok());
         late.extend(lateness.map(Duration::from_micros));
         found.extend(case.judge());
@@ -86,6 +87,7 @@ async fn judge(scene: &Scene, settings: &Settings, report: &mut Report) -> Resul
     report.line("attempts that ran", ran);
     report.line("jobs that ran again by their policy or after a kill", repeated);
     report.line("attempts of which the harness killed a process", kills.len());
+    report.line("given up unrun: the replica that was to launch it died again and again", given_up);
     report.line("from a program's end to its job's end: p50, p99, longest", three(&mut late));
     for (broken, what) in
         [(Broken::Lost, "lost"), (Broken::Twice, "run twice"), (Broken::Untrue, "untrue ends")]

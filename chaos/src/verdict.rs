@@ -87,6 +87,13 @@ impl Case<'_> {
         of_it().map(|kill| kill.victim).max_by_key(|victim| *victim == Victim::Shim)
     }
 
+    /// Each replica that was about to launch it died, again and again: it is given up, and nothing of it ever ran
+    /// (contract L3).
+    pub(crate) fn is_given_up(&self) -> bool {
+        let error = self.job.and_then(|job| job.error.as_ref());
+        error.is_some_and(|e| e.code == "launch_lost") && self.ran.is_empty()
+    }
+
     /// Only its shim was killed: nobody saw how its driver ended.
     fn is_unknowable(&self, ran: &Ran) -> bool {
         let mut kills = self.kills.iter().filter(|kill| kill.token == ran.token).peekable();
@@ -153,6 +160,7 @@ impl Case<'_> {
             {
                 Some("FAILED as if one could know that, but its shim was killed".to_owned())
             }
+            "FAILED" if self.is_given_up() => None,
             "FAILED" if self.any_killed() => None,
             "FAILED" => {
                 let error = error.map(|e| format!("{} {}: {}", e.class, e.code, e.message));

@@ -112,6 +112,9 @@ fn a_failure_has_a_reason() {
     let mut unknown = failure("infrastructure");
     unknown["error"]["outcome"] = json!("unknown");
     assert_eq!(broken(&seven, Some(&job("FAILED", &unknown)), &cut, &shim), []);
+    let given_up = json!({"error": {"class": "infrastructure", "code": "launch_lost", "message": "m"}});
+    assert_eq!(broken(&seven, Some(&job("FAILED", &given_up)), &[], &[]), []);
+    assert_eq!(broken(&seven, Some(&job("FAILED", &given_up)), &cut, &[]), [Broken::Untrue], "it ran");
     assert_eq!(broken(&seven, Some(&job("TIMEOUT", &json!({}))), &cut, &[]), [Broken::Untrue]);
 }
 

@@ -7,7 +7,7 @@ use libra_testkit::Postgres;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::Run;
+use super::{Run, Used};
 use crate::Outcome;
 
 /// The program, put where the packages are.
@@ -33,11 +33,9 @@ impl Way {
 }
 
 /// Its settings, for people.
-pub(super) fn words() -> &'static str {
-    "graphile-worker 0.17: what its page on performance recommends for many small jobs (24 jobs at once in each \
+pub(super) const WORDS: &str = "graphile-worker 0.17: what its page on performance recommends for many small jobs (24 jobs at once in each \
      process, local queue of 500, ends written in batches, prepared statements), two processes of Node, of which one \
-     adds the jobs, 1,000 to a call from 4 connections; a job is a row that is deleted at its end."
-}
+     adds the jobs, 1,000 to a call from 4 connections; a job is a row that is deleted at its end.";
 
 /// Runs `count` jobs in a new database; `directory` has the packages.
 pub(super) async fn run(server: &Postgres, directory: &Path, count: u64, way: Way) -> Outcome<Run> {
@@ -47,6 +45,7 @@ pub(super) async fn run(server: &Postgres, directory: &Path, count: u64, way: Wa
     }
     let program = directory.join("run.mjs");
     std::fs::write(&program, PROGRAM)?;
+    let used = Used::so_far(server)?;
     let output = Command::new("node")
         .arg(&program)
         .arg(server.create_database())
@@ -58,10 +57,11 @@ pub(super) async fn run(server: &Postgres, directory: &Path, count: u64, way: Wa
         .output()
         .await
         .map_err(|e| format!("node can't be run: {e}"))?;
+    let used = Used::so_far(server)?.since(used);
     if !output.status.success() {
         return Err(format!("graphile-worker ended with {}", output.status).into());
     }
     let said: Value = serde_json::from_slice(&output.stdout)?;
     let seconds = |key: &str| said[key].as_f64().ok_or("graphile-worker did not say how long it took");
-    Ok(Run { submitted: seconds("added")?, done: seconds("done")? })
+    Ok(Run { jobs: count, submitted: seconds("added")?, done: seconds("done")?, used })
 }

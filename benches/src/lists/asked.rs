@@ -66,6 +66,9 @@ pub(super) fn all(jobs: Jobs) -> Vec<Asked> {
             Filter { since: at(half), until: at(half + jobs.count / 30), ..user("user-3") },
         ),
         ask("state and since", Filter { since: at(half), ..states(&[State::Succeeded]) }),
-        ask("two that are common, never together", Filter { labels: vec![label("env", "dev")], ..user("user-0") }),
+        ask(
+            "two that are common, never together",
+            Filter { labels: vec![label("env", "dev")], ..user("user-0") },
+        ),
     ]
 }

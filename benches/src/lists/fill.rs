@@ -22,10 +22,8 @@ pub(super) fn sqlite(path: &Path, jobs: Jobs) -> Outcome<()> {
     conn.pragma_update(None, "cache_size", -500_000)?;
     // Indexes are made at the end: far quicker than row by row.
     let sql = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL";
-    let indexes: Vec<(String, String)> = conn
-        .prepare(sql)?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
+    let indexes: Vec<(String, String)> =
+        conn.prepare(sql)?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     conn.execute_batch("BEGIN")?;
     for (name, _) in &indexes {
         conn.execute_batch(&format!("DROP INDEX {name}"))?;
@@ -69,7 +67,8 @@ async fn copy(url: String, table: usize, jobs: Jobs) -> Outcome<()> {
     let (client, driver) = tokio_postgres::connect(&url, NoTls).await?;
     tokio::spawn(driver);
     let (name, columns) = TABLES[table];
-    let sink = client.copy_in::<_, Bytes>(&format!("COPY {name} ({}) FROM STDIN", columns.join(", "))).await?;
+    let sink =
+        client.copy_in::<_, Bytes>(&format!("COPY {name} ({}) FROM STDIN", columns.join(", "))).await?;
     let mut sink = std::pin::pin!(sink);
     let mut piece = String::with_capacity(PIECE);
     for n in 0..jobs.count {

@@ -30,21 +30,55 @@ pub(super) const TABLES: [(&str, &[&str]); 4] = [
     (
         "jobs",
         &[
-            "id", "revision", "state", "user_id", "tenant", "name", "kind", "engine", "mode", "queue", "priority",
-            "requirement", "attempt", "retries", "lost_launches", "submitted_at", "queued_at", "scheduled_at",
-            "started_at", "completed_at", "failure", "correlation_id",
+            "id",
+            "revision",
+            "state",
+            "user_id",
+            "tenant",
+            "name",
+            "kind",
+            "engine",
+            "mode",
+            "queue",
+            "priority",
+            "requirement",
+            "attempt",
+            "retries",
+            "lost_launches",
+            "submitted_at",
+            "queued_at",
+            "scheduled_at",
+            "started_at",
+            "completed_at",
+            "failure",
+            "correlation_id",
         ],
     ),
     (
         "job_specs",
-        &["job_id", "user_id", "tenant", "mode", "kind", "name", "queue", "limits", "retry", "spec", "source"],
+        &[
+            "job_id", "user_id", "tenant", "mode", "kind", "name", "queue", "limits", "retry", "spec",
+            "source",
+        ],
     ),
     ("job_labels", &["job_id", "key", "value"]),
     (
         "attempts",
         &[
-            "job_id", "number", "token", "mode", "host", "epoch", "created_at", "launched_at", "started_at",
-            "ended_at", "handle", "exit", "links", "holder",
+            "job_id",
+            "number",
+            "token",
+            "mode",
+            "host",
+            "epoch",
+            "created_at",
+            "launched_at",
+            "started_at",
+            "ended_at",
+            "handle",
+            "exit",
+            "links",
+            "holder",
         ],
     ),
 ];
@@ -169,11 +203,14 @@ impl Jobs {
         let (kind, mode) = (|| Field::from(job.spec.kind.as_str()), || Field::from(job.mode.as_str()));
         let ended = job.state.is_terminal();
         let began = ended || job.state.holds_resources();
-        let at = |seconds: i64, there: bool| Field::from(there.then_some(job.submitted + seconds * 1_000_000));
+        let at =
+            |seconds: i64, there: bool| Field::from(there.then_some(job.submitted + seconds * 1_000_000));
         Ok(match table {
             0 => {
-                let failure = || Failure::new(ErrorClass::User, "analysis", "the table `sales.orders` is not there");
-                let failure = (job.state == State::Failed).then(|| serde_json::to_string(&failure())).transpose()?;
+                let failure =
+                    || Failure::new(ErrorClass::User, "analysis", "the table `sales.orders` is not there");
+                let failure =
+                    (job.state == State::Failed).then(|| serde_json::to_string(&failure())).transpose()?;
                 let requirement = libra_core::requirement::Requirement::default();
                 vec![vec![
                     id(),
@@ -201,7 +238,8 @@ impl Jobs {
                 ]]
             }
             1 => {
-                let limits = TimeLimits { queue_seconds: Some(3_600), run_seconds: None, launch_seconds: Some(600) };
+                let limits =
+                    TimeLimits { queue_seconds: Some(3_600), run_seconds: None, launch_seconds: Some(600) };
                 let program = Source::Code("SELECT count(*) FROM sales.orders WHERE amount > 10".repeat(4));
                 vec![vec![
                     id(),

@@ -76,7 +76,13 @@ pub(crate) async fn measure(libra: &Path, count: u64, pages: usize, table: &mut 
             &aim("≤ 10 ms", above == 0),
         );
         let p99 = http.percentile(99);
-        table.add("  all jobs over HTTP, p99", &format!("{p99:.1} ms"), "", "", &aim("≤ 10 ms", p99 <= AIM_MS));
+        table.add(
+            "  all jobs over HTTP, p99",
+            &format!("{p99:.1} ms"),
+            "",
+            "",
+            &aim("≤ 10 ms", p99 <= AIM_MS),
+        );
     }
     table.remark(details(&asked, &on_sqlite, &on_postgres));
     table.remark(format!(

@@ -20,12 +20,8 @@ pub(super) async fn transaction(
     let inserts = statements.iter().map(|(statement, arguments)| client.execute(statement, arguments));
     let all = async {
         // Polled in order, so they are sent in order, before the first answer is waited for.
-        let (begun, inserted, ended) = join3(
-            client.batch_execute("BEGIN"),
-            try_join_all(inserts),
-            client.batch_execute("COMMIT"),
-        )
-        .await;
+        let (begun, inserted, ended) =
+            join3(client.batch_execute("BEGIN"), try_join_all(inserts), client.batch_execute("COMMIT")).await;
         begun?;
         inserted?;
         ended

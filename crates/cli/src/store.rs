@@ -76,16 +76,29 @@ fn as_text(r: &CheckReport) -> String {
     };
     line("store", r.url.clone());
     line("database", format!("{} {}", r.kind.as_str(), r.version));
-    line("schema", match (r.schema_found, r.schema_known) {
-        (0, known) => format!("none yet; `libra serve` or `libra migrate` makes version {known}"),
-        (found, known) if found < known => format!("version {found}; `libra migrate` brings it to {known}"),
-        (found, known) if found > known => format!("version {found}, newer than this Libra's {known}: use a newer Libra"),
-        (found, _) => format!("version {found}, up to date"),
-    });
+    line(
+        "schema",
+        match (r.schema_found, r.schema_known) {
+            (0, known) => format!("none yet; `libra serve` or `libra migrate` makes version {known}"),
+            (found, known) if found < known => {
+                format!("version {found}; `libra migrate` brings it to {known}")
+            }
+            (found, known) if found > known => {
+                format!("version {found}, newer than this Libra's {known}: use a newer Libra")
+            }
+            (found, _) => format!("version {found}, up to date"),
+        },
+    );
     line("latency", format!("{:.1} ms", r.latency.as_secs_f64() * 1_000.0));
     let apart = r.clock_ahead_micros;
-    let clock = if apart.abs() <= CLOCK_TOLERANCE { "the same as here".to_owned() } else {
-        format!("{:.1} s {} this machine's; Libra goes by the store's", (apart.abs() as f64) / 1e6, if apart > 0 { "ahead of" } else { "behind" })
+    let clock = if apart.abs() <= CLOCK_TOLERANCE {
+        "the same as here".to_owned()
+    } else {
+        format!(
+            "{:.1} s {} this machine's; Libra goes by the store's",
+            (apart.abs() as f64) / 1e6,
+            if apart > 0 { "ahead of" } else { "behind" }
+        )
     };
     line("clock", clock);
     if let Some((most, used)) = r.connections {

@@ -293,12 +293,7 @@ pub fn in_turn(waiting: &mut [Waiting]) {
 
 /// Chooses who may start now, in order, and on which machine. Within a mode nobody overtakes a job that waits for
 /// room, so a large job is not starved by small ones.
-pub fn schedule(
-    waiting: &[Waiting],
-    usage: &Usage,
-    limits: &Limits,
-    hosts: &[Host],
-) -> Vec<(JobId, String)> {
+pub fn schedule(waiting: &[Waiting], usage: &Usage, limits: &Limits, hosts: &[Host]) -> Vec<(JobId, String)> {
     let mut order = waiting.to_vec();
     in_turn(&mut order);
     let mut usage = usage.clone();
@@ -425,7 +420,11 @@ mod tests {
         let admitted = schedule(&jobs, &Usage::default(), &limits(), &hosts);
         assert_eq!(admitted.iter().map(|(_, m)| m.as_str()).collect::<Vec<_>>(), ["a", "b", "b"]);
         let large = process(8, 1);
-        assert_eq!(never_fits(Mode::SparkSubmit, &large, &limits(), &hosts), None, "one of them is large enough");
+        assert_eq!(
+            never_fits(Mode::SparkSubmit, &large, &limits(), &hosts),
+            None,
+            "one of them is large enough"
+        );
         let blocked = blocked_by(Mode::SparkSubmit, &large, &Usage::default(), &limits(), &[]).unwrap();
         assert_eq!(blocked.limit, "libra.resources.limits.cpu-cores", "and with no host there is none");
     }

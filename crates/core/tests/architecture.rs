@@ -17,7 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("libra", &["libra-api", "libra-core", "libra-engines", "libra-server", "libra-store"]),
     ("libra-testkit", &["libra-api", "libra-core", "libra-engines", "libra-store"]),
     ("libra-chaos", &["libra-api", "libra-core", "libra-engines", "libra-testkit"]),
-    ("libra-bench", &["libra-api", "libra-core", "libra-engines", "libra-store", "libra-testkit"]),
+    (
+        "libra-bench",
+        &["libra-api", "libra-core", "libra-engines", "libra-server", "libra-store", "libra-testkit"],
+    ),
 ];
 
 /// What the pure room must never depend on.

@@ -13,7 +13,8 @@ use libra_engines::shim::Keepalive;
 use libra_engines::{spark_connect, spark_submit};
 use libra_store::backend::Kind;
 use libra_store::handoff::{HandOffError, RedisHandOff};
-use libra_store::tables::replicas::Replica;
+use libra_store::tables::leases;
+use libra_store::tables::replicas::{self, Replica, lease_of};
 use libra_store::{Db, StoreError, StoreUrl, signals};
 use rustix::fs::{FlockOperation, flock};
 use tokio::net::TcpListener;
@@ -31,7 +32,9 @@ use crate::{faces, host, telemetry};
 /// Requests under way get this long to end.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Drivers of a host that reaches the database no longer end themselves this long before the host is given up.
-const END_BEFORE_GIVEN_UP: Duration = Duration::from_secs(60);
+const END_BEFORE_GIVEN_UP: Duration = Duration::from_mins(1);
+/// The shared Spark server gets this long to end, where it ends along with Libra.
+const SERVER_END: Duration = Duration::from_secs(30);
 /// How often a start asks for its replica's lease while another process has it.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -144,8 +147,11 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
         prepare(dir)?;
     }
     // Replicas on one host share a Spark server; its metastore is for one at a time.
-    let connect_dir =
-        if alone { files_dir.join("connect") } else { files_dir.join("hosts").join(&machine).join("connect") };
+    let connect_dir = if alone {
+        files_dir.join("connect")
+    } else {
+        files_dir.join("hosts").join(&machine).join("connect")
+    };
     let places = Places { shim_exe: &shim_exe, connect_dir, host_lease };
     let connect = Arc::new(in_cluster(&config, &places));
     let engines = engines(&config, &places, Arc::clone(&connect));
@@ -156,8 +162,7 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     let standing = Standing::new(me, instance);
     let clock = Arc::new(clock::Agreed::new(clock::System));
     let files = Arc::new(Disk);
-    let parts =
-        Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis };
+    let parts = Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis };
     let service = Arc::new(Service::new(parts));
     begin(&service).await?;
     if let (Some(outgoing), StoreUrl::Postgres(url)) = (outgoing, &service.config.store.url) {
@@ -203,13 +208,32 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("some requests did not end in time and are cut off");
     }
-    if service.config.in_cluster.stop_on_shutdown {
-        connect.shutdown_server().await;
+    if service.config.in_cluster.stop_on_shutdown && is_last_here(&service).await {
+        // A server that is just starting is not waited for: its shim ends it when no Libra comes back.
+        if timeout(SERVER_END, connect.shutdown_server()).await.is_err() {
+            tracing::warn!(
+                "the shared Spark server did not end in time; it ends when no Libra has been there for a while"
+            );
+        }
     }
     if taken_over {
         return Err(ServeError::LostLease);
     }
     if worker_died { Err(ServeError::WorkerDied) } else { Ok(()) }
+}
+
+/// True when no other replica on this host uses the shared Spark server.
+async fn is_last_here(service: &Arc<Service>) -> bool {
+    let (machine, me) = (machine_of(&service.standing.me.host).to_owned(), service.standing.me.clone());
+    let others = service.db.read(move |tx| {
+        let leases = leases::leases(tx)?;
+        let known = replicas::replicas(tx)?.into_iter();
+        let here =
+            known.filter(|r| r.id != me.id && machine_of(&r.host) == machine && r.storage == me.storage);
+        Ok(here.filter(|r| leases.get(&lease_of(&r.id)).is_some_and(|l| l.alive)).count())
+    });
+    // Who can't ask leaves it alone.
+    matches!(timeout(DRAIN, others).await, Ok(Ok(0)))
 }
 
 /// Takes this replica's lease; waits for one of before to run out.

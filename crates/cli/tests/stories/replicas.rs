@@ -221,7 +221,8 @@ async fn when_the_leader_is_killed_the_next_one_schedules_within_two_leases() {
         let rows = rows_of(&lives, id, "SCHEDULED").await;
         assert_eq!(rows.len(), attempts, "one row for each attempt: {rows:?}");
     }
-    let (old, new) = (rows_of(&lives, &ids[0], "SCHEDULED").await, rows_of(&lives, &after, "SCHEDULED").await);
+    let (old, new) =
+        (rows_of(&lives, &ids[0], "SCHEDULED").await, rows_of(&lives, &after, "SCHEDULED").await);
     assert!(epoch(&new) > epoch(&old), "the epoch is visible in the log: {old:?} {new:?}");
 }
 
@@ -231,7 +232,10 @@ async fn without_a_shared_directory_files_are_read_through_the_replica_that_has_
     let _turn = turn().await;
     let database = Postgres::shared().create_database();
     let setup = |name: &str| {
-        libra().env("LIBRA_STORE_URL", &database).env("LIBRA_REPLICA_LEASE", "3s").env("LIBRA_REPLICA_ID", name)
+        libra()
+            .env("LIBRA_STORE_URL", &database)
+            .env("LIBRA_REPLICA_LEASE", "3s")
+            .env("LIBRA_REPLICA_ID", name)
     };
     let a = setup("a").start().await;
     let b = setup("b").start().await;
@@ -270,7 +274,8 @@ async fn jobs_go_on_when_postgresql_and_redis_are_restarted() {
     let together = Together::on(libra().env("REDIS_URL", &redis.url()), &postgres.create_database());
     let a = together.named("a").start().await;
     let b = together.named("b").start().await;
-    let sql = |n: usize| json!({"code": format!("SELECT {n} AS n"), "kind": "sql", "executionMode": "in-cluster"});
+    let sql =
+        |n: usize| json!({"code": format!("SELECT {n} AS n"), "kind": "sql", "executionMode": "in-cluster"});
     let mut ids = Vec::new();
     for n in 0..4 {
         ids.push(a.api().submit(&sql(n)).await);

@@ -14,7 +14,9 @@ use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
 use super::keys::{IN_CLUSTER_CONF, KEYS, SPARK_SUBMIT_CONF};
 use super::source::Gathered;
 use super::units::duration;
-use super::{Config, ConfigError, InCluster, Monitor, Retention, SecretText, SparkSubmit, Webhooks, replicas};
+use super::{
+    Config, ConfigError, InCluster, Monitor, Retention, SecretText, SparkSubmit, Webhooks, replicas,
+};
 use crate::auth;
 use crate::{host, webhooks};
 
@@ -47,7 +49,12 @@ impl Values {
         }
     }
 
-    pub(super) fn must<T>(&self, name: &str, wanted: &str, read: impl Fn(&str) -> Option<T>) -> Result<T, ConfigError> {
+    pub(super) fn must<T>(
+        &self,
+        name: &str,
+        wanted: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
         self.parse(name, wanted, read)?.ok_or_else(|| ConfigError::new(format!("{name} is missing")))
     }
 
@@ -117,8 +124,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
     let replica = replicas::replica(&v)?;
     let redis = replicas::redis(&v)?;
     if let Some(text) = v.text("libra.webhooks.secret") {
-        webhooks::Secret::parse(&text)
-            .map_err(|e| ConfigError::new(format!("libra.webhooks.secret {e}")))?;
+        webhooks::Secret::parse(&text).map_err(|e| ConfigError::new(format!("libra.webhooks.secret {e}")))?;
     }
     let mut enabled = Vec::new();
     let mut modes = BTreeMap::new();

@@ -58,7 +58,11 @@ pub const KEYS: &[Key] = &[
     key("libra.store.pool.max-connections", "25", "Connections to PostgreSQL at once."),
     key("libra.store.pool.min-connections", "5", "Connections that are kept open while nothing happens."),
     key("libra.store.pool.max-lifetime", "5m", "A connection is replaced after this long."),
-    key("libra.store.pool.max-idle-time", "30s", "A connection above the minimum is closed after this long without use."),
+    key(
+        "libra.store.pool.max-idle-time",
+        "30s",
+        "A connection above the minimum is closed after this long without use.",
+    ),
     key(
         "libra.replica.id",
         "",
@@ -135,10 +139,22 @@ pub const KEYS: &[Key] = &[
         "false",
         "Whether webhooks may go to private addresses (loopback, 10.0.0.0/8 and the like).",
     ),
-    key("libra.webhooks.give-up-after", "24h", "A webhook that was not taken for this long becomes a dead letter."),
+    key(
+        "libra.webhooks.give-up-after",
+        "24h",
+        "A webhook that was not taken for this long becomes a dead letter.",
+    ),
     key("libra.retention.jobs", "90d", "Ended jobs are forgotten after this long; 0 = never."),
-    key("libra.retention.max-jobs", "", "Ended jobs beyond this number are forgotten, the oldest first; no bound when absent."),
-    key("libra.retention.files", "30d", "Logs and results are removed this long after the end; 0 = with their job."),
+    key(
+        "libra.retention.max-jobs",
+        "",
+        "Ended jobs beyond this number are forgotten, the oldest first; no bound when absent.",
+    ),
+    key(
+        "libra.retention.files",
+        "30d",
+        "Logs and results are removed this long after the end; 0 = with their job.",
+    ),
     key("libra.execution.launch-timeout", "10m", "How long a launch may take; 0 = no limit."),
     Key {
         name: "libra.resources.limits.cpu-cores",

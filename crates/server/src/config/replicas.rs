@@ -75,7 +75,9 @@ pub(super) fn redis(v: &Values) -> Result<Option<SecretText>, ConfigError> {
         Some(url) if url.trim_end_matches('/') != made => Err(ConfigError::new(
             "libra.queue.redis.url and libra.queue.redis.host name two different Redis servers",
         )
-        .hinting("keep one of the two spellings (REDIS_URL, or REDIS_HOST with REDIS_PORT and REDIS_PASSWORD)")),
+        .hinting(
+            "keep one of the two spellings (REDIS_URL, or REDIS_HOST with REDIS_PORT and REDIS_PASSWORD)",
+        )),
         Some(_) | None => Ok(Some(SecretText(made))),
     }
 }

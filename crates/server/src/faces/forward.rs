@@ -67,13 +67,15 @@ pub(super) async fn where_the_files_are(
                     let message = format!(
                         "the files are with the replica at {address}, which does not answer; try again later"
                     );
-                    let error = ServiceError { cause: Some(cause), ..ServiceError::new(Code::Unavailable, message) };
+                    let error =
+                        ServiceError { cause: Some(cause), ..ServiceError::new(Code::Unavailable, message) };
                     error.retry_after(1).into_response()
                 }
             }
         }
         Ok(Whereabouts::Nowhere(host)) => {
-            let message = format!("the files are on the host {host}, where no replica is alive; try again later");
+            let message =
+                format!("the files are on the host {host}, where no replica is alive; try again later");
             ServiceError::new(Code::Unavailable, message).retry_after(1).into_response()
         }
         Err(error) => error.into_response(),

@@ -47,7 +47,9 @@ impl Service {
                 Some(head) => ("the job at the head of the queue", head.needed),
                 None => ("it", job.requirement),
             };
-            if let Some(blocked) = admission::blocked_by(job.mode, &needed, &usage, &self.config.limits, &self.standing.hosts()) {
+            if let Some(blocked) =
+                admission::blocked_by(job.mode, &needed, &usage, &self.config.limits, &self.standing.hosts())
+            {
                 view.reason = match (head, view.position) {
                     (Some(_), Some(n)) => {
                         format!("{} jobs are ahead of it; {what} waits: {}", n - 1, blocked.message)

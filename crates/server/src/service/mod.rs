@@ -36,9 +36,9 @@ pub(crate) use logs::LogQuery;
 pub(crate) use query::ListQuery;
 pub(crate) use replicas::{Whereabouts, usage_of};
 pub(crate) use results::ResultQuery;
-pub(crate) use standing::machine_of;
 pub(crate) use signals::Signals;
 pub(crate) use standing::Standing;
+pub(crate) use standing::machine_of;
 pub(crate) use step::{Applied, ByWhom, FromEngine, Place};
 pub(crate) use submit::Submit;
 

@@ -1,7 +1,8 @@
 //! This replica among the others: its name, its leases, and whether it leads.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use libra_core::admission::Host;
 use libra_core::attempt::Holder;
@@ -30,6 +31,8 @@ pub(crate) struct Standing {
     leads: Notify,
     /// The last epoch under which it has stopped to lead of its own accord.
     given_up: AtomicI64,
+    /// Since when every heartbeat reached the store; None while they do not.
+    steady_since: Mutex<Option<Instant>>,
     /// The hosts with a living replica, as last seen.
     hosts: RwLock<Arc<Vec<Host>>>,
 }
@@ -46,6 +49,7 @@ impl Standing {
             leading: AtomicI64::new(0),
             leads: Notify::new(),
             given_up: AtomicI64::new(0),
+            steady_since: Mutex::new(None),
             hosts: RwLock::new(Arc::new(hosts)),
         }
     }
@@ -101,6 +105,19 @@ impl Standing {
             }
             leads.await;
         }
+    }
+
+    /// A heartbeat reached the store, or did not.
+    pub(crate) fn beat(&self, reached: bool) {
+        let mut since = self.steady_since.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = if reached { since.or_else(|| Some(Instant::now())) } else { None };
+    }
+
+    /// True when every heartbeat reached the store for so long: after an outage the others have had that time, too,
+    /// to show that they are alive.
+    pub(crate) fn is_steady_for(&self, time: Duration) -> bool {
+        let since = *self.steady_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() >= time)
     }
 
     /// The hosts on which jobs may run at present.

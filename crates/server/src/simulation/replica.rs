@@ -159,7 +159,7 @@ impl Replica {
         });
         let engines: BTreeMap<Mode, Arc<dyn Engine>> =
             [(Mode::InCluster, Arc::clone(&engine)), (Mode::SparkSubmit, engine)].into();
-        let line = || -> Arc<dyn HandOff> {
+        let streams = || -> Arc<dyn HandOff> {
             Arc::new(Line {
                 life: Arc::clone(life),
                 streams: scene.streams.clone(),
@@ -190,7 +190,7 @@ impl Replica {
             files: Arc::new(FakeFiles { life: Arc::clone(life), world: Arc::clone(&scene.world) }),
             files_dir,
             alone: plan.alone,
-            redis: plan.redis.then(line),
+            redis: plan.redis.then(streams),
         });
         (Arc::new(service), outgoing)
     }

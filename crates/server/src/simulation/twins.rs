@@ -26,7 +26,7 @@ pub(super) enum Twin {
     DropsMessages,
     /// Leases are taken under the epoch of before.
     ReusesEpochs,
-    /// Whose attempt is taken over is not fenced off.
+    /// Whose attempt is taken over is said to be fenced off, and is not.
     TakesOverUnfenced,
     /// The feed leaves a number out.
     SkipsFeedNumbers,
@@ -211,7 +211,7 @@ impl Tx for Distorted<'_> {
             Twin::ReusesEpochs if sql.starts_with("INSERT INTO leases") => {
                 self.tx.execute(&sql.replace("leases.epoch + 1", "leases.epoch"), args)
             }
-            Twin::TakesOverUnfenced if sql.starts_with("UPDATE leases SET epoch = epoch + 1") => Ok(0),
+            Twin::TakesOverUnfenced if sql.starts_with("UPDATE leases SET epoch = epoch + 1") => Ok(1),
             _ => self.tx.execute(sql, args),
         }
     }

@@ -22,8 +22,8 @@ const LAST_WORDS: Duration = Duration::from_secs(8);
 
 /// Waits until all jobs have ended, or long enough.
 pub(super) async fn settle(scene: &Scene, told: &Told) {
-    let begun = scene.record.elapsed();
-    while scene.record.elapsed() - begun < LONGEST_CALM {
+    let until = scene.record.elapsed() + LONGEST_CALM;
+    while scene.record.elapsed() < until {
         sleep(Duration::from_secs(1)).await;
         let open = scene.referee.database.look(|tx| {
             let sql = "SELECT (SELECT COUNT(*) FROM jobs WHERE completed_at IS NULL) \

@@ -193,7 +193,8 @@ impl Driver {
         let Some((job, attempt)) = found else { return Ok(Some(Next::TakenAway)) };
         let over = job.attempt != number || !job.state.holds_resources() || attempt.ended_at.is_some();
         // In a later life of its own this replica takes it over like anybody else.
-        let ours = attempt.holder.as_ref() == Some(&self.holder) && self.holder == self.service.standing.holder();
+        let ours =
+            attempt.holder.as_ref() == Some(&self.holder) && self.holder == self.service.standing.holder();
         if over || !ours {
             return Ok(Some(Next::TakenAway));
         }
@@ -319,7 +320,8 @@ impl Driver {
             && self.job.stop.is_none()
         {
             // The handle goes along with RUNNING: one write instead of two.
-            let engine = FromEngine { handle: Some(handle), started_at: Some(since), ..FromEngine::default() };
+            let engine =
+                FromEngine { handle: Some(handle), started_at: Some(since), ..FromEngine::default() };
             self.step(Event::Started, engine).await?;
         } else {
             self.note(Note::Handle(handle)).await?;
@@ -362,7 +364,11 @@ impl Driver {
 
     async fn running(&mut self, handle: &Handle, running: Running) -> Result<Next, StoreError> {
         if self.job.state == State::Scheduled {
-            let engine = FromEngine { handle: Some(handle.clone()), started_at: running.since, ..FromEngine::default() };
+            let engine = FromEngine {
+                handle: Some(handle.clone()),
+                started_at: running.since,
+                ..FromEngine::default()
+            };
             if !self.step(Event::Started, engine).await? {
                 return Ok(Next::Again);
             }
@@ -449,7 +455,9 @@ impl Driver {
         self.keep(traces).await?;
         let event = match &exit.outcome {
             Ended::Succeeded => Event::Succeeded,
-            Ended::Failed { failure } => Event::Failed { failure: failure.clone(), jitter: self.service.clock.jitter() },
+            Ended::Failed { failure } => {
+                Event::Failed { failure: failure.clone(), jitter: self.service.clock.jitter() }
+            }
             Ended::Stopped if self.job.stop.is_some() => Event::Stopped,
             Ended::Stopped => {
                 let message = "it was stopped by somebody else than Libra";
@@ -458,7 +466,11 @@ impl Driver {
             }
         };
         let handle = self.attempt.handle.clone();
-        self.ended(event, FromEngine { handle, started_at: self.running_since, exit: Some(exit), place: None }).await
+        self.ended(
+            event,
+            FromEngine { handle, started_at: self.running_since, exit: Some(exit), place: None },
+        )
+        .await
     }
 
     async fn failed(&mut self, failure: Failure, exit: Option<Exit>) -> Result<Next, StoreError> {

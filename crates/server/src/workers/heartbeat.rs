@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use libra_store::StoreError;
 use libra_store::tables::replicas::{self, Replica};
 use libra_store::tables::{leases, replicas::lease_of};
 use libra_store::tx::Tx;
-use libra_store::StoreError;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Shutdown;
-use crate::service::standing::{LEADER, hosts_of};
 use crate::service::Service;
+use crate::service::standing::{LEADER, hosts_of};
 
 /// Leases are renewed this many times within their length.
 const RENEWALS: u32 = 4;
@@ -79,6 +79,7 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown, lost: wat
             }
             Ok(Beat { own: Some(epoch), leader, alive }) => {
                 renewed = Instant::now();
+                service.standing.beat(true);
                 if service.standing.holder().epoch != epoch {
                     tracing::warn!(epoch, "this replica was taken for dead and begins a new life");
                     service.standing.set_epoch(epoch);
@@ -97,6 +98,7 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown, lost: wat
             }
             Err(e) => {
                 tracing::warn!(error = %e, "the leases could not be renewed; trying again");
+                service.standing.beat(false);
                 if renewed.elapsed() >= lease {
                     // Its writes would be refused anyway; looking is saved.
                     service.standing.lead(None);

@@ -60,9 +60,8 @@ async fn look(service: &Arc<Service>, epoch: i64, seen: &mut Seen) -> Result<(),
     let alive: Vec<&Replica> = known.iter().filter(alive).collect();
     seen.retain(|key, _| open.iter().any(|o| (o.job_id, o.number) == *key));
     for open in open {
-        let reached = alive
-            .iter()
-            .any(|r| machine_of(&r.host) == machine_of(&open.host) && r.storage == open.storage);
+        let reached =
+            alive.iter().any(|r| machine_of(&r.host) == machine_of(&open.host) && r.storage == open.storage);
         let lease = open.holder.as_ref().and_then(|h| leases.get(&lease_of(&h.replica)));
         if reached {
             seen.remove(&(open.job_id, open.number));
@@ -125,7 +124,8 @@ async fn give_up(service: &Arc<Service>, open: &Open, epoch: i64) -> Result<(), 
                 holder.replica,
                 service.config.replica.host_lost_after.as_secs()
             );
-            let failure = Failure::new(ErrorClass::Infrastructure, "host_lost", message).with_unknown_outcome();
+            let failure =
+                Failure::new(ErrorClass::Infrastructure, "host_lost", message).with_unknown_outcome();
             Event::Failed { failure, jitter: service.clock.jitter() }
         }
     };

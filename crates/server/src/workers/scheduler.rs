@@ -126,7 +126,7 @@ fn look(tx: &mut dyn Tx, service: &Service, now: Timestamp) -> Result<Seen, Stor
     }
     let crowded = turns.len() < waiting.len();
     let (due, next_due) = (jobs::due(tx, now, DUE_AT_ONCE)?, jobs::next_due(tx)?);
-    Ok(Seen { crowded, due, next_due, turns, replicas })
+    Ok(Seen { due, next_due, turns, replicas, crowded })
 }
 
 fn alive(tx: &mut dyn Tx) -> Result<Vec<Replica>, StoreError> {

@@ -213,7 +213,11 @@ impl Supervisor {
             Some(holder) => {
                 let lease = leases.get(&lease_of(&holder.replica));
                 let lives = lease.is_some_and(|l| l.alive && l.epoch == holder.epoch);
-                if lives { Duty::None } else { Duty::TakeOver(holder.clone()) }
+                // What it held in a former life nobody else can be holding. After an outage of the store every lease
+                // has run out: the others get the time to renew theirs.
+                let own = self.service.alone || holder.replica == me.replica;
+                let sure = own || self.service.standing.is_steady_for(self.service.config.replica.lease / 2);
+                if lives || !sure { Duty::None } else { Duty::TakeOver(holder.clone()) }
             }
         }
     }

@@ -36,7 +36,7 @@ pub const OLDEST_SERVER: i64 = 14;
 /// a table was empty must not read all of it when it is full. Compiling such short queries costs more than it saves.
 /// A commit that was answered is durable, whatever the server's default.
 const SETTINGS: &str = "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off; \
-     SET client_min_messages = warning; \
+     SET enable_hashjoin = off; SET client_min_messages = warning; \
      SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
 /// The other half of a connection: has to be polled for anything to happen.

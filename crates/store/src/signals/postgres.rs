@@ -49,7 +49,7 @@ impl Exchange {
             match self.connected(&mut outgoing, &hear, &mut wait).await {
                 Ok(()) => return,
                 Err(e) => {
-                    tracing::debug!(error = %e, "signals between replicas are interrupted; each looks by itself")
+                    tracing::debug!(error = %e, "signals between replicas are interrupted; each looks by itself");
                 }
             }
             sleep(wait).await;

@@ -153,7 +153,10 @@ async fn fill(db: &Db) {
     db.submit(new.clone()).await.unwrap();
     let original = new.job.id.to_string();
     let (id, numbers) = match db.kind() {
-        Kind_::Postgres => ("lpad(to_hex(1000000 + n), 12, '0')", "SELECT generate_series(CAST(?2 AS BIGINT), CAST(?3 AS BIGINT)) AS n"),
+        Kind_::Postgres => (
+            "lpad(to_hex(1000000 + n), 12, '0')",
+            "SELECT generate_series(CAST(?2 AS BIGINT), CAST(?3 AS BIGINT)) AS n",
+        ),
         Kind_::Sqlite => (
             "printf('%012x', 1000000 + n)",
             "WITH RECURSIVE s(n) AS (SELECT ?2 UNION ALL SELECT n + 1 FROM s WHERE n < ?3) SELECT n FROM s",

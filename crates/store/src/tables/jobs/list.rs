@@ -2,7 +2,7 @@
 //!
 //! One condition leads: its index gives the jobs newest first, and the others are looked at on the way. Where there
 //! are several to choose from, the one with the fewest jobs leads; a look into each index tells, no further than it
-//! takes. The order of the tables in the statement and `|| ''` on the other conditions keep both databases to it.
+//! takes. `|| ''` on the leading table's other conditions keeps both databases to it.
 
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
@@ -244,13 +244,10 @@ fn branch(
         Lead::State => column != "user_id",
         Lead::Label | Lead::Id => true,
     };
-    let static_left = wanted.columns.iter().any(|(c, _)| rest(c)) || !wanted.modes.is_empty();
-    let needs_job = lead != Lead::State
-        && (!wanted.states.is_empty() || !wanted.exactly.is_empty() || (lead == Lead::Label && static_left));
-    // Where the other columns are looked at.
-    let other = if lead == Lead::Label { "j" } else { "d" };
     // Where there is no other one.
-    let mut conditions = vec![if needs_job { format!("j.id = {id}") } else { "1 = 1".to_owned() }];
+    let mut conditions = vec!["1 = 1".to_owned()];
+    // What only the job's row tells.
+    let mut of_job = Vec::new();
     match lead {
         Lead::Label => {
             if let Some((key, value)) = wanted.labels.first() {
@@ -273,31 +270,41 @@ fn branch(
         conditions.extend(before.map(|before| format!("{id} < {}", sql.text(before))));
         order = format!("ORDER BY {id} DESC ");
     }
+    let mut others = Vec::new();
     for (column, value) in wanted.columns.iter().filter(|(c, _)| rest(c)) {
-        conditions.push(format!("{other}.{column} || '' = {}", sql.text(value)));
+        others.push(format!("{column} || '' = {}", sql.text(value)));
     }
     if !wanted.modes.is_empty() {
         let modes: Vec<String> = wanted.modes.iter().map(|mode| sql.text(mode)).collect();
-        conditions.push(format!("{other}.mode || '' IN ({})", modes.join(", ")));
+        others.push(format!("mode || '' IN ({})", modes.join(", ")));
     }
-    if needs_job && !wanted.states.is_empty() {
+    if lead == Lead::Label { &mut of_job } else { &mut conditions }.extend(others);
+    let mut moving = Vec::new();
+    if lead != Lead::State && !wanted.states.is_empty() {
         let states: Vec<String> = wanted.states.iter().map(|state| sql.text(state)).collect();
-        conditions.push(format!("j.state || '' IN ({})", states.join(", ")));
+        moving.push(format!("state IN ({})", states.join(", ")));
     }
     for (condition, micros) in &wanted.exactly {
-        let alias = if lead == Lead::State { "d" } else { "j" };
-        conditions.push(format!("{alias}.{condition}{}", sql.place(Owned::Int(*micros))));
+        moving.push(format!("{condition}{}", sql.place(Owned::Int(*micros))));
+    }
+    if lead == Lead::State { &mut conditions } else { &mut of_job }.extend(moving);
+    if !of_job.is_empty() {
+        let of_job: Vec<String> = of_job.iter().map(|condition| format!("j.{condition}")).collect();
+        conditions.push(exists(&format!("jobs j WHERE j.id = {id} AND {}", of_job.join(" AND "))));
     }
     for (key, value) in wanted.labels.iter().skip(usize::from(lead == Lead::Label)) {
-        conditions.push(format!(
-            "EXISTS (SELECT 1 FROM job_labels l WHERE l.key = {} AND l.value = {} AND l.job_id = {id})",
-            sql.text(key),
-            sql.text(value)
-        ));
+        let (key, value) = (sql.text(key), sql.text(value));
+        let label = format!("job_labels l WHERE l.key = {key} AND l.value = {value} AND l.job_id = {id}");
+        conditions.push(exists(&label));
     }
-    let joined = if needs_job { " CROSS JOIN jobs j" } else { "" };
     let conditions = conditions.join(" AND ");
-    format!("SELECT {id} AS id FROM {table} d{joined} WHERE {conditions} {order}LIMIT {most}")
+    format!("SELECT {id} AS id FROM {table} d WHERE {conditions} {order}LIMIT {most}")
+}
+
+/// Looked up for each row in turn: because of the OFFSET PostgreSQL does not make a join of it, which it might begin at
+/// the wrong end.
+fn exists(from: &str) -> String {
+    format!("EXISTS (SELECT 1 FROM {from} LIMIT 1 OFFSET 0)")
 }
 
 /// Counts the jobs to which `lead` leads, alone or with all the other conditions.
