@@ -14,10 +14,6 @@ pub(super) struct Asked {
     pub(super) filter: Filter,
 }
 
-fn some(text: &str) -> Option<String> {
-    Some(text.to_owned())
-}
-
 fn label(key: &str, value: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
@@ -29,7 +25,7 @@ pub(super) fn all(jobs: Jobs) -> Vec<Asked> {
     let ask = |name, filter| Asked { name, filter };
     let plain = Filter::default;
     let states = |states: &[State]| Filter { states: states.to_vec(), ..plain() };
-    let user = |name: &str| Filter { user: some(name), ..plain() };
+    let user = |name: &str| Filter { user: Some(name.into()), ..plain() };
     let labels = |labels: &[(&str, &str)]| Filter {
         labels: labels.iter().map(|(k, v)| label(k, v)).collect(),
         ..plain()
@@ -42,13 +38,13 @@ pub(super) fn all(jobs: Jobs) -> Vec<Asked> {
         ask("states, three (FAILED, CANCELLED, TIMEOUT)", states(&failed)),
         ask("user with many jobs", user("user-0")),
         ask("user with few jobs", user("user-199")),
-        ask("tenant", Filter { tenant: some("tenant-1"), ..plain() }),
+        ask("tenant", Filter { tenant: Some("tenant-1".into()), ..plain() }),
         ask("mode", Filter { mode: Some(Mode::SparkSubmit), ..plain() }),
         ask("kind", Filter { kind: Some(Kind::Jar), ..plain() }),
-        ask("queue", Filter { queue: some("etl"), ..plain() }),
-        ask("name, common", Filter { name: some("name-0"), ..plain() }),
-        ask("name, rare", Filter { name: some("name-1999"), ..plain() }),
-        ask("name that nobody has", Filter { name: some("nobody"), ..plain() }),
+        ask("queue", Filter { queue: Some("etl".into()), ..plain() }),
+        ask("name, common", Filter { name: Some("name-0".into()), ..plain() }),
+        ask("name, rare", Filter { name: Some("name-1999".into()), ..plain() }),
+        ask("name that nobody has", Filter { name: Some("nobody".into()), ..plain() }),
         ask("label, half of all jobs", labels(&[("env", "prod")])),
         ask("label, few jobs", labels(&[("pipeline", "p-4000")])),
         ask("two labels", labels(&[("env", "prod"), ("pipeline", "p-1")])),
@@ -59,7 +55,7 @@ pub(super) fn all(jobs: Jobs) -> Vec<Asked> {
         ask("user and label", Filter { labels: vec![label("pipeline", "p-0")], ..user("user-0") }),
         ask("user and kind", Filter { kind: Some(Kind::Python), ..user("user-2") }),
         ask("mode and kind", Filter { mode: Some(Mode::InCluster), kind: Some(Kind::Sql), ..plain() }),
-        ask("queue and state", Filter { queue: some("adhoc"), ..states(&[State::Failed]) }),
+        ask("queue and state", Filter { queue: Some("adhoc".into()), ..states(&[State::Failed]) }),
         ask("label and state", Filter { labels: vec![label("env", "dev")], ..states(&[State::Succeeded]) }),
         ask(
             "user and a day in the middle",

@@ -150,11 +150,8 @@ impl Jobs {
         let mut dice = StdRng::seed_from_u64(n);
         let submitted = self.submitted(n);
         let id = JobId::new(Timestamp(submitted), dice.random());
-        // The cube draws the first of them far more often than the last.
-        let mut popular = |of: u32| {
-            let at: f64 = dice.random::<f64>().powi(3) * f64::from(of);
-            at as u32
-        };
+        // Drawn three times, each below the last: the first of them come far more often than the others.
+        let mut popular = |of: u32| (0..3).fold(of - 1, |below, _| dice.random_range(0..=below));
         let (user, name, pipeline) = (popular(USERS), popular(NAMES), popular(PIPELINES));
         let in_cluster = dice.random_ratio(3, 5);
         let kind = match dice.random_range(0..10) {

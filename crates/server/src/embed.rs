@@ -1,7 +1,9 @@
 //! The service without its faces, for benches and simulations: the real use cases and the real workers on a store and
-//! with engines of the caller's choice. Nothing listens, and no Spark is started.
+//! with engines of the caller's choice. Nothing listens, no Spark is started, and attempts have no directories.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use tokio::task::JoinSet;
 use crate::auth::Principal;
 use crate::clock::{self, Clock as _};
 use crate::config::Config;
-use crate::files::Disk;
+use crate::files::Files;
 use crate::host;
 use crate::run::ServeError;
 use crate::service::{Parts, Service, Signals, Standing, Submit, machine_of};
@@ -26,6 +28,19 @@ use crate::workers::{self, Shutdown};
 
 /// Workers under way get this long to end.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Engines of an embedded Libra keep no files, so no directories are made for their attempts.
+struct NoFiles;
+
+impl Files for NoFiles {
+    fn make_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn touch(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// A running replica without faces.
 pub struct Embedded {
@@ -66,7 +81,7 @@ impl Embedded {
             clock: Arc::new(clock::Agreed::new(clock::System)),
             standing: Standing::new(me, instance),
             signals,
-            files: Arc::new(Disk),
+            files: Arc::new(NoFiles),
             alone,
             redis: None,
         }));

@@ -1,5 +1,6 @@
 //! Reading jobs: one, many, and waiting for one to end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -126,24 +127,20 @@ impl Service {
             .read(move |tx| {
                 let page = jobs::list(tx, &filter, before, limit, offset)?;
                 // Progress and exit codes live with the last attempt.
-                let mut last = Vec::with_capacity(page.jobs.len());
-                for job in &page.jobs {
-                    last.push(match job.attempt {
-                        0 => None,
-                        number => attempts::get(tx, job.id, number)?,
-                    });
-                }
+                let ids: Vec<JobId> = page.jobs.iter().filter(|j| j.attempt > 0).map(|j| j.id).collect();
+                let last = attempts::last_of(tx, &ids)?;
                 Ok((page, last))
             })
             .await?;
+        let last: BTreeMap<JobId, Attempt> = last.into_iter().map(|a| (a.job_id, a)).collect();
         let now = self.clock.now();
         let next = page.jobs.last().filter(|_| page.more).map(|job| write_cursor(job.id, mark));
         let jobs = page
             .jobs
             .iter()
-            .zip(last)
-            .map(|(job, last)| {
-                let mut view = view::job(job, last.as_slice(), now);
+            .map(|job| {
+                let last = last.get(&job.id).map(std::slice::from_ref).unwrap_or_default();
+                let mut view = view::job(job, last, now);
                 view.attempts.clear();
                 view
             })

@@ -20,6 +20,8 @@ use crate::service::standing::leader_fence;
 const FIRST: Duration = Duration::from_mins(1);
 /// Then it looks this often, at most and at least.
 const PERIOD: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(1));
+/// A bound on their number is looked at this often.
+const BY_NUMBER: Duration = Duration::from_mins(1);
 /// It looks this many times within the shortest time that something is kept.
 const LOOKS: u32 = 10;
 /// Between two batches everybody else has the store to themselves.
@@ -48,7 +50,9 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
 }
 
 fn period(kept: &Retention) -> Duration {
-    let shortest = [kept.jobs, kept.files].into_iter().flatten().min();
+    // A number of jobs is soon exceeded, whatever their age.
+    let by_number = kept.max_jobs.map(|_| BY_NUMBER * LOOKS);
+    let shortest = [kept.jobs, kept.files, by_number].into_iter().flatten().min();
     shortest.map_or(PERIOD.1, |kept| (kept / LOOKS).clamp(PERIOD.0, PERIOD.1))
 }
 

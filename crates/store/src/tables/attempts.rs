@@ -5,7 +5,7 @@ use libra_core::id::JobId;
 use libra_core::mode::Mode;
 use libra_core::time::Timestamp;
 
-use super::{from_json, json};
+use super::{from_json, json, places};
 use crate::error::StoreError;
 use crate::lane::{AttemptNote, AttemptWrite, Note, Outcome};
 use crate::tx::{Arg, Row, Tx, all, first};
@@ -188,4 +188,27 @@ pub fn of_job(tx: &mut dyn Tx, job_id: JobId) -> Result<Vec<Attempt>, StoreError
 pub fn get(tx: &mut dyn Tx, job_id: JobId, number: u32) -> Result<Option<Attempt>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM attempts WHERE job_id = ?1 AND number = ?2");
     first(tx, &sql, &[Arg::from(&job_id.to_string()), number.into()], read)
+}
+
+/// Jobs in one statement of [`last_of`], at most.
+const MANY: usize = 256;
+
+/// The last attempts of these jobs, in no order; a job that had none is left out.
+pub fn last_of(tx: &mut dyn Tx, jobs: &[JobId]) -> Result<Vec<Attempt>, StoreError> {
+    let columns: Vec<String> = COLUMNS.split(", ").map(|column| format!("a.{column}")).collect();
+    let columns = columns.join(", ");
+    let mut found = Vec::with_capacity(jobs.len());
+    for chunk in jobs.chunks(MANY) {
+        let ids: Vec<String> = chunk.iter().map(JobId::to_string).collect();
+        // A few lengths only, so that few statements are prepared: the last id fills up.
+        let filled = ids.iter().chain(ids.last().into_iter().cycle()).take(ids.len().next_power_of_two());
+        let args: Vec<Arg<'_>> = filled.map(Arg::from).collect();
+        let sql = format!(
+            "SELECT {columns} FROM jobs j JOIN attempts a ON a.job_id = j.id AND a.number = j.attempt \
+             WHERE j.id IN ({})",
+            places(0, args.len())
+        );
+        found.extend(all(tx, &sql, &args, read)?);
+    }
+    Ok(found)
 }
