@@ -15,9 +15,10 @@ use libra_testkit::postgres::Setup;
 use crate::Outcome;
 use crate::figures::Table;
 
-/// What differs from PostgreSQL's defaults; commits are durable (`fsync`, `synchronous_commit`) on either side.
-pub(crate) const SETTINGS: [(&str, &str); 3] =
-    [("shared_buffers", "1GB"), ("max_wal_size", "8GB"), ("max_connections", "300")];
+/// What differs from PostgreSQL's defaults: as on a server that has run for a while. Commits are durable (`fsync`,
+/// `synchronous_commit`) on either side.
+pub(crate) const SETTINGS: [(&str, &str); 4] =
+    [("shared_buffers", "1GB"), ("max_wal_size", "8GB"), ("min_wal_size", "4GB"), ("max_connections", "300")];
 
 /// A server of one's own.
 pub(crate) fn server() -> Postgres {
