@@ -85,6 +85,12 @@ pub trait Tx {
     fn hold(&self) -> &'static str {
         ""
     }
+
+    /// True when a row may appear behind one with a greater id, and when an id may be left out: where several write at
+    /// once, ids are given before the commit.
+    fn ids_may_appear_late(&self) -> bool {
+        false
+    }
 }
 
 /// All rows of a query, each read by `read`.

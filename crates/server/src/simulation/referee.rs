@@ -12,6 +12,7 @@ use libra_store::backend::{Kind, Pending, Work};
 use libra_store::lane::{
     AttemptNote, AttemptWrite, Change, Fence, Note, OutboxRow, Outcome, Submission, Submitted,
 };
+use libra_store::tables::feed::NUMBER;
 use libra_store::tables::leases::{self, Lease};
 use libra_store::tables::replicas::lease_of;
 use libra_store::tables::transitions::{self, LogRow};
@@ -190,8 +191,10 @@ impl Referee {
     fn check_feed(&self) {
         let fed = self.book().fed;
         let numbered = self.database.look(move |tx| {
-            let sql = "SELECT feed_seq FROM transitions WHERE feed_seq > ?1 ORDER BY feed_seq";
-            libra_store::tx::all(tx, sql, &[fed.into()], |row| row.int(0))
+            let sql = format!(
+                "SELECT n FROM (SELECT {NUMBER} AS n FROM transitions t) numbered WHERE n > ?1 ORDER BY n"
+            );
+            libra_store::tx::all(tx, &sql, &[fed.into()], |row| row.int(0))
         });
         let numbered = numbered.unwrap_or_default();
         let whole = numbered.iter().zip(fed + 1..).all(|(seq, wanted)| *seq == wanted);

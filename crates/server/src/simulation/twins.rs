@@ -183,7 +183,7 @@ impl Backend for Broken {
     fn number_feed(&self, fence: Fence) -> Pending<'_, usize> {
         Box::pin(async move {
             if self.twin == Twin::SkipsFeedNumbers && self.dice.chance(2_000) {
-                // The newest row moves on by one, and its number is left out.
+                // The newest rows move on by one, and a number is left out.
                 self.inner.write(Box::new(|tx| tx.execute(SKIP, &[]).map(|_| ()))).await?;
             }
             self.inner.number_feed(fence).await
@@ -192,8 +192,8 @@ impl Backend for Broken {
 }
 
 /// Leaves a number out of the feed.
-const SKIP: &str = "UPDATE transitions SET feed_seq = feed_seq + 1 \
-     WHERE feed_seq = (SELECT MAX(feed_seq) FROM transitions)";
+const SKIP: &str = "UPDATE feed_segments SET first_seq = first_seq + 1 \
+     WHERE first_seq = (SELECT MAX(first_seq) FROM feed_segments)";
 
 /// A transaction that is not what it seems.
 struct Distorted<'a> {

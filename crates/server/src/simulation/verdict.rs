@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use libra_core::id::JobId;
 use libra_core::job::State;
+use libra_store::tables::feed::NUMBER;
 use libra_store::tables::{attempts, jobs};
 use libra_store::tx;
 use tokio::time::sleep;
@@ -26,9 +27,11 @@ pub(super) async fn settle(scene: &Scene, told: &Told) {
     while scene.record.elapsed() < until {
         sleep(Duration::from_secs(1)).await;
         let open = scene.referee.database.look(|tx| {
-            let sql = "SELECT (SELECT COUNT(*) FROM jobs WHERE completed_at IS NULL) \
-                 + (SELECT COUNT(*) FROM transitions WHERE feed_seq IS NULL)";
-            tx::first(tx, sql, &[], |row| row.int(0))
+            let sql = format!(
+                "SELECT (SELECT COUNT(*) FROM jobs WHERE completed_at IS NULL) \
+                 + (SELECT COUNT(*) FROM transitions t WHERE {NUMBER} IS NULL)"
+            );
+            tx::first(tx, &sql, &[], |row| row.int(0))
         });
         let content = told.content() == scene.plan.jobs;
         if content && open.is_ok_and(|n| n == Some(0)) && scene.world.alive().is_empty() {
@@ -111,8 +114,8 @@ fn check_successes(scene: &Scene) {
 /// Every row is numbered, without gaps, and each job's rows are in their order.
 fn check_feed(scene: &Scene) {
     let rows = scene.referee.database.look(|tx| {
-        let sql = "SELECT feed_seq, job_id, id FROM transitions ORDER BY feed_seq";
-        tx::all(tx, sql, &[], |row| Ok((row.opt_int(0)?, row.text(1)?, row.int(2)?)))
+        let sql = format!("SELECT {NUMBER}, t.job_id, t.id FROM transitions t ORDER BY 1");
+        tx::all(tx, &sql, &[], |row| Ok((row.opt_int(0)?, row.text(1)?, row.int(2)?)))
     });
     let mut last: BTreeMap<String, i64> = BTreeMap::new();
     for ((seq, job, id), wanted) in rows.unwrap_or_default().into_iter().zip(1..) {

@@ -4,7 +4,10 @@ use super::connection::{Connection, Failure};
 use crate::error::StoreError;
 
 /// The migrations, oldest first. An entry never changes once it was released; a change is a new entry.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_libra.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_libra.sql"),
+    include_str!("../../migrations/postgres/0002_feed_segments.sql"),
+];
 
 /// Whoever migrates holds this advisory lock of the database.
 const LOCK: i64 = 0x4c69_6272_6101;

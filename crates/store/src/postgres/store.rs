@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::check::ready;
 use super::connection::Connector;
-use super::lanes::{Lane, feed, submissions};
+use super::lanes::{Lane, submissions};
 use super::pool::{Pool, PoolSettings};
 use super::tx::{Begin, run};
 use crate::backend::{Backend, Kind, Pending, Work};
 use crate::error::StoreError;
 use crate::lane::{AttemptNote, Change, Fence, Outcome, Submission, Submitted};
+use crate::tables;
+use crate::tx::Tx;
 use crate::url::PgUrl;
 
 /// Statements with new jobs that are under way at once.
@@ -77,6 +81,15 @@ impl Backend for Postgres {
     }
 
     fn number_feed(&self, fence: Fence) -> Pending<'_, usize> {
-        Box::pin(async move { feed::number(&self.pool, &fence).await })
+        Box::pin(async move {
+            let (said, numbered) = oneshot::channel();
+            let work = Box::new(move |tx: &mut dyn Tx| {
+                // The receiver waits for the end of this transaction.
+                let _ = said.send(tables::feed::number(tx, &fence)?);
+                Ok(())
+            });
+            run(Arc::clone(&self.pool), Begin::Write, work).await?;
+            numbered.await.map_err(|_| StoreError::Closed)
+        })
     }
 }

@@ -137,6 +137,10 @@ impl Tx for PgTx<'_> {
     fn hold(&self) -> &'static str {
         " FOR KEY SHARE"
     }
+
+    fn ids_may_appear_late(&self) -> bool {
+        true
+    }
 }
 
 /// The server's clock, in microseconds; it goes on within a transaction.

@@ -1,8 +1,8 @@
 //! The order in which the world hears of transitions (contract A10).
 //!
-//! Rows are numbered after their commit, by the leader alone, so that the numbers have no gaps and no row
-//! appears behind one that was already read (design §3). Retention may remove rows; the greatest number that it
-//! removed is remembered, so that whoever comes back too late is told instead of missing something.
+//! Rows are numbered after their commit ([`super::numbering`]), so that the numbers have no gaps and no row appears
+//! behind one that was already read (design §3). Retention may remove rows; the greatest number that it removed is
+//! remembered, so that whoever comes back too late is told instead of missing something.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,64 +10,22 @@ use std::fmt::Write as _;
 use libra_core::id::JobId;
 use libra_core::job::State;
 
+use super::numbering::{self, Segment};
+pub use super::numbering::{MAX_NUMBERED, NUMBER, begins_after, newest, number};
+use super::places;
 use super::transitions::{self, LogRow};
-use super::{facts, places};
 use crate::error::StoreError;
 use crate::lane::Fence;
-use crate::tx::{Arg, Tx, all, first};
+use crate::tx::{Arg, Row, Tx, all, first};
 
-/// Rows numbered in one transaction, at most.
-pub const MAX_NUMBERED: i64 = 2_000;
 /// Numbers that one page looks at, however few of them its reader wants.
 pub const MAX_SCANNED: i64 = 2_000;
-/// The fact that holds the greatest number whose row was removed.
-const BEGINS_AFTER: &str = "feed_begins_after";
 
 /// True while the lease of `fence` is still of its epoch, which then stays so until the transaction ends.
 pub fn holds(tx: &mut dyn Tx, fence: &Fence) -> Result<bool, StoreError> {
     let sql = format!("SELECT 1 FROM leases WHERE name = ?1 AND epoch = ?2{}", tx.hold());
     let held = first(tx, &sql, &[Arg::from(&fence.lease), fence.epoch.into()], |_| Ok(()))?;
     Ok(held.is_some())
-}
-
-/// Numbers committed rows, if the fence still holds; says how many.
-pub fn number(tx: &mut dyn Tx, fence: &Fence) -> Result<usize, StoreError> {
-    if !holds(tx, fence)? {
-        return Ok(0);
-    }
-    let last = newest(tx)?;
-    let numbered = tx.execute(
-        "UPDATE transitions SET feed_seq = numbered.seq FROM (\
-           SELECT id, ?1 + ROW_NUMBER() OVER (ORDER BY id) AS seq FROM (\
-             SELECT id FROM transitions WHERE feed_seq IS NULL ORDER BY id LIMIT ?2) waiting) numbered \
-         WHERE transitions.id = numbered.id",
-        &[last.into(), MAX_NUMBERED.into()],
-    )?;
-    Ok(usize::try_from(numbered).unwrap_or(usize::MAX))
-}
-
-/// The newest number given so far, whether its row is still kept or not; 0 before the first.
-pub fn newest(tx: &mut dyn Tx) -> Result<i64, StoreError> {
-    let newest = first(tx, "SELECT MAX(feed_seq) FROM transitions WHERE feed_seq IS NOT NULL", &[], |row| {
-        row.opt_int(0)
-    })?;
-    Ok(newest.flatten().unwrap_or(0).max(begins_after(tx)?))
-}
-
-/// The feed is whole after this number; 0 while nothing was removed.
-pub fn begins_after(tx: &mut dyn Tx) -> Result<i64, StoreError> {
-    match facts::get(tx, BEGINS_AFTER)? {
-        None => Ok(0),
-        Some(text) => text.parse().map_err(|e| StoreError::unreadable("feed position", e)),
-    }
-}
-
-/// Remembers that the row of this number, and perhaps others before it, is gone.
-pub(crate) fn forget_until(tx: &mut dyn Tx, seq: i64) -> Result<(), StoreError> {
-    if seq > begins_after(tx)? {
-        facts::set(tx, BEGINS_AFTER, &seq.to_string())?;
-    }
-    Ok(())
 }
 
 /// Which rows a reader wants. All given conditions must hold.
@@ -134,13 +92,61 @@ fn rows(
     until: i64,
     limit: u32,
 ) -> Result<Vec<FeedRow>, StoreError> {
-    let job = filter.job.map(|id| id.to_string());
-    let mut args: Vec<Arg<'_>> = vec![after.into(), until.into()];
-    let mut conditions = String::new();
-    if let Some(job) = &job {
-        args.push(Arg::from(job));
-        let _ = write!(conditions, " AND t.job_id = ?{}", args.len());
+    if filter.job.is_some() {
+        let mut rows = of_job(tx, filter)?;
+        rows.retain(|row| row.seq > after && row.seq <= until);
+        rows.truncate(limit as usize);
+        return Ok(rows);
     }
+    let mut rows = Vec::new();
+    for segment in numbering::between(tx, after, until)? {
+        let missing = limit.saturating_sub(u32::try_from(rows.len()).unwrap_or(u32::MAX));
+        if missing == 0 {
+            break;
+        }
+        rows.extend(of_segment(tx, filter, segment, (after, until), missing)?);
+    }
+    Ok(rows)
+}
+
+/// The rows of one job that have numbers.
+fn of_job(tx: &mut dyn Tx, filter: &FeedFilter) -> Result<Vec<FeedRow>, StoreError> {
+    let job = filter.job.map(|id| id.to_string());
+    let mut args: Vec<Arg<'_>> = vec![job.as_ref().into()];
+    let conditions = conditions(filter, &mut args);
+    let sql = format!(
+        "SELECT {}, t.job_id, j.user_id FROM transitions t CROSS JOIN jobs j \
+         WHERE j.id = t.job_id AND t.job_id = ?1{conditions} ORDER BY t.id",
+        transitions::columns(numbering::NUMBER)
+    );
+    Ok(all(tx, &sql, &args, read)?.into_iter().flatten().collect())
+}
+
+/// The rows of a segment that have numbers after the first and up to the second of `between`.
+fn of_segment(
+    tx: &mut dyn Tx,
+    filter: &FeedFilter,
+    segment: Segment,
+    between: (i64, i64),
+    limit: u32,
+) -> Result<Vec<FeedRow>, StoreError> {
+    let shift = segment.first_seq - segment.first_id;
+    let first = segment.first_seq.max(between.0.saturating_add(1));
+    let last = (segment.end_seq() - 1).min(between.1);
+    let mut args: Vec<Arg<'_>> = vec![(first - shift).into(), (last - shift).into(), shift.into()];
+    let conditions = conditions(filter, &mut args);
+    // CROSS keeps SQLite from beginning with all jobs of a user.
+    let sql = format!(
+        "SELECT {}, t.job_id, j.user_id FROM transitions t CROSS JOIN jobs j \
+         WHERE j.id = t.job_id AND t.id >= ?1 AND t.id <= ?2{conditions} ORDER BY t.id LIMIT {limit}",
+        transitions::columns("t.id + ?3")
+    );
+    Ok(all(tx, &sql, &args, read)?.into_iter().flatten().collect())
+}
+
+/// What the filter asks for besides the job; its values follow those that `args` has.
+fn conditions<'a>(filter: &'a FeedFilter, args: &mut Vec<Arg<'a>>) -> String {
+    let mut conditions = String::new();
     if let Some((user, tenant)) = &filter.owner {
         args.extend([Arg::from(user), Arg::from(tenant)]);
         let _ = write!(conditions, " AND j.user_id = ?{} AND j.tenant = ?{}", args.len() - 1, args.len());
@@ -158,24 +164,20 @@ fn rows(
         let _ = write!(conditions, " AND t.to_state IN ({})", places(args.len(), filter.states.len()));
         args.extend(filter.states.iter().map(|state| Arg::from(state.as_str())));
     }
-    // CROSS keeps SQLite from beginning with all jobs of a user.
-    let sql = format!(
-        "SELECT {}, t.job_id, j.user_id FROM transitions t CROSS JOIN jobs j \
-         WHERE j.id = t.job_id AND t.feed_seq > ?1 AND t.feed_seq <= ?2{conditions} \
-         ORDER BY t.feed_seq LIMIT {limit}",
-        transitions::COLUMNS
-    );
-    all(tx, &sql, &args, |row| {
-        let log = transitions::read(row)?;
-        let seq = log.feed_seq.ok_or_else(|| StoreError::unreadable("feed number", "it is NULL"))?;
-        Ok(FeedRow {
-            seq,
-            job_id: row.text(transitions::WIDTH)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
-            user: row.text(transitions::WIDTH + 1)?,
-            labels: BTreeMap::new(),
-            log,
-        })
-    })
+    conditions
+}
+
+/// A row, if it has a number.
+fn read(row: &dyn Row) -> Result<Option<FeedRow>, StoreError> {
+    let log = transitions::read(row)?;
+    let Some(seq) = log.feed_seq else { return Ok(None) };
+    Ok(Some(FeedRow {
+        seq,
+        job_id: row.text(transitions::WIDTH)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
+        user: row.text(transitions::WIDTH + 1)?,
+        labels: BTreeMap::new(),
+        log,
+    }))
 }
 
 /// Fills in the labels of the rows' jobs.

@@ -8,6 +8,7 @@ pub mod feed;
 pub mod idempotency;
 pub mod jobs;
 pub mod leases;
+mod numbering;
 pub mod outbox;
 pub mod replicas;
 pub mod retention;

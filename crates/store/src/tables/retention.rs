@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 
-use super::feed::{self, holds};
-use super::{facts, places};
+use super::feed::holds;
+use super::{facts, numbering, places};
 use crate::error::StoreError;
 use crate::lane::Fence;
 use crate::tx::{Arg, Tx, all, first};
@@ -40,8 +40,9 @@ pub fn forget_ended(tx: &mut dyn Tx, fence: &Fence, before: Timestamp) -> Result
     let sql = format!(
         "SELECT j.id FROM jobs j WHERE j.completed_at IS NOT NULL AND j.completed_at < ?1 \
          AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.job_id = j.id AND o.done_at IS NULL AND o.dead_at IS NULL) \
-         AND NOT EXISTS (SELECT 1 FROM transitions t WHERE t.job_id = j.id AND t.feed_seq IS NULL) \
-         ORDER BY j.completed_at, j.id LIMIT {MAX_FORGOTTEN}"
+         AND NOT EXISTS (SELECT 1 FROM transitions t WHERE t.job_id = j.id AND {}) \
+         ORDER BY j.completed_at, j.id LIMIT {MAX_FORGOTTEN}",
+        numbering::is_waiting()
     );
     let ids = all(tx, &sql, &[before.0.into()], |row| row.text(0))?;
     if ids.is_empty() {
@@ -51,11 +52,11 @@ pub fn forget_ended(tx: &mut dyn Tx, fence: &Fence, before: Timestamp) -> Result
     let these = places(0, ids.len());
     let last = first(
         tx,
-        &format!("SELECT MAX(feed_seq) FROM transitions WHERE job_id IN ({these})"),
+        &format!("SELECT MAX({}) FROM transitions t WHERE t.job_id IN ({these})", numbering::NUMBER),
         &args,
         |row| row.opt_int(0),
     )?;
-    feed::forget_until(tx, last.flatten().unwrap_or(0))?;
+    numbering::forget_until(tx, last.flatten().unwrap_or(0))?;
     let mut made = expired_until(tx)?.unwrap_or(Timestamp(i64::MIN));
     for id in &ids {
         let id: JobId = id.parse().map_err(|e| StoreError::unreadable("job id", e))?;

@@ -5,6 +5,7 @@ use libra_core::job::State;
 use libra_core::lifecycle::Transition;
 use libra_core::time::Timestamp;
 
+use super::numbering::NUMBER;
 use crate::error::StoreError;
 use crate::lane::Origin;
 use crate::tx::{Arg, Row, Tx, all};
@@ -28,9 +29,13 @@ pub struct LogRow {
     pub metadata: Option<String>,
 }
 
-/// What [`read`] reads, of the table as `t`.
-pub(super) const COLUMNS: &str = "t.feed_seq, t.from_state, t.to_state, t.reason, t.attempt, t.revision, t.at, t.actor, \
-     t.correlation_id, t.metadata";
+/// What [`read`] reads, of the table as `t`; `number` is SQL for the number in the feed.
+pub(super) fn columns(number: &str) -> String {
+    format!(
+        "{number}, t.from_state, t.to_state, t.reason, t.attempt, t.revision, t.at, t.actor, t.correlation_id, \
+         t.metadata"
+    )
+}
 /// How many columns these are.
 pub(super) const WIDTH: usize = 10;
 
@@ -84,6 +89,6 @@ pub(super) fn read(row: &dyn Row) -> Result<LogRow, StoreError> {
 
 /// The log of one job, oldest first.
 pub fn of_job(tx: &mut dyn Tx, job_id: JobId) -> Result<Vec<LogRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM transitions t WHERE t.job_id = ?1 ORDER BY t.id");
+    let sql = format!("SELECT {} FROM transitions t WHERE t.job_id = ?1 ORDER BY t.id", columns(NUMBER));
     all(tx, &sql, &[Arg::from(&job_id.to_string())], read)
 }

@@ -6,6 +6,7 @@ mod leases;
 mod lists;
 mod measure;
 mod messages;
+mod numbering;
 mod plans;
 mod replicas;
 mod restart;

@@ -3,7 +3,6 @@
 
 pub(super) mod changes;
 mod enqueue;
-pub(super) mod feed;
 pub(super) mod notes;
 pub(super) mod submissions;
 
