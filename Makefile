@@ -9,7 +9,7 @@ SEEDS ?= 5000
 FIRST ?= 1
 DATA_DIR ?= ./.libra
 
-.PHONY: help setup setup-test demo test drills run bench chaos soak lint deny
+.PHONY: help setup setup-test setup-bench demo test drills run bench chaos soak lint deny
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,6 +20,10 @@ setup: ## Install what is missing: Java, Spark, a C compiler
 # What only tests and benchmarks need besides: PostgreSQL and Redis.
 setup-test:
 	@scripts/setup.sh test
+
+# Node as well, for what Libra is measured beside.
+setup-bench:
+	@scripts/setup.sh bench
 
 demo: ## Build, serve, run a SQL and a Python job on a real Spark, and clean up
 	@scripts/demo.sh
@@ -35,7 +39,7 @@ run: setup ## Serve on 127.0.0.1:8080 with ./.libra as the data directory (LISTE
 	cargo build --release -p libra
 	exec target/release/libra serve --listen $(LISTEN) --data-dir $(DATA_DIR)
 
-bench: setup-test ## Measure Libra beside its bare parts
+bench: setup-bench ## Measure Libra beside its bare parts
 	@scripts/bench.sh
 
 # More: make chaos CHAOS='--minutes 2 --seed 0x2a --no-redis'; all options: target/release/libra-chaos chaos --help

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what Libra needs and does not find: Java 17, Python 3.11 with venv, a C compiler, curl (all by the
 # system's package manager), and Spark (from PyPI, into a directory of its own). Quick when nothing is to do.
-# `setup.sh test` adds what only the tests and the benchmarks start for themselves: PostgreSQL, Redis, openssl.
+# `setup.sh test` adds what only the tests start for themselves: PostgreSQL, Redis, openssl; `setup.sh bench` also adds
+# Node, on which graphile-worker runs, beside which Libra is measured.
 set -euo pipefail
 
 PYSPARK_VERSION=4.3.0
@@ -115,11 +116,12 @@ postgres_is_there() {
 
 redis_is_there() { command -v redis-server >/dev/null; }
 
-for_tests=no
+for_tests=no for_benches=no
 case ${1:-} in
 '') ;;
 test) for_tests=yes ;;
-*) fail "setup.sh does not know \`$1\`" "say nothing, or \`test\` for what the tests need as well" ;;
+bench) for_tests=yes for_benches=yes ;;
+*) fail "setup.sh does not know \`$1\`" "say nothing, \`test\` or \`bench\` for what these need as well" ;;
 esac
 
 changed=no
@@ -143,6 +145,7 @@ if [[ $own_spark == yes ]] && ! spark_is_there; then
     packages+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
   fi
 fi
+if [[ $for_benches == yes ]]; then command -v npm >/dev/null || packages+=(nodejs npm); fi
 if [[ $for_tests == yes ]]; then
   # Where systemd runs, these two start a server each when they are installed. The tests leave it alone.
   postgres_is_there || packages+=(postgresql)

@@ -54,6 +54,27 @@ pub struct Failure {
 
 /// The longest `detail` that is kept with a row, in bytes; the whole text is in the log.
 pub const MAX_DETAIL_BYTES: usize = 8 * 1024;
+/// The longest `message`, in bytes: it stands in the job's row, its log, the feed and every webhook.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024;
+
+/// What somebody else said, as it may be stored: no NUL, which PostgreSQL does not take, and no longer than
+/// [`MAX_MESSAGE_BYTES`] and a mark; the beginning says most.
+pub fn as_message(text: impl Into<String>) -> String {
+    let mut text = without_nul(text.into());
+    if text.len() > MAX_MESSAGE_BYTES {
+        let mut cut = MAX_MESSAGE_BYTES;
+        while !text.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        text.truncate(cut);
+        text.push_str(" …");
+    }
+    text
+}
+
+fn without_nul(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
 
 impl Failure {
     /// A failure without detail whose outcome is known.
@@ -61,7 +82,7 @@ impl Failure {
         Self {
             class,
             code: code.to_owned(),
-            message: message.into(),
+            message: as_message(message),
             detail: None,
             outcome_unknown: false,
             took_effect: false,
@@ -71,7 +92,7 @@ impl Failure {
     /// Adds the engine's own words, shortened to [`MAX_DETAIL_BYTES`] from the front (the end says most).
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        let mut detail = detail.into();
+        let mut detail = without_nul(detail.into());
         if detail.len() > MAX_DETAIL_BYTES {
             let mut cut = detail.len() - MAX_DETAIL_BYTES;
             while !detail.is_char_boundary(cut) {
@@ -95,5 +116,19 @@ impl Failure {
     pub fn with_unknown_outcome(mut self) -> Self {
         self.outcome_unknown = true;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_say_can_be_stored() {
+        let failure = Failure::new(ErrorClass::User, "exception", "ValueError: a\0b").with_detail("c\0d");
+        assert_eq!(failure.message, "ValueError: a\u{fffd}b");
+        assert_eq!(failure.detail.as_deref(), Some("c\u{fffd}d"));
+        let long = Failure::new(ErrorClass::User, "exception", "é".repeat(MAX_MESSAGE_BYTES)).message;
+        assert!(long.len() <= MAX_MESSAGE_BYTES + " …".len() && long.ends_with("é …"));
     }
 }

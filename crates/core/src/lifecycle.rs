@@ -3,7 +3,7 @@
 //!
 //! Invariant: only [`step`] changes a job's state, and no wildcard arm decides about a state.
 
-use crate::failure::{ErrorClass, Failure};
+use crate::failure::{ErrorClass, Failure, as_message};
 use crate::job::{Job, State, StopReason};
 use crate::retry;
 use crate::time::Timestamp;
@@ -112,7 +112,8 @@ impl Stepper {
         self.log.push(Transition {
             from: Some(from),
             to: state,
-            reason: reason.into(),
+            // Some of it others have said.
+            reason: as_message(reason),
             attempt: self.job.attempt,
         });
         self.job.state = state;

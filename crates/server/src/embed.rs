@@ -62,7 +62,7 @@ impl Embedded {
         let instance = Token::new(clock::System.now(), clock::System.entropy()).to_string();
         let me = Replica {
             id: config.replica.id.clone().unwrap_or_else(|| instance.clone()),
-            host: host::identity(),
+            host: host::identity(config.replica.machine.as_deref()),
             storage: instance.clone(),
             address: format!("http://{}", config.listen),
             version: env!("CARGO_PKG_VERSION").to_owned(),

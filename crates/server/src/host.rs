@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-/// The host's identity: machine-id and boot-id (design §6). A process of another boot can't be alive.
-pub fn identity() -> String {
+/// The host's identity: machine-id, or the name that `named` gives the machine, and boot-id (design §6). A process of
+/// another boot can't be alive.
+pub fn identity(named: Option<&str>) -> String {
     let read = |path: &str| std::fs::read_to_string(path).map(|t| t.trim().to_owned()).ok();
-    let machine = read("/etc/machine-id")
-        .filter(|t| !t.is_empty())
+    let machine = named
+        .map(str::to_owned)
+        .or_else(|| read("/etc/machine-id").filter(|t| !t.is_empty()))
         .or_else(|| read("/proc/sys/kernel/hostname"))
         .unwrap_or_else(|| "unknown".into());
     let boot = read("/proc/sys/kernel/random/boot_id").unwrap_or_else(|| "unknown".into());

@@ -66,6 +66,9 @@ pub enum ServeError {
     /// Another process serves under this replica's id.
     #[error("the replica id `{0}` is in use by another process")]
     ReplicaIdInUse(String),
+    /// A replica on another machine says that it is on this one.
+    #[error("the replica `{0}` runs on another machine that has the same name as this one")]
+    MachineInUse(String),
     /// The address of Redis can't be used.
     #[error("libra.queue.redis.url: {0}")]
     Redis(#[from] HandOffError),
@@ -92,6 +95,9 @@ impl ServeError {
             Self::ReplicaIdInUse(_) | Self::LostLease => {
                 Some("give every replica its own libra.replica.id, or none: then each makes its own".into())
             }
+            Self::MachineInUse(_) => Some(
+                "copied machines have the same /etc/machine-id: give each its own, or set libra.replica.machine".into(),
+            ),
             Self::Store(e) => e.hint().map(str::to_owned),
             Self::Redis(_) => Some("such as redis://127.0.0.1:6379, or redis://:PASSWORD@HOST:PORT".into()),
             Self::System(_) | Self::WorkerDied => None,
@@ -238,7 +244,14 @@ async fn is_last_here(service: &Arc<Service>) -> bool {
 
 /// Takes this replica's lease; waits for one of before to run out.
 async fn begin(service: &Arc<Service>) -> Result<(), ServeError> {
+    // Leases of before this machine's last start have run out by then.
     let deadline = Instant::now() + service.config.replica.lease + ASK_AGAIN;
+    while let Some(twin) = workers::elsewhere(service).await? {
+        if Instant::now() > deadline {
+            return Err(ServeError::MachineInUse(twin));
+        }
+        sleep(ASK_AGAIN).await;
+    }
     while !workers::begin(service).await? {
         if Instant::now() > deadline {
             return Err(ServeError::ReplicaIdInUse(service.standing.me.id.clone()));
@@ -268,7 +281,7 @@ fn introduction(
     });
     Ok(Replica {
         id,
-        host: host::identity(),
+        host: host::identity(config.replica.machine.as_deref()),
         storage: name_once(files_dir, "storage")?,
         address,
         version: env!("CARGO_PKG_VERSION").to_owned(),

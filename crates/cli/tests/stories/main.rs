@@ -10,6 +10,7 @@ mod connect_server;
 mod database;
 mod events_feed;
 mod failpoints;
+mod given_up;
 mod in_cluster;
 mod listing;
 mod openapi;

@@ -13,18 +13,18 @@ use crate::surroundings::{quoted, setup as libra, submit_only, turn};
 const LEASE: Duration = Duration::from_secs(3);
 
 /// Replicas that share a database and, mostly, a directory.
-struct Together {
+pub(crate) struct Together {
     setup: Setup,
     shared: tempfile::TempDir,
 }
 
 impl Together {
     /// On a new database of the shared server.
-    fn new(setup: Setup) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         Self::on(setup, &Postgres::shared().create_database())
     }
 
-    fn on(setup: Setup, database: &str) -> Self {
+    pub(crate) fn on(setup: Setup, database: &str) -> Self {
         let shared = tempfile::tempdir().unwrap();
         let setup = setup
             .env("LIBRA_STORE_URL", database)
@@ -33,11 +33,15 @@ impl Together {
         Self { setup, shared }
     }
 
-    fn named(&self, name: &str) -> Setup {
+    pub(crate) fn named(&self, name: &str) -> Setup {
         self.setup.clone().env("LIBRA_REPLICA_ID", name)
     }
 
-    fn scratch(&self, name: &str) -> PathBuf {
+    pub(crate) fn shared(&self) -> &Path {
+        self.shared.path()
+    }
+
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
         self.shared.path().join(name)
     }
 }
@@ -52,7 +56,7 @@ impl Drop for Together {
 }
 
 /// A program that says that it has begun, waits for a file, and says that it ends.
-fn patient(marker: &Path, go: &Path) -> Value {
+pub(crate) fn patient(marker: &Path, go: &Path) -> Value {
     let (marker, go) = (quoted(marker), quoted(go));
     let code = format!(
         "import os, time\nopen({marker}, 'a').write('begin\\n')\nprint('first line', flush=True)\n\
@@ -62,7 +66,7 @@ fn patient(marker: &Path, go: &Path) -> Value {
     json!({"code": code, "kind": "python", "executionMode": "spark-submit"})
 }
 
-async fn begun(marker: &Path) {
+pub(crate) async fn begun(marker: &Path) {
     wait::until_true("the program has begun", || {
         fs::read_to_string(marker).is_ok_and(|t| t.contains("begin\n"))
     })
@@ -263,6 +267,26 @@ async fn two_processes_with_one_id_do_not_serve_together() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("the replica id `same` is in use") && said.contains("hint:"), "{said}");
     assert_eq!(replicas(&a).await.len(), 1);
+}
+
+#[tokio::test]
+async fn two_machines_with_one_name_do_not_serve_together() {
+    // design §6: what another boot has started is dead, so a machine has to be one
+    let database = Postgres::shared().create_database();
+    let together = Together::on(submit_only(), &database);
+    let a = together.named("a").start().await;
+    let sql = "UPDATE replicas SET host = split_part(host, '/', 1) || '/another-boot'";
+    Postgres::shared().query(&database, sql);
+    let other = tempfile::tempdir().unwrap();
+    let dir = other.path().join("data").display().to_string();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &dir];
+    let refused = together.named("b").run(&arguments);
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("another machine") && said.contains("libra.replica.machine"), "{said}");
+    assert_eq!(replicas(&a).await.len(), 1);
+    let _b = together.named("b").env("LIBRA_REPLICA_MACHINE", "another").start().await;
+    assert_eq!(replicas(&a).await.len(), 2);
 }
 
 #[tokio::test]

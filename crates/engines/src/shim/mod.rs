@@ -25,6 +25,7 @@ pub(crate) mod tests;
 pub use process::{Spawned, Status, request_stop, revoke, spawn, status, touch};
 pub use records::{ExitRecord, Keepalive, LaunchFile, Owner, StartedRecord};
 pub use run::run;
+pub use table::tokens;
 pub use tree::kill_everything;
 
 /// The environment variable by which every process of an attempt is recognised.

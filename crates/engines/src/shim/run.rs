@@ -280,25 +280,39 @@ impl Shim<'_> {
     }
 }
 
-/// Watches the keepalive by the monotonic clock: wall clocks jump.
+/// Watches the keepalive by the time since the machine was started: wall clocks jump, and the monotonic clock stands
+/// still while the machine is suspended, when others go on.
 struct Watch<'a> {
     keepalive: &'a Keepalive,
     last: Option<SystemTime>,
-    since: Instant,
+    /// Seconds since the machine was started.
+    since: i64,
+}
+
+fn since_boot() -> i64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec
 }
 
 impl<'a> Watch<'a> {
     fn new(keepalive: &'a Keepalive) -> Self {
-        Self { keepalive, last: modified(&keepalive.file), since: Instant::now() }
+        Self { keepalive, last: modified(&keepalive.file), since: since_boot() }
     }
 
     fn is_over(&mut self) -> bool {
+        let now = since_boot();
+        let over = |since: i64| {
+            u64::try_from(now.saturating_sub(since)).is_ok_and(|s| s >= self.keepalive.deadline_secs)
+        };
+        // First of all: a sign of life that comes after the deadline comes too late, others may have taken over.
+        if over(self.since) {
+            return true;
+        }
         let present = modified(&self.keepalive.file);
         if present.is_some() && present != self.last {
             self.last = present;
-            self.since = Instant::now();
+            self.since = now;
         }
-        self.since.elapsed() >= Duration::from_secs(self.keepalive.deadline_secs)
+        false
     }
 }
 

@@ -1,8 +1,11 @@
 //! The process table, read from `/proc`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::sync::OnceLock;
+
+use libra_core::id::Token;
 
 use super::TOKEN_VARIABLE;
 use super::records::Identity;
@@ -57,6 +60,22 @@ pub(super) fn carries(pid: i32, token: &str) -> bool {
     let wanted = format!("{TOKEN_VARIABLE}={token}");
     fs::read(format!("/proc/{pid}/environ"))
         .is_ok_and(|environ| environ.split(|b| *b == 0).any(|variable| variable == wanted.as_bytes()))
+}
+
+/// The tokens of all attempts of which a process lives on this machine.
+///
+/// # Errors
+/// When `/proc` can't be read.
+pub fn tokens() -> io::Result<BTreeSet<Token>> {
+    let name = format!("{TOKEN_VARIABLE}=");
+    let mut found = BTreeSet::new();
+    for process in all()? {
+        // One that has just ended, or is another user's, has nothing to read.
+        let environ = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+        let value = environ.split(|b| *b == 0).find_map(|variable| variable.strip_prefix(name.as_bytes()));
+        found.extend(value.and_then(|token| std::str::from_utf8(token).ok()?.parse::<Token>().ok()));
+    }
+    Ok(found)
 }
 
 /// Reads `/proc/PID/stat`. The second field is the program's name in parentheses and may hold anything.

@@ -71,12 +71,18 @@ pub const KEYS: &[Key] = &[
     key(
         "libra.replica.lease",
         "10s",
-        "A replica that was not heard of for this long is taken for dead, and another becomes leader.",
+        "A replica that was not heard of for this long is taken for dead, and another becomes leader. 1s to 1m.",
     ),
     key(
         "libra.replica.address",
         "",
         "Where the other replicas reach this one, such as http://10.0.0.7:8080; `libra.listen` when absent.",
+    ),
+    key(
+        "libra.replica.machine",
+        "",
+        "The machine's name where /etc/machine-id is not its own, as in copied machines and containers; the same for \
+         all replicas on it.",
     ),
     key(
         "libra.replica.host-lost-after",

@@ -97,6 +97,8 @@ pub struct Replica {
     pub id: Option<String>,
     /// It is taken for dead after so long without a sign of life.
     pub lease: Duration,
+    /// What its machine is called; None = its machine-id.
+    pub machine: Option<String>,
     /// Where others reach it; None = where it listens.
     pub address: Option<String>,
     /// A host without any replica is given up after so long.

@@ -10,6 +10,9 @@ use super::{ConfigError, Replica, SecretText, Store};
 
 /// A lease shorter than this would be lost to an ordinary pause.
 const LEAST_LEASE: Duration = Duration::from_secs(1);
+/// With a longer one the heartbeats, four in a lease, would be further apart than a launch may come after one of them,
+/// and than the drivers on a host wait for a sign of life.
+const MOST_LEASE: Duration = Duration::from_mins(1);
 /// A process on a lost host ends itself a minute before the host is given up; shorter would leave no time for that.
 const LEAST_HOST_LOST_AFTER: Duration = Duration::from_mins(2);
 /// Bytes of a replica's name, at most.
@@ -44,10 +47,13 @@ pub(super) fn store(v: &Values) -> Result<Store, ConfigError> {
 }
 
 pub(super) fn replica(v: &Values) -> Result<Replica, ConfigError> {
-    let id = v.parse("libra.replica.id", "letters, digits, `-`, `_` and `.`, at most 100", |t| {
-        let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        (!t.is_empty() && t.len() <= LONGEST_ID && t.bytes().all(fine)).then(|| t.to_owned())
-    })?;
+    let name = |key| {
+        v.parse(key, "letters, digits, `-`, `_` and `.`, at most 100", |t| {
+            let fine = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+            (!t.is_empty() && t.len() <= LONGEST_ID && t.bytes().all(fine)).then(|| t.to_owned())
+        })
+    };
+    let (id, machine) = (name("libra.replica.id")?, name("libra.replica.machine")?);
     let lease = v.duration("libra.replica.lease")?;
     if lease < LEAST_LEASE {
         return Err(ConfigError::new("libra.replica.lease must be at least 1s"));
@@ -57,11 +63,15 @@ pub(super) fn replica(v: &Values) -> Result<Replica, ConfigError> {
         let http = matches!(uri.scheme_str(), Some("http" | "https"));
         (http && uri.host().is_some()).then(|| t.trim_end_matches('/').to_owned())
     })?;
+    if lease > MOST_LEASE {
+        return Err(ConfigError::new("libra.replica.lease must be at most 1m")
+            .hinting("10s suits most: a dead replica's jobs are taken over about so much later"));
+    }
     let host_lost_after = v.duration("libra.replica.host-lost-after")?;
     if host_lost_after < LEAST_HOST_LOST_AFTER {
         return Err(ConfigError::new("libra.replica.host-lost-after must be at least 2m"));
     }
-    Ok(Replica { id, lease, address, host_lost_after })
+    Ok(Replica { id, lease, machine, address, host_lost_after })
 }
 
 /// The whole address, or the references' host, port and password put together; both given must agree.

@@ -119,6 +119,12 @@ fn canonical(name: &str, value: String) -> Result<Option<(String, String)>, Conf
     })
 }
 
+/// True when the key's value may hold a password: it is not shown.
+fn secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "url", "token", "keys"].iter().any(|word| name.ends_with(word))
+}
+
 impl Gathered {
     /// Puts one file on top. Two spellings of one key within it must agree.
     fn layer(&mut self, tree: &Value, file: &str) -> Result<(), ConfigError> {
@@ -137,10 +143,14 @@ impl Gathered {
             if let Some((other, before)) = layer.insert(key, (name.clone(), value.clone()))
                 && before != value
             {
-                return Err(ConfigError::new(format!(
-                    "{file} gives {other} as {before} and {name} as {value}"
-                ))
-                .hinting("they are two spellings of the same key: keep one"));
+                let said = if secret(&other) || secret(&name) {
+                    format!("{file} gives {other} and {name}, and they differ")
+                } else {
+                    format!("{file} gives {other} as {before} and {name} as {value}")
+                };
+                return Err(
+                    ConfigError::new(said).hinting("they are two spellings of the same key: keep one")
+                );
             }
         }
         self.values.extend(layer.into_iter().map(|(key, (_, value))| (key, value)));
@@ -161,7 +171,12 @@ impl Gathered {
                     if name.ends_with("MAX_WAIT_TIME_MINUTES") { format!("{value}m") } else { value.clone() };
                 match &found {
                     Some((other, before)) if *before != value => {
-                        return Err(ConfigError::new(format!("{other} is {before} and {name} is {value}"))
+                        let said = if secret(key.name) {
+                            format!("{other} and {name} differ")
+                        } else {
+                            format!("{other} is {before} and {name} is {value}")
+                        };
+                        return Err(ConfigError::new(said)
                             .hinting("they are two spellings of the same key: keep one"));
                     }
                     Some(_) => {}

@@ -69,6 +69,7 @@ fn every_key_takes_effect() {
         ("libra.store.pool.max-idle-time", "7s"),
         ("libra.replica.id", "a-1"),
         ("libra.replica.lease", "7s"),
+        ("libra.replica.machine", "m-1"),
         ("libra.replica.address", "http://10.0.0.7:8080"),
         ("libra.replica.host-lost-after", "7m"),
         ("libra.queue.redis.url", "redis://127.0.0.1:6379"),

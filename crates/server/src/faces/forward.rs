@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use libra_api::problem::Code;
 use libra_core::id::JobId;
 
+use crate::auth::Principal;
 use crate::service::{Service, ServiceError, Whereabouts};
 
 /// Marks a request that was forwarded once: it is answered where it arrives.
@@ -42,22 +43,26 @@ pub(super) async fn where_the_files_are(
     let asked = wanted(&request).filter(|_| !service.alone && !request.headers().contains_key(FORWARDED));
     let Some((wanted, job, attempt)) = asked else { return next.run(request).await };
     let (path, headers) = (request.uri().clone(), request.headers().clone());
+    let Some(principal) = request.extensions().get::<Principal>().cloned() else {
+        return next.run(request).await;
+    };
     if wanted == Wanted::Job {
         // Whoever waits waits here; only a small result may have to come from elsewhere.
         let response = next.run(request).await;
         if response.status() != StatusCode::OK {
             return response;
         }
-        return match service.whereabouts(job, None, true).await {
+        return match service.whereabouts(&principal, job, None, true).await {
             Ok(Whereabouts::At(address)) => {
                 let url = format!("{address}{}", path.path());
-                ask(&url, &service.standing.me.id, &headers).await.unwrap_or(response)
+                let asked = ask(&url, &service.standing.me.id, &headers).await;
+                asked.ok().filter(|asked| asked.status() == StatusCode::OK).unwrap_or(response)
             }
             // Without the small result it is an answer all the same.
             Ok(Whereabouts::Here | Whereabouts::Nowhere(_)) | Err(_) => response,
         };
     }
-    match service.whereabouts(job, attempt, false).await {
+    match service.whereabouts(&principal, job, attempt, false).await {
         Ok(Whereabouts::Here) => next.run(request).await,
         Ok(Whereabouts::At(address)) => {
             let target = path.path_and_query().map_or(path.path(), |p| p.as_str());

@@ -42,7 +42,11 @@ fn up() -> HealthView {
 async fn readiness(service: &Service) -> Response {
     let store = match service.db.read(jobs::next_due).await {
         Ok(_) => up(),
-        Err(e) => HealthView { status: "DOWN".into(), detail: Some(e.to_string()), ..up() },
+        Err(e) => {
+            // Anybody may ask; where the store is and who uses it is for the log.
+            tracing::warn!(error = %e, "not ready: the store does not answer");
+            HealthView { status: "DOWN".into(), detail: Some("the store does not answer".into()), ..up() }
+        }
     };
     let status = if store.status == "UP" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let view = HealthView {

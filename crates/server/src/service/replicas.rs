@@ -12,6 +12,7 @@ use libra_store::tables::{attempts, jobs, leases, replicas};
 
 use super::standing::{LEADER, machine_of};
 use super::{Service, ServiceError};
+use crate::auth::{Principal, may_see};
 
 /// What is held, by host and by mode.
 pub(crate) fn usage_of(holding: &[Holding]) -> Usage {
@@ -34,6 +35,7 @@ impl Service {
     /// not succeeded needs no files.
     pub(crate) async fn whereabouts(
         &self,
+        principal: &Principal,
         job: JobId,
         attempt: Option<u32>,
         of_success: bool,
@@ -49,6 +51,9 @@ impl Service {
             .await?;
         // What is not there is told by whoever answers here.
         let Some((job, attempt)) = found else { return Ok(Whereabouts::Here) };
+        if !may_see(principal, &job.user, &job.tenant) {
+            return Ok(Whereabouts::Here);
+        }
         let mine = attempt.storage == self.standing.me.storage || attempt.storage.is_empty();
         if mine || (of_success && job.state != State::Succeeded) {
             return Ok(Whereabouts::Here);

@@ -19,7 +19,7 @@ use libra_store::lane::{AttemptNote, Note, Outcome};
 use libra_store::tables::{attempts, jobs};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::Shutdown;
 use super::supervisor::Found;
@@ -46,6 +46,8 @@ enum Next {
     Over,
     /// It is somebody else's.
     TakenAway,
+    /// Somebody else has ended it: nothing of it may run on.
+    GivenUp,
 }
 
 struct Driver {
@@ -83,20 +85,11 @@ pub(super) async fn drive(
     };
     let Some(holder) = attempt.holder.clone() else { return };
     let mut changes = service.subscribe();
-    let launch = Launch {
-        job_id: job.id,
-        attempt: attempt.number,
-        token: attempt.token,
-        spec: job.spec.clone(),
-        user: job.user.clone(),
-        tenant: job.tenant.clone(),
-        dir: service.attempt_dir(job.id, attempt.number),
-        same_boot: attempt.host == service.standing.me.host,
-        until: match found {
-            Found::JustOpened { until } => until,
-            Found::InTheStore => None,
-        },
+    let until = match found {
+        Found::JustOpened { until } => until,
+        Found::InTheStore => None,
     };
+    let launch = launch_of(&service, &job, &attempt, until);
     let mut driver = Driver {
         service,
         engine,
@@ -123,6 +116,11 @@ pub(super) async fn drive(
             }
             Ok(Next::Wait(wait)) => wait,
             Ok(Next::Over) => return,
+            Ok(Next::GivenUp) => {
+                tracing::info!(job_id = %driver.job.id, attempt = driver.attempt.number, "somebody else has ended it");
+                driver.clear_away(&mut shutdown).await;
+                return;
+            }
             Ok(Next::TakenAway) => {
                 tracing::info!(job_id = %driver.job.id, attempt = driver.attempt.number, "somebody else looks after it now");
                 driver.engine.leave(driver.launch.token);
@@ -143,6 +141,21 @@ pub(super) async fn drive(
             // A wake-up may have been lost: the row is looked at as well.
             () = sleep(wait) => driver.stale = true,
         }
+    }
+}
+
+/// What the engine is told about an attempt.
+fn launch_of(service: &Service, job: &Job, attempt: &Attempt, until: Option<Instant>) -> Launch {
+    Launch {
+        job_id: job.id,
+        attempt: attempt.number,
+        token: attempt.token,
+        spec: job.spec.clone(),
+        user: job.user.clone(),
+        tenant: job.tenant.clone(),
+        dir: service.attempt_dir(job.id, attempt.number),
+        same_boot: attempt.host == service.standing.me.host,
+        until,
     }
 }
 
@@ -192,10 +205,13 @@ impl Driver {
             .await?;
         let Some((job, attempt)) = found else { return Ok(Some(Next::TakenAway)) };
         let over = job.attempt != number || !job.state.holds_resources() || attempt.ended_at.is_some();
+        if over {
+            return Ok(Some(Next::GivenUp));
+        }
         // In a later life of its own this replica takes it over like anybody else.
         let ours =
             attempt.holder.as_ref() == Some(&self.holder) && self.holder == self.service.standing.holder();
-        if over || !ours {
+        if !ours {
             return Ok(Some(Next::TakenAway));
         }
         // A handle that is known but not yet stored is not forgotten.
@@ -204,6 +220,28 @@ impl Driver {
         self.job = job;
         self.stale = false;
         Ok(None)
+    }
+
+    /// Ends what still runs of an attempt that others have given up: it may run a second time by now. Where nothing is
+    /// left, as after an end that another replica of this host has recorded, that is quickly seen.
+    async fn clear_away(&mut self, shutdown: &mut Shutdown) {
+        let nothing = || Handle(serde_json::Value::Null);
+        let handle = self.attempt.handle.take().unwrap_or_else(nothing);
+        while !shutdown.is_now() {
+            match self.engine.cancel(&self.launch, &handle).await {
+                Ok(CancelOutcome::Gone(_)) => break,
+                Ok(CancelOutcome::Stopping) => {}
+                Err(e) => {
+                    tracing::warn!(job_id = %self.job.id, error = %e, "what was given up can't be ended yet; trying again");
+                }
+            }
+            tokio::select! {
+                () = shutdown.wait() => {}
+                () = sleep(LOOK_SOON) => {}
+            }
+        }
+        self.engine.release(&self.launch, &handle).await;
+        self.engine.leave(self.launch.token);
     }
 
     /// Takes a step; true when it was taken. A stale job is read again by the next turn.
@@ -297,7 +335,7 @@ impl Driver {
                 tracing::warn!(job_id = %self.job.id, error = %e, "the engine does not say whether it was launched");
                 Ok(match self.time_out_launch().await? {
                     Next::Wait(_) => Next::Wait(LOOK),
-                    next @ (Next::Again | Next::Over | Next::TakenAway) => next,
+                    next @ (Next::Again | Next::Over | Next::TakenAway | Next::GivenUp) => next,
                 })
             }
         }

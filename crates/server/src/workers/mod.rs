@@ -10,6 +10,7 @@ mod lost_hosts;
 mod monitor;
 mod retention;
 mod scheduler;
+mod stragglers;
 mod supervisor;
 mod webhooks;
 
@@ -19,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub(crate) use exchange::exchange_signals;
-pub(crate) use heartbeat::begin;
+pub(crate) use heartbeat::{begin, elsewhere};
 pub(crate) use supervisor::Supervisor;
 
 use crate::service::Service;
@@ -54,6 +55,7 @@ pub(crate) fn start(
     workers.spawn(monitor::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(stragglers::run(Arc::clone(service), shutdown.clone()));
     workers
 }
 

@@ -114,37 +114,40 @@ impl Supervisor {
 
     /// Sweeps at once and then periodically; claims whenever it is told that something waits.
     pub(super) async fn run(self: Arc<Self>, mut shutdown: Shutdown) {
+        if let Err(e) = self.sweep().await {
+            tracing::warn!(error = %e, "open attempts could not be looked for; trying again");
+        }
+        let mut swept = Instant::now();
         loop {
-            if let Err(e) = self.sweep().await {
-                tracing::warn!(error = %e, "open attempts could not be looked for; trying again");
-            }
             tokio::select! {
                 biased;
                 () = shutdown.wait() => return,
-                () = self.claims() => {}
-                () = sleep(PERIOD) => {}
+                () = self.service.signals.claims.notified() => {
+                    // To its end: a claim that is stored and then forgotten would count as a lost launch.
+                    if let Err(e) = self.claim_what_waits().await {
+                        tracing::warn!(error = %e, "waiting attempts could not be claimed; trying again");
+                    }
+                    // Told again and again, it looks at the others all the same.
+                    if swept.elapsed() < PERIOD {
+                        continue;
+                    }
+                }
+                () = sleep(PERIOD.saturating_sub(swept.elapsed())) => {}
             }
+            if let Err(e) = self.sweep().await {
+                tracing::warn!(error = %e, "open attempts could not be looked for; trying again");
+            }
+            swept = Instant::now();
         }
     }
 
-    /// Claims what it is told of, until something goes wrong.
-    async fn claims(self: &Arc<Self>) {
-        loop {
-            self.service.signals.claims.notified().await;
-            let unclaimed = match self.service.db.read(attempts::unclaimed).await {
-                Ok(unclaimed) => unclaimed,
-                Err(e) => {
-                    tracing::warn!(error = %e, "unclaimed attempts could not be looked for");
-                    return;
-                }
-            };
-            for open in unclaimed.into_iter().filter(|o| self.reaches(&o.host, &o.storage)) {
-                if let Err(e) = self.claim(open.job_id, open.number).await {
-                    tracing::warn!(job_id = %open.job_id, error = %e, "an attempt could not be claimed");
-                    return;
-                }
-            }
+    /// Claims what it was told of.
+    async fn claim_what_waits(self: &Arc<Self>) -> Result<(), StoreError> {
+        let unclaimed = self.service.db.read(attempts::unclaimed).await?;
+        for open in unclaimed.into_iter().filter(|o| self.reaches(&o.host, &o.storage)) {
+            self.claim(open.job_id, open.number).await?;
         }
+        Ok(())
     }
 
     /// True when drivers and files of that place can be reached from here. With a database of its own there is

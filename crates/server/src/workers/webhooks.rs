@@ -15,7 +15,7 @@ use libra_store::lane::Fence;
 use libra_store::tables::outbox::{self, Due, Report, Verdict};
 use libra_store::tx::Tx;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Shutdown;
 use crate::service::Service;
@@ -26,8 +26,8 @@ use crate::webhooks::{Message, Secret, Sender, Settings, host_of, message_id, ve
 const LOOK: Duration = Duration::from_millis(250);
 /// A request gets this long in all (contract A12).
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
-/// A claim lasts this long, microseconds: longer than a request and the record of what came of it.
-const CLAIM_MICROS: i64 = 20_000_000;
+/// A claim lasts this long: longer than a request and the record of what came of it.
+const CLAIM: Duration = Duration::from_secs(20);
 /// Requests under way at once.
 const MAX_UNDER_WAY: usize = 64;
 /// Requests under way at once to one host: a host that hangs must leave room for the others.
@@ -100,7 +100,7 @@ struct Courier {
     sender: Arc<Sender>,
     fence: Fence,
     epoch: i64,
-    under_way: JoinSet<Report>,
+    under_way: JoinSet<Option<Report>>,
     /// What the tasks under way are about, and which host they talk to.
     going: HashMap<Id, (Line, String)>,
 }
@@ -150,15 +150,21 @@ impl Courier {
         if chosen.is_empty() {
             return Ok(());
         }
+        // Before the claim: whatever holds this process up from here on makes the claim run out earlier.
+        let until = Instant::now() + CLAIM.saturating_sub(REQUEST_LIMIT);
+        let micros = i64::try_from(CLAIM.as_micros()).unwrap_or(i64::MAX);
         let tries: Vec<(i64, u32)> = chosen.iter().map(|d| (d.id, d.tries)).collect();
         let fence = self.fence.clone();
-        let claimed =
-            self.service.db.write(move |tx| outbox::claim(tx, &fence, &tries, CLAIM_MICROS)).await?;
+        let claimed = self.service.db.write(move |tx| outbox::claim(tx, &fence, &tries, micros)).await?;
         let claimed: BTreeSet<i64> = claimed.into_iter().collect();
         for message in chosen.into_iter().filter(|d| claimed.contains(&d.id)) {
             let going = ((message.job_id, message.target.clone()), host_of(&message.target));
-            let task =
-                self.under_way.spawn(deliver(Arc::clone(&self.service), Arc::clone(&self.sender), message));
+            let task = self.under_way.spawn(deliver(
+                Arc::clone(&self.service),
+                Arc::clone(&self.sender),
+                message,
+                until,
+            ));
             self.going.insert(task.id(), going);
         }
         Ok(())
@@ -191,14 +197,14 @@ impl Courier {
     }
 
     /// Records what came of this task and of those that have ended since.
-    async fn ended(&mut self, first: Result<(Id, Report), JoinError>) {
+    async fn ended(&mut self, first: Result<(Id, Option<Report>), JoinError>) {
         let mut reports = Vec::new();
         let mut next = Some(first);
         while let Some(ended) = next {
             match ended {
                 Ok((id, report)) => {
                     self.going.remove(&id);
-                    reports.push(report);
+                    reports.extend(report);
                 }
                 Err(e) => {
                     self.going.remove(&e.id());
@@ -221,8 +227,12 @@ impl Courier {
     }
 }
 
-/// Sends one message, and says what came of it.
-async fn deliver(service: Arc<Service>, sender: Arc<Sender>, due: Due) -> Report {
+/// Sends one message, and says what came of it; None when it is later than `until`, by when the request would outlive
+/// the claim, and somebody else may send what comes next. Such a message is due again when the claim has run out.
+async fn deliver(service: Arc<Service>, sender: Arc<Sender>, due: Due, until: Instant) -> Option<Report> {
+    if Instant::now() >= until {
+        return None;
+    }
     let id = message_id(due.job_id, due.id);
     let message =
         Message { id: &id, target: &due.target, body: &due.payload, correlation_id: &due.correlation_id };
@@ -256,5 +266,5 @@ async fn deliver(service: Arc<Service>, sender: Arc<Sender>, due: Due) -> Report
             );
         }
     }
-    Report { id: due.id, job_id: due.job_id, target: due.target, verdict }
+    Some(Report { id: due.id, job_id: due.job_id, target: due.target, verdict })
 }

@@ -19,8 +19,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
 /// The server gives up waiting for a row that another transaction has after this long.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
-/// The server ends a transaction in which nothing happens for this long: its client is gone.
-const IDLE_LIMIT: Duration = Duration::from_mins(1);
+/// The server ends a transaction in which nothing happens for this long: its client is gone, or stands still. Shorter
+/// than others wait for what it has locked, and than leases usually last.
+const IDLE_LIMIT: Duration = Duration::from_secs(5);
 /// An answer that is later than the server's own limit by this much won't come: the network is cut.
 const GRACE: Duration = Duration::from_secs(5);
 /// Silence on the network before the kernel asks whether the other side is there, and between its questions.

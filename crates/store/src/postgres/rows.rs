@@ -1,5 +1,7 @@
 //! Rows as columns: what many commands carry goes to the server as one array for each column.
 
+use std::borrow::Cow;
+
 use tokio_postgres::types::ToSql;
 
 use crate::tx::Arg;
@@ -13,7 +15,7 @@ pub(super) enum Of {
 
 enum Column<'a> {
     Ints(Vec<Option<i64>>),
-    Texts(Vec<Option<&'a str>>),
+    Texts(Vec<Option<Cow<'a, str>>>),
 }
 
 /// Rows of the given columns, to be joined as arguments of one statement.
@@ -39,7 +41,7 @@ impl<'a> Rows<'a> {
                     Arg::Null | Arg::Text(_) => None,
                 }),
                 Column::Texts(all) => all.push(match value {
-                    Arg::Text(text) => Some(text),
+                    Arg::Text(text) => Some(storable(text)),
                     Arg::Null | Arg::Int(_) => None,
                 }),
             }
@@ -55,6 +57,12 @@ impl<'a> Rows<'a> {
             }
         })
     }
+}
+
+/// PostgreSQL takes no NUL in a text. One that got this far must not keep a job from ending: it is shown as what it is,
+/// unprintable.
+pub(super) fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
 /// `unnest($3::text[], $4::bigint[]) WITH ORDINALITY AS name(id, number, ord)`, with the first place after `before`.

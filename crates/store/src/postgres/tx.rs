@@ -9,6 +9,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::connection::{Connection, Failure};
 use super::pool::{Pool, Pooled};
+use super::rows::storable;
 use crate::backend::Work;
 use crate::error::StoreError;
 use crate::tx::{Arg, Row, Tx};
@@ -163,7 +164,7 @@ impl ToSql for Arg<'_> {
             (Self::Int(n), &Type::INT4) => i32::try_from(*n)?.to_sql(ty, out),
             (Self::Int(n), &Type::INT2) => i16::try_from(*n)?.to_sql(ty, out),
             (Self::Int(n), &Type::BOOL) => (*n != 0).to_sql(ty, out),
-            (Self::Text(text), _) if <&str as ToSql>::accepts(ty) => text.to_sql(ty, out),
+            (Self::Text(text), _) if <&str as ToSql>::accepts(ty) => storable(text).to_sql(ty, out),
             (Self::Int(_) | Self::Text(_), _) => Err(format!("{self:?} is no {ty}").into()),
         }
     }

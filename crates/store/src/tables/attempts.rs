@@ -1,7 +1,7 @@
 //! The `attempts` table: every try at running a job (contract L3).
 
 use libra_core::attempt::{Attempt, Holder};
-use libra_core::id::JobId;
+use libra_core::id::{JobId, Token};
 use libra_core::mode::Mode;
 use libra_core::time::Timestamp;
 
@@ -188,6 +188,12 @@ pub fn of_job(tx: &mut dyn Tx, job_id: JobId) -> Result<Vec<Attempt>, StoreError
 pub fn get(tx: &mut dyn Tx, job_id: JobId, number: u32) -> Result<Option<Attempt>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM attempts WHERE job_id = ?1 AND number = ?2");
     first(tx, &sql, &[Arg::from(&job_id.to_string()), number.into()], read)
+}
+
+/// The attempt with this token.
+pub fn of_token(tx: &mut dyn Tx, token: Token) -> Result<Option<Attempt>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM attempts WHERE token = ?1");
+    first(tx, &sql, &[Arg::from(&token.to_string())], read)
 }
 
 /// Jobs in one statement of [`last_of`], at most.

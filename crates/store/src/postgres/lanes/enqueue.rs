@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -15,6 +16,9 @@ const MAX_BATCH: usize = 256;
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Commands that are looked at for one batch; among them are those that have to wait for another one.
 const MAX_SCANNED: usize = 4 * MAX_BATCH;
+
+/// Bytes that wait to be written, at most: while the database is away or slow, further ones are refused at once.
+const MAX_WAITING_BYTES: usize = 256 * 1024 * 1024;
 
 /// Something that is written together with others of its kind.
 pub(in crate::postgres) trait Command: Send + Sync + Sized + 'static {
@@ -41,27 +45,43 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 struct Waiting<C: Command> {
     command: C,
     key: u64,
+    bytes: usize,
     reply: Reply<C::Answer>,
 }
 
 /// A lane. What was sent is written also when the lane is dropped.
-pub(in crate::postgres) struct Lane<C: Command>(mpsc::UnboundedSender<Waiting<C>>);
+pub(in crate::postgres) struct Lane<C: Command> {
+    inbox: mpsc::UnboundedSender<Waiting<C>>,
+    /// Bytes that wait, about.
+    load: Arc<AtomicUsize>,
+}
 
 impl<C: Command> Lane<C> {
     /// A lane that has up to `at_once` statements under way, each on a connection of its own.
     pub(in crate::postgres) fn start(store: Arc<C::Store>, at_once: usize) -> Self {
         let (inbox, commands) = mpsc::unbounded_channel();
-        tokio::spawn(run(store, at_once, commands));
-        Self(inbox)
+        let load = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(run(store, at_once, commands, Arc::clone(&load)));
+        Self { inbox, load }
     }
 
     /// Writes a command.
+    ///
+    /// # Errors
+    /// Besides what the store says: [`StoreError::Unreachable`] while too much waits already.
     pub(in crate::postgres) async fn send(&self, command: C) -> Result<C::Answer, StoreError> {
         let mut hasher = DefaultHasher::new();
         command.key().hash(&mut hasher);
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { command, key: hasher.finish(), reply };
-        self.0.send(waiting).map_err(|_| StoreError::Closed)?;
+        let bytes = command.bytes();
+        if self.load.load(Ordering::Relaxed).saturating_add(bytes) > MAX_WAITING_BYTES {
+            return Err(StoreError::Unreachable(
+                "it does not keep up, and too much waits to be written".into(),
+            ));
+        }
+        self.load.fetch_add(bytes, Ordering::Relaxed);
+        let waiting = Waiting { command, key: hasher.finish(), bytes, reply };
+        self.inbox.send(waiting).map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
     }
 }
@@ -70,6 +90,7 @@ async fn run<C: Command>(
     store: Arc<C::Store>,
     at_once: usize,
     mut inbox: mpsc::UnboundedReceiver<Waiting<C>>,
+    load: Arc<AtomicUsize>,
 ) {
     let mut waiting: VecDeque<Waiting<C>> = VecDeque::new();
     // Keys of what is being written. Two keys may look the same: then one waits in vain, for a moment.
@@ -81,6 +102,7 @@ async fn run<C: Command>(
         while under_way.len() < at_once
             && let Some(batch) = next(&mut waiting, &mut busy)
         {
+            load.fetch_sub(batch.iter().map(|one| one.bytes).sum(), Ordering::Relaxed);
             under_way.spawn(write(Arc::clone(&store), batch));
         }
         if !open && waiting.is_empty() && under_way.is_empty() {
@@ -113,7 +135,7 @@ fn next<C: Command>(waiting: &mut VecDeque<Waiting<C>>, busy: &mut HashSet<u64>)
         }
         let Some(one) = waiting.pop_front() else { break };
         if busy.insert(one.key) {
-            bytes += one.command.bytes();
+            bytes += one.bytes;
             batch.push(one);
         } else {
             held.push(one);
