@@ -222,21 +222,26 @@ pub struct JobView {
 }
 
 /// A page of jobs, newest first.
+///
+/// Where several conditions are combined that are each met by very many jobs, a page looks at a limited number of them:
+/// it may hold fewer jobs than `limit`, even none, and still have a `nextCursor`. Only a page without one is the last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobListView {
     /// The jobs.
     pub jobs: Vec<JobView>,
-    /// How many match in all; null beyond 10,000.
+    /// How many matched in all when the first page was read. Null beyond 10,000, and where conditions are combined
+    /// that are each met by too many jobs to look at them all at once.
     pub total: Option<u64>,
-    /// A lower bound where `total` is null.
+    /// Where `total` is null: how many were found so far. There may be more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_at_least: Option<u64>,
     /// Jobs on a page at most.
     pub limit: u32,
     /// Jobs skipped.
     pub offset: u32,
-    /// Hand this back as `cursor` for the next page; null on the last one.
+    /// Hand this back as `cursor` for the next page, which goes on behind the last job that was looked at; null on the
+    /// last one. Following it until it is null gives every job once.
     pub next_cursor: Option<String>,
 }
 

@@ -149,7 +149,8 @@ async fn submit_job(
         ("since" = Option<String>, Query, description = "Submitted at or after, RFC 3339"),
         ("until" = Option<String>, Query, description = "Submitted before, RFC 3339"),
         ("limit" = Option<u32>, Query, description = "1–1000, 50 when absent"),
-        ("offset" = Option<u32>, Query), ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
+        ("offset" = Option<u32>, Query, description = "Jobs to skip; refused where conditions are combined and it reaches too far: follow `nextCursor` then"),
+        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
     responses((status = 200, body = JobListView), (status = 400, body = Problem), (status = 401, body = Problem)))]
 async fn list_jobs(
     State(service): State<Arc<Service>>,

@@ -1,6 +1,7 @@
 //! The use cases. Every face calls these; none of them knows HTTP.
 
 mod cancel;
+mod cursor;
 mod deliveries;
 mod error;
 pub(crate) mod expiry;
