@@ -113,14 +113,13 @@ pub fn list(tx: &mut dyn Tx, filter: &Filter, at: &PageAt) -> Result<Page, Store
     let Some(Conditions { all, range, moments }) = Conditions::of(filter) else {
         return Ok(Page { jobs: Vec::new(), total: Total::Exactly(0), next: None, reached: true });
     };
-    let before = at.from.map(|place| place.before);
-    let mut range = range.before(before);
+    let mut range = range.before(at.from.map(|place| place.before));
     let (lead, others, last) = match all.as_slice() {
         // Every job that it leads to is one of the list: the walk ends with its page.
         [only] if only.within.is_none() => (only, Vec::new(), None),
         several => leading(tx, several, range, at.lookups)?,
     };
-    let end = last.map(|last| end_of_page(last, before));
+    let end = last.map(|last| end_of_page(last, range.before));
     range.least = end.or(range.least);
     let walk = Walk { lead, others, moments: &moments, range };
 
