@@ -69,6 +69,15 @@ pub(super) fn violations(spec: &JobSpec) -> Vec<(String, String)> {
             // spark-submit takes each list as one text, separated by commas.
             if item.trim().is_empty() || item.contains(',') || has_control(item) {
                 refuse(format!("/{list}/{i}"), "must not be empty or contain commas or control characters");
+            } else if list == "packages" {
+                if !is_package(item) {
+                    refuse(format!("/{list}/{i}"), "must be group:name:version, as Maven has it");
+                }
+            } else if !is_absolute(item) {
+                refuse(
+                    format!("/{list}/{i}"),
+                    "must be an absolute path, a URI that the driver can read, or an upload (artifact:sha256:…)",
+                );
             }
         }
     }
@@ -84,6 +93,12 @@ pub(super) fn violations(spec: &JobSpec) -> Vec<(String, String)> {
         refuse("/proxyUser".to_owned(), "must not be empty or contain control characters");
     }
     found
+}
+
+/// `group:name:version`; Spark also takes slashes.
+fn is_package(text: &str) -> bool {
+    let parts: Vec<&str> = text.split([':', '/']).collect();
+    parts.len() == 3 && parts.iter().all(|part| !part.is_empty() && !part.contains(char::is_whitespace))
 }
 
 /// A class name as Java and Scala write it.
@@ -193,6 +208,11 @@ mod tests {
         }
         assert_eq!(pointers(|spec| spec.source = Source::Code(" \n".to_owned())), ["/code"]);
         assert_eq!(pointers(|spec| spec.source = Source::File("a.py".to_owned())), ["/file"]);
-        assert_eq!(pointers(|spec| spec.jars = vec!["a.jar".to_owned(), "b,c".to_owned()]), ["/jars/1"]);
+        assert_eq!(pointers(|spec| spec.jars = vec!["/a.jar".to_owned(), "/b,c".to_owned()]), ["/jars/1"]);
+        assert_eq!(pointers(|spec| spec.files = vec!["s3a://b/f".to_owned(), "f".to_owned()]), ["/files/1"]);
+        assert_eq!(
+            pointers(|spec| spec.packages = vec!["g:n:1".to_owned(), "g:n".to_owned()]),
+            ["/packages/1"]
+        );
     }
 }
