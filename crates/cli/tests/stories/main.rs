@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod adoption;
+mod artifacts;
 mod authorisation;
 mod bad_input;
 mod cancelling;
@@ -11,6 +12,7 @@ mod database;
 mod events_feed;
 mod failpoints;
 mod in_cluster;
+mod kinds;
 mod listing;
 mod openapi;
 mod references;

@@ -79,7 +79,11 @@ class Interpreter:
         self.reporter = shell.interpreter.shell.ReplReporterImpl(settings, writer)
         getattr(self.reporter, "printResults_$eq")(False)
         self.repl = shell.interpreter.IMain(settings, self.reporter)
-        self.repl.setContextClassLoader()
+        self.enter()
+
+    def enter(self):
+        """Lets this thread, and those that it makes, find the program's classes."""
+        self.jvm.java.lang.Thread.currentThread().setContextClassLoader(self.repl.classLoader())
 
     def heard(self):
         """What the compiler has said since the last time."""
@@ -149,7 +153,7 @@ class Interpreter:
 
 def serve(interpreter, requests, write, over):
     """Writes the results that the program asks for, until it is over."""
-    interpreter.repl.setContextClassLoader()
+    interpreter.enter()
     seconds = interpreter.jvm.java.util.concurrent.TimeUnit.SECONDS
     while not over.is_set():
         request = requests.poll(LOOK, seconds)
@@ -203,7 +207,7 @@ def run(interpreter, text, arguments, write, phase):
         over.set()
     server.join()
     if last is not None:
-        interpreter.repl.setContextClassLoader()
+        interpreter.enter()
         phase("result")
         write(last)
 
