@@ -20,8 +20,9 @@ import spark.implicits._
 import spark.sql
 import org.apache.spark.sql.functions._
 """
+# It is serializable because functions of the program may drag along whatever its text names.
 HELPER = """
-object libra {
+object libra extends Serializable {
   /** Makes the rows of `df` the result of this job. The last call counts. */
   def result(df: org.apache.spark.sql.Dataset[_]): Unit = {
     val done = new java.util.concurrent.CompletableFuture[AnyRef]()
