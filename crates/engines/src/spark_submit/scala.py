@@ -15,6 +15,9 @@ PRELUDE = """
 @transient val spark: org.apache.spark.sql.SparkSession = org.apache.spark.sql.SparkSession.builder().getOrCreate()
 @transient val sc: org.apache.spark.SparkContext = spark.sparkContext
 val args: Array[String] = Array[String]({arguments})
+"""
+# In a piece of their own, as in spark-shell.
+IMPORTS = """
 import org.apache.spark.SparkContext._
 import spark.implicits._
 import spark.sql
@@ -99,16 +102,24 @@ class Interpreter:
         """Compiles and runs `text`; what goes wrong is raised."""
         outcome = str(self.repl.interpret(text).toString())
         said = self.heard()
+        if outcome == "Error" and "<synthetic>" in said and not self.has_thrown():
+            # The REPL failed, rarely, at the text that it puts around the program's. Nothing has been run.
+            outcome = str(self.repl.interpret(text).toString())
+            said = self.heard()
         if outcome == "Success":
             # Warnings.
             print(said, end="", flush=True)
             return
-        if str(self.repl.mostRecentVar()) == "lastException":
+        if self.has_thrown():
             thrown = self.repl.valueOfTerm("lastException").get()
             trace = self.jvm.java.io.StringWriter()
             thrown.printStackTrace(self.jvm.java.io.PrintWriter(trace, True))
             raise ProgramError(thrown, str(trace.toString()))
         raise CompileError(said or "the program is not complete: a bracket, a brace or a quote is not closed")
+
+    def has_thrown(self):
+        """True when what was run last threw something: then it was compiled, and began to run."""
+        return str(self.repl.mostRecentVar()) == "lastException"
 
     def pieces(self, text):
         """The program in pieces that are compiled one after the other, each with its line numbers.
@@ -186,6 +197,7 @@ def run(interpreter, text, arguments, write, phase):
     requests = interpreter.jvm.java.util.concurrent.LinkedBlockingQueue()
     # JSON's escapes are Scala's as well.
     interpreter.run(PRELUDE.format(arguments=", ".join(map(json.dumps, arguments))))
+    interpreter.run(IMPORTS)
     interpreter.bind(
         "libraRequests", "java.util.concurrent.LinkedBlockingQueue[java.util.List[AnyRef]]", requests
     )
