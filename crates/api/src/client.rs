@@ -1,13 +1,16 @@
 //! The typed HTTP client.
 
+use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::ACCEPT;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
+use tokio::io::AsyncReadExt as _;
 
+use crate::artifacts::ArtifactView;
 use crate::feed::{FeedPageView, ReplayView, WebhookListView, WebhookView};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::submit::SubmitRequest;
 use crate::views::{
     CancelView, EventListView, ExplainView, JobListView, JobView, LogsView, ReplicaListView, ResultView,
@@ -19,6 +22,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes of an upload that are sent at once.
+const UPLOAD_PIECE_BYTES: usize = 256 * 1024;
+/// An upload that is slower than this is given up, bytes a second.
+const SLOWEST_UPLOAD: u64 = 64 * 1024;
 /// A submission whose answer was lost is sent this often in all.
 const SUBMIT_TRIES: u32 = 3;
 /// Between two of them.
@@ -103,14 +110,16 @@ impl Client {
         if let Some((body, key)) = body {
             request = request.json(body).header("Idempotency-Key", key);
         }
-        let unreachable = |e: reqwest::Error| ClientError::Unreachable {
-            url: self.base.clone(),
-            cause: root(&e),
-            perhaps_taken: !e.is_connect(),
-        };
-        let response = request.send().await.map_err(unreachable)?;
+        self.answer(request.send().await.map_err(|e| self.unreachable(&e))?).await
+    }
+
+    fn unreachable(&self, e: &reqwest::Error) -> ClientError {
+        ClientError::Unreachable { url: self.base.clone(), cause: root(e), perhaps_taken: !e.is_connect() }
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, response: reqwest::Response) -> Result<T, ClientError> {
         let status = response.status();
-        let bytes = response.bytes().await.map_err(unreachable)?;
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
         if status.is_success() {
             return serde_json::from_slice(&bytes).map_err(|_| self.not_libra(status));
         }
@@ -148,6 +157,51 @@ impl Client {
     /// the same key, to this Libra or to another replica of it.
     pub async fn submit_under(&self, request: &SubmitRequest, key: &str) -> Result<SubmitView, ClientError> {
         self.call(Method::POST, "/api/v1/jobs", &[], Some((request, key)), Duration::ZERO).await
+    }
+
+    /// Something that was uploaded, by its digest (`sha256:…`); None when it is not there.
+    pub async fn artifact(&self, digest: &str) -> Result<Option<ArtifactView>, ClientError> {
+        match self.get(&format!("/api/v1/artifacts/{}", percent(digest)), &[]).await {
+            Ok(view) => Ok(Some(view)),
+            Err(ClientError::Problem(problem)) if problem.error == Code::ArtifactNotFound.as_str() => {
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Uploads the file at `path`, whose SHA-256 has these digits, and tells `sent` of every piece.
+    ///
+    /// # Errors
+    /// Also [`ClientError::Setup`] when the file can't be read.
+    pub async fn upload(
+        &self,
+        sha256: &str,
+        path: &Path,
+        size: u64,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<ArtifactView, ClientError> {
+        let unreadable = |e| ClientError::Setup(format!("the file `{}` can't be read: {e}", path.display()));
+        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let pieces = futures::stream::try_unfold((file, sent), |(mut file, sent)| async move {
+            let mut piece = vec![0; UPLOAD_PIECE_BYTES];
+            let length = file.read(&mut piece).await?;
+            piece.truncate(length);
+            sent(length as u64);
+            Ok::<_, std::io::Error>((length > 0).then_some((piece, (file, sent))))
+        });
+        let patience = CALL_TIMEOUT + Duration::from_secs(size / SLOWEST_UPLOAD);
+        let mut request = self
+            .http
+            .post(format!("{}/api/v1/artifacts?sha256={}", self.base, percent(sha256)))
+            .timeout(patience)
+            .header(CONTENT_LENGTH, size)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(reqwest::Body::wrap_stream(pieces));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        self.answer(request.send().await.map_err(|e| self.unreachable(&e))?).await
     }
 
     /// One job; with `wait` > 0 the answer comes when it ends, or after that time.

@@ -30,6 +30,12 @@ pub enum Code {
     NoResult,
     /// It is no longer kept.
     Expired,
+    /// Nothing of this digest was uploaded.
+    ArtifactNotFound,
+    /// What was uploaded has another digest.
+    DigestMismatch,
+    /// The disk is full.
+    StorageFull,
     /// There is no such message, or it may not be seen.
     WebhookNotFound,
     /// The message was delivered already.
@@ -56,15 +62,17 @@ pub enum Code {
 
 impl Code {
     /// All codes, by HTTP status.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidQuery,
         Self::InvalidHeader,
+        Self::DigestMismatch,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
         Self::JobNotFound,
+        Self::ArtifactNotFound,
         Self::WebhookNotFound,
         Self::MethodNotAllowed,
         Self::NotFinished,
@@ -80,6 +88,7 @@ impl Code {
         Self::QueueFull,
         Self::Internal,
         Self::Unavailable,
+        Self::StorageFull,
     ];
 
     /// Code, HTTP status and title.
@@ -93,6 +102,9 @@ impl Code {
             Self::Forbidden => ("forbidden", 403, "Your role does not allow this"),
             Self::NotFound => ("not_found", 404, "There is no such page"),
             Self::JobNotFound => ("job_not_found", 404, "There is no such job"),
+            Self::ArtifactNotFound => ("artifact_not_found", 404, "Nothing of this digest was uploaded"),
+            Self::DigestMismatch => ("digest_mismatch", 400, "The upload has another digest"),
+            Self::StorageFull => ("storage_full", 507, "The disk is full"),
             Self::WebhookNotFound => ("webhook_not_found", 404, "There is no such webhook message"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "This page does not take that method"),
             Self::NotFinished => ("not_finished", 409, "The job has not ended yet"),

@@ -50,8 +50,9 @@ fn show<V: serde::Serialize>(
 }
 
 async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
-    let request = submission::request(args)?;
+    let (request, uploads) = submission::request(args)?;
     let client = connect(&args.connect)?;
+    uploads.send(&client).await?;
     let submitted = client.submit(&request).await?;
     for warning in &submitted.warnings {
         output::say(&format!("warning: {}", output::one_line(warning)));

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod adoption;
+mod artifacts;
 mod authorisation;
 mod bad_input;
 mod cancelling;
@@ -12,6 +13,7 @@ mod events_feed;
 mod failpoints;
 mod given_up;
 mod in_cluster;
+mod kinds;
 mod listing;
 mod openapi;
 mod references;

@@ -46,6 +46,25 @@ pub(super) fn missing_program(log: &str) -> Option<&str> {
     rest.starts_with(": [Errno 2]").then_some(file)
 }
 
+/// The jar that spark-submit passed over because it is not there.
+pub(super) fn missing_jar(log: &str) -> Option<&str> {
+    let (_, after) = log.split_once("Local jar ")?;
+    let (file, rest) = after.split_once(' ')?;
+    rest.starts_with("does not exist").then_some(file)
+}
+
+/// What the main thread of a JVM died of, from its first line on.
+pub(super) fn stack_trace(log: &str) -> &str {
+    log.rfind("Exception in thread \"main\" ").map_or("", |at| &log[at..])
+}
+
+/// `java.lang.IllegalStateException: words` without the package.
+pub(super) fn without_package(said: &str) -> String {
+    let (name, words) = said.split_once(':').unwrap_or((said, ""));
+    let short = name.rsplit_once('.').filter(|_| !name.contains(' ')).map_or(name, |(_, short)| short);
+    if words.is_empty() { short.to_owned() } else { format!("{short}:{words}") }
+}
+
 /// The first line in which the JVM says that something went wrong.
 pub(super) fn java_error(log: &str) -> Option<&str> {
     log.lines().find_map(|line| {
@@ -124,6 +143,21 @@ mod tests {
         let log = "Traceback (most recent call last):\n  x\nKeyboardInterrupt\n";
         assert_eq!(exception(log).as_deref(), Some("KeyboardInterrupt"));
         assert_eq!(exception("all is well"), None);
+    }
+
+    #[test]
+    fn a_jar_says_what_it_died_of() {
+        assert_eq!(
+            without_package("java.lang.IllegalStateException: a: b.c"),
+            "IllegalStateException: a: b.c"
+        );
+        assert_eq!(without_package("Boom"), "Boom");
+        let log = "WARN DependencyUtils: Local jar /no.jar does not exist, skipping.\nError: Failed to load class A.\n";
+        assert_eq!(missing_jar(log), Some("/no.jar"));
+        assert_eq!(
+            stack_trace("x\nException in thread \"main\" E\n\tat a"),
+            "Exception in thread \"main\" E\n\tat a"
+        );
     }
 
     #[test]

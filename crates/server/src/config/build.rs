@@ -23,6 +23,9 @@ use crate::{host, webhooks};
 /// From this number on, a memory limit is in bytes, as the Downward API gives it (contract R2).
 const BYTES_FROM: u64 = 1_000_000;
 
+/// Uploads are kept at least so long after they were last asked for.
+const LEAST_ARTIFACT_RETENTION: Duration = Duration::from_hours(1);
+
 pub(super) struct Values {
     values: BTreeMap<String, String>,
 }
@@ -220,7 +223,12 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             jobs: v.limit("libra.retention.jobs")?,
             max_jobs: v.parse("libra.retention.max-jobs", "a whole number", |t| t.parse().ok())?,
             files: v.limit("libra.retention.files")?,
+            // What was uploaded a moment ago belongs to a job that is about to come.
+            artifacts: v.must("libra.retention.artifacts", "a duration of at least 1h", |t| {
+                duration(t).filter(|d| *d >= LEAST_ARTIFACT_RETENTION)
+            })?,
         },
+        max_artifact_bytes: v.memory("libra.artifacts.max-size")?,
         spark_home: v.text("libra.spark.home").map(PathBuf::from),
         keys,
         limits,

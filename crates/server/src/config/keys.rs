@@ -161,6 +161,12 @@ pub const KEYS: &[Key] = &[
         "30d",
         "Logs and results are removed this long after the end; 0 = with their job.",
     ),
+    key(
+        "libra.retention.artifacts",
+        "7d",
+        "Uploads that no kept job names are removed this long after they were last asked for; at least 1h.",
+    ),
+    key("libra.artifacts.max-size", "512m", "The largest upload."),
     key("libra.execution.launch-timeout", "10m", "How long a launch may take; 0 = no limit."),
     Key {
         name: "libra.resources.limits.cpu-cores",

@@ -43,6 +43,8 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// How long things are kept.
     pub retention: Retention,
+    /// The largest upload, bytes.
+    pub max_artifact_bytes: u64,
     /// Spark's directory, when given.
     pub spark_home: Option<PathBuf>,
     /// Who may call; empty = the local administrator, on loopback only.
@@ -125,6 +127,8 @@ pub struct Retention {
     pub max_jobs: Option<u64>,
     /// Logs and results after the end; None = as long as their job.
     pub files: Option<Duration>,
+    /// Uploads that no job holds, after they were last asked for.
+    pub artifacts: Duration,
 }
 
 /// The shared Spark Connect server.

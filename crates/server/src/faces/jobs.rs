@@ -18,6 +18,7 @@ use utoipa_axum::routes;
 use super::jobs_query::{self as query, Pairs};
 use super::{body, guard};
 use crate::auth::Principal;
+use crate::hex;
 use crate::service::{Service, ServiceError, Submit};
 
 /// Which face a request came through.
@@ -95,15 +96,6 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
             Err(_) => Err(ServiceError::job_not_found("of this id")),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Submits a job.

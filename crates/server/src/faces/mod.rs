@@ -1,5 +1,6 @@
 //! The HTTP faces: thin routes over the service. They parse, call, and print.
 
+mod artifacts;
 mod body;
 mod feed;
 mod feed_query;
@@ -31,6 +32,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::with_openapi(openapi::base())
         .nest("/api/v1/jobs", jobs::router(jobs::Face::Any))
         .nest("/api/v1/spark/jobs", jobs::router(jobs::Face::Spark))
+        .merge(artifacts::router())
         .merge(replicas::router())
         .merge(feed::router())
         .merge(webhooks::router())

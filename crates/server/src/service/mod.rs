@@ -1,5 +1,6 @@
 //! The use cases. Every face calls these; none of them knows HTTP.
 
+mod artifacts;
 mod cancel;
 mod cursor;
 mod deliveries;
@@ -29,6 +30,7 @@ use libra_engines::engine::Engine;
 use libra_store::Db;
 use tokio::sync::broadcast;
 
+pub(crate) use artifacts::uploads_dir;
 pub(crate) use deliveries::WebhookQuery;
 pub(crate) use error::ServiceError;
 pub(crate) use feed::{After, FeedReader};
@@ -43,6 +45,7 @@ pub(crate) use standing::machine_of;
 pub(crate) use step::{Applied, ByWhom, FromEngine, Place};
 pub(crate) use submit::Submit;
 
+use crate::artifacts::Artifacts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::files::Files;
@@ -63,6 +66,8 @@ pub(crate) struct Service {
     pub(crate) files: Arc<dyn Files>,
     /// Where the attempts' files are.
     pub(crate) files_dir: PathBuf,
+    /// What was uploaded.
+    pub(crate) artifacts: Artifacts,
     /// True when no other process can use this database: what it does not know is nobody's.
     pub(crate) alone: bool,
     /// Hands scheduled attempts on, where it is configured.
@@ -95,6 +100,7 @@ impl Service {
             standing,
             signals,
             files,
+            artifacts: Artifacts::within(&files_dir),
             files_dir,
             alone,
             redis,
