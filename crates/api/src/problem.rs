@@ -36,6 +36,8 @@ pub enum Code {
     AlreadyDelivered,
     /// The job has already ended.
     AlreadyEnded,
+    /// It can't be had in a form that the client accepts.
+    NotAcceptable,
     /// The body or a field is too large.
     TooLarge,
     /// The body is not declared as JSON.
@@ -48,6 +50,8 @@ pub enum Code {
     IdempotencyKeyReused,
     /// Too many jobs wait.
     QueueFull,
+    /// Too many follow logs.
+    TooManyFollowers,
     /// A bug.
     Internal,
     /// Try again.
@@ -56,7 +60,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, by HTTP status.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidQuery,
@@ -67,6 +71,7 @@ impl Code {
         Self::JobNotFound,
         Self::WebhookNotFound,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
         Self::NotFinished,
         Self::NoResult,
         Self::AlreadyEnded,
@@ -78,6 +83,7 @@ impl Code {
         Self::Unsupported,
         Self::IdempotencyKeyReused,
         Self::QueueFull,
+        Self::TooManyFollowers,
         Self::Internal,
         Self::Unavailable,
     ];
@@ -95,6 +101,7 @@ impl Code {
             Self::JobNotFound => ("job_not_found", 404, "There is no such job"),
             Self::WebhookNotFound => ("webhook_not_found", 404, "There is no such webhook message"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "This page does not take that method"),
+            Self::NotAcceptable => ("not_acceptable", 406, "There is no such form of it"),
             Self::NotFinished => ("not_finished", 409, "The job has not ended yet"),
             Self::NoResult => ("no_result", 409, "The job ended without a result"),
             Self::AlreadyEnded => ("already_ended", 409, "The job has already ended"),
@@ -108,6 +115,7 @@ impl Code {
                 ("idempotency_key_reused", 422, "The idempotency key belongs to another request")
             }
             Self::QueueFull => ("queue_full", 429, "The queue is full"),
+            Self::TooManyFollowers => ("too_many_followers", 429, "Too many readers follow logs"),
             Self::Internal => ("internal", 500, "Something is wrong inside Libra"),
             Self::Unavailable => ("unavailable", 503, "Not available at present"),
         }
