@@ -39,7 +39,9 @@ pub(super) async fn log(client: &Client, args: &LogsArgs) -> Result<Exit, Failur
     if args.attempt.is_some() {
         return Ok(Exit::Done);
     }
-    Ok(progress::exit_of(&client.job(&args.id, Duration::ZERO).await?.status))
+    let status = client.job(&args.id, Duration::ZERO).await?.status;
+    output::say(&format!("{} {status}", args.id));
+    Ok(progress::exit_of(&status))
 }
 
 /// `libra submit --follow`: both streams, then the rows, and the end of the job.
