@@ -247,8 +247,8 @@ async fn the_command_line_follows_a_job_and_ends_as_it_does() {
     .unwrap();
     assert_eq!((exit, out.as_str()), (Some(1), "first\nlast\n"), "{err}");
     assert!(
-        err.contains("exit code 7") && err.contains("SparkContext"),
-        "Spark's own log is on standard error: {err}"
+        err.contains("exit code 7") && err.contains("WARNING: Using incubator modules"),
+        "the JVM's own words are on standard error: {err}"
     );
     let id = err.lines().find(|line| line.starts_with("job-")).unwrap();
     assert_eq!(
