@@ -166,7 +166,7 @@ async fn every_line_is_there_once_over_rotations_breaks_and_kill_9() {
     assert!(in_pieces(&libra, &id, 10_000).await == reader.text);
     wait::until_true("the log is compressed", || {
         let files = files(&libra, &id);
-        !files.iter().any(|f| f.starts_with("stdout") && f.ends_with(".log"))
+        !files.iter().any(|f| f.starts_with("stdout") && !f.contains(".log.gz"))
     })
     .await;
     assert!(files(&libra, &id).iter().any(|f| f.starts_with("stdout.8192-8192")), "{:?}", files(&libra, &id));

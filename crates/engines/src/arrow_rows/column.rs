@@ -70,7 +70,7 @@ pub(super) fn array(kind: &Kind, values: &Cells<'_>) -> Result<ArrayRef, NotArro
         }
         Kind::Struct(fields, columns) => {
             let objects = read(kind, values, Value::as_object)?;
-            let nulls = NullBuffer::from_iter(objects.iter().map(Option::is_some));
+            let nulls = objects.iter().map(Option::is_some).collect::<NullBuffer>();
             let arrays = columns.iter().map(|(name, inner)| {
                 let parts: Vec<Option<&Value>> =
                     objects.iter().map(|object| object.and_then(|o| o.get(name)).and_then(present)).collect();
@@ -116,7 +116,7 @@ fn key_of(kind: &Kind, text: &str) -> Value {
 
 /// Where each list begins, and which are NULL.
 fn bounds(lengths: impl Iterator<Item = Option<usize>> + Clone) -> (OffsetBuffer<i32>, Option<NullBuffer>) {
-    let nulls = NullBuffer::from_iter(lengths.clone().map(|length| length.is_some()));
+    let nulls = lengths.clone().map(|length| length.is_some()).collect::<NullBuffer>();
     (OffsetBuffer::from_lengths(lengths.map(Option::unwrap_or_default)), Some(nulls))
 }
 

@@ -172,7 +172,7 @@ async fn a_long_log_is_kept_in_segments_and_compressed_after_the_end() {
     let launch = LaunchFile { logs, ..scratch.launch("(sleep 0.2; echo late >&2) & seq 1 20000; exit 3") };
     let mut spawned = process::spawn(&scratch.exe(""), &scratch.dir, &launch).unwrap();
     assert_eq!(scratch.exit().await.code, Some(3));
-    let expected: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
+    let expected: String = (1..=20_000).fold(String::new(), |text, n| text + &n.to_string() + "\n");
     let read = |stream| {
         let whole = LogReader::new(&scratch.dir, stream).read(0, usize::MAX).unwrap();
         String::from_utf8(whole).unwrap()

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// Appends the line of the columns' names.
 pub(super) fn header(columns: &[String], out: &mut Vec<u8>) {
-    line(columns.iter(), out, |name, out| text(name, out));
+    line(columns.iter(), out, text);
 }
 
 /// Appends the line of one row.
@@ -14,7 +14,7 @@ pub(super) fn row(columns: &[String], row: &Value, out: &mut Vec<u8>) {
         None | Some(Value::Null) => {}
         Some(Value::String(value)) => text(value, out),
         Some(value @ (Value::Bool(_) | Value::Number(_))) => {
-            out.extend_from_slice(value.to_string().as_bytes())
+            out.extend_from_slice(value.to_string().as_bytes());
         }
         Some(value @ (Value::Array(_) | Value::Object(_))) => text(&value.to_string(), out),
     });
