@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use crate::shim::records::PRIVATE;
 
 /// Bytes of the log in one member; also what a reader holds in memory.
-const BLOCK: usize = 1024 * 1024;
+const BLOCK: usize = 256 * 1024;
 /// The beginning of the last member: gzip, deflate, with an extra field, no time, any system (RFC 1952).
 const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff];
 /// The name of our extra field.
@@ -21,7 +21,7 @@ const FIELD: [u8; 2] = *b"LB";
 /// The end of the last member: no data, of checksum 0 and length 0.
 const TAIL: [u8; 10] = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// The longest segment that one extra field of 64 KiB can describe, in bytes.
-pub(super) const MAX_SEGMENT: u64 = 16_000 * BLOCK as u64;
+pub(super) const MAX_SEGMENT: u64 = 16_382 * BLOCK as u64;
 
 /// Compresses `source` into `target`, which is there whole or not at all. False when `stop` said so.
 pub(super) fn write(source: &Path, target: &Path, stop: &dyn Fn() -> bool) -> io::Result<bool> {
@@ -117,7 +117,7 @@ impl Archive {
         if self.block.as_ref().is_none_or(|(held, _)| *held != number) {
             let mut member = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
             self.file.read_exact_at(&mut member, *from)?;
-            let mut block = Vec::new();
+            let mut block = Vec::with_capacity(BLOCK);
             GzDecoder::new(member.as_slice()).read_to_end(&mut block)?;
             self.block = Some((number, block));
         }

@@ -17,7 +17,7 @@ use super::{LogPlace, LogQuery, Service, ServiceError};
 use crate::auth::Principal;
 
 /// Bytes that go out at once: what a slow reader holds in memory.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 32 * 1024;
 /// The pause between two looks at a log that grows, and at one that has been silent for long.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
 /// How often the job is looked at, should a signal be lost.
