@@ -1,12 +1,16 @@
 //! The typed HTTP client.
 
+mod streams;
+
 use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncReadExt as _;
+
+pub use streams::{LogEvent, LogEvents, ResultBody};
 
 use crate::artifacts::ArtifactView;
 use crate::feed::{FeedPageView, ReplayView, WebhookListView, WebhookView};
@@ -96,37 +100,51 @@ impl Client {
         body: Option<(&SubmitRequest, &str)>,
         wait: Duration,
     ) -> Result<T, ClientError> {
+        let mut request = self.request(method, path, query).timeout(CALL_TIMEOUT + wait);
+        // The feed would stream for ever otherwise.
+        request = request.header(ACCEPT, "application/json");
+        if let Some((body, key)) = body {
+            request = request.json(body).header("Idempotency-Key", key);
+        }
+        self.answer(request).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let response = self.accepted(request).await?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
+        serde_json::from_slice(&bytes).map_err(|_| self.not_libra(status))
+    }
+
+    fn request(&self, method: Method, path: &str, query: &[(&str, String)]) -> RequestBuilder {
         let mut url = format!("{}{path}", self.base);
         let pairs: Vec<String> = query.iter().map(|(k, v)| format!("{k}={}", percent(v))).collect();
         if !pairs.is_empty() {
             url = format!("{url}?{}", pairs.join("&"));
         }
-        let mut request = self.http.request(method, &url).timeout(CALL_TIMEOUT + wait);
-        // The feed would stream for ever otherwise.
-        request = request.header(ACCEPT, "application/json");
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+        let request = self.http.request(method, &url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
         }
-        if let Some((body, key)) = body {
-            request = request.json(body).header("Idempotency-Key", key);
-        }
-        self.answer(request.send().await.map_err(|e| self.unreachable(&e))?).await
     }
 
-    fn unreachable(&self, e: &reqwest::Error) -> ClientError {
-        ClientError::Unreachable { url: self.base.clone(), cause: root(e), perhaps_taken: !e.is_connect() }
-    }
-
-    async fn answer<T: DeserializeOwned>(&self, response: reqwest::Response) -> Result<T, ClientError> {
+    /// The answer, once its status says yes.
+    async fn accepted(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request.send().await.map_err(|e| self.unreachable(&e))?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|_| self.not_libra(status));
+            return Ok(response);
         }
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
         match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
             Err(_) => Err(self.not_libra(status)),
         }
+    }
+
+    fn unreachable(&self, e: &reqwest::Error) -> ClientError {
+        ClientError::Unreachable { url: self.base.clone(), cause: root(e), perhaps_taken: !e.is_connect() }
     }
 
     fn not_libra(&self, status: StatusCode) -> ClientError {
@@ -201,7 +219,7 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        self.answer(request.send().await.map_err(|e| self.unreachable(&e))?).await
+        self.answer(request).await
     }
 
     /// One job; with `wait` > 0 the answer comes when it ends, or after that time.

@@ -42,6 +42,8 @@ pub enum Code {
     AlreadyDelivered,
     /// The job has already ended.
     AlreadyEnded,
+    /// It can't be had in a form that the client accepts.
+    NotAcceptable,
     /// The body or a field is too large.
     TooLarge,
     /// The body is not declared as JSON.
@@ -54,6 +56,8 @@ pub enum Code {
     IdempotencyKeyReused,
     /// Too many jobs wait.
     QueueFull,
+    /// Too many follow logs.
+    TooManyFollowers,
     /// A bug.
     Internal,
     /// Try again.
@@ -62,7 +66,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, by HTTP status.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidQuery,
@@ -75,6 +79,7 @@ impl Code {
         Self::ArtifactNotFound,
         Self::WebhookNotFound,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
         Self::NotFinished,
         Self::NoResult,
         Self::AlreadyEnded,
@@ -86,6 +91,7 @@ impl Code {
         Self::Unsupported,
         Self::IdempotencyKeyReused,
         Self::QueueFull,
+        Self::TooManyFollowers,
         Self::Internal,
         Self::Unavailable,
         Self::StorageFull,
@@ -107,6 +113,7 @@ impl Code {
             Self::StorageFull => ("storage_full", 507, "The disk is full"),
             Self::WebhookNotFound => ("webhook_not_found", 404, "There is no such webhook message"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "This page does not take that method"),
+            Self::NotAcceptable => ("not_acceptable", 406, "There is no such form of it"),
             Self::NotFinished => ("not_finished", 409, "The job has not ended yet"),
             Self::NoResult => ("no_result", 409, "The job ended without a result"),
             Self::AlreadyEnded => ("already_ended", 409, "The job has already ended"),
@@ -120,6 +127,7 @@ impl Code {
                 ("idempotency_key_reused", 422, "The idempotency key belongs to another request")
             }
             Self::QueueFull => ("queue_full", 429, "The queue is full"),
+            Self::TooManyFollowers => ("too_many_followers", 429, "Too many readers follow logs"),
             Self::Internal => ("internal", 500, "Something is wrong inside Libra"),
             Self::Unavailable => ("unavailable", 503, "Not available at present"),
         }

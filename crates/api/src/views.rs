@@ -274,6 +274,11 @@ pub struct ResultRows {
     pub truncated: bool,
 }
 
+/// The media type of a result as CSV.
+pub const CSV: &str = "text/csv";
+/// The media type of a result as an Arrow IPC stream.
+pub const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+
 /// A page of a job's result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -314,6 +319,36 @@ pub struct LogsView {
     pub complete: bool,
     /// The text; bytes that are no UTF-8 are shown as `�`.
     pub content: String,
+}
+
+/// Lines of a log that is followed: the data of a `log` event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLinesView {
+    /// The attempt.
+    pub attempt: u32,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// Where they begin, bytes.
+    pub offset: u64,
+    /// Where the next ones begin, bytes.
+    pub next_offset: u64,
+    /// The text, with its line ends; bytes that are no UTF-8 are shown as `�`.
+    pub content: String,
+}
+
+/// The end of a log that is followed: the data of the `end` event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogEndView {
+    /// The job.
+    pub job_id: String,
+    /// The job's state.
+    pub status: String,
+    /// The attempt that was followed last; 0 when there was none.
+    pub attempt: u32,
+    /// The exit code of its driver, where it had one.
+    pub exit_code: Option<i32>,
 }
 
 /// One row of a job's history.

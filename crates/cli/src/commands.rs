@@ -1,6 +1,7 @@
 //! The client's commands: ask, then print.
 
 mod events;
+mod follow;
 mod logs;
 mod result;
 mod webhooks;
@@ -56,6 +57,9 @@ async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
     let submitted = client.submit(&request).await?;
     for warning in &submitted.warnings {
         output::say(&format!("warning: {}", output::one_line(warning)));
+    }
+    if args.follow {
+        return follow::submitted(&client, &submitted.job_id, args.connect.output.output).await;
     }
     if !args.wait {
         return show(&args.connect, &submitted, |view| format!("{}\n", view.job_id));

@@ -7,7 +7,7 @@ use super::ConnectArgs;
 const AFTER_HELP: &str = "\
 Examples:
   libra submit --sql 'SELECT 1 AS one' --wait
-  libra submit --python 'print(spark.range(5).count())' --wait
+  libra submit --python 'print(spark.range(5).count())' --follow
   libra submit report.py --conf spark.executor.memory=2g -- --day 2026-01-31
   libra submit app.jar --class com.example.Main --jars lib.jar -- 2026-01-31
   id=$(libra submit load.sql) && libra wait \"$id\"";
@@ -99,6 +99,9 @@ pub(crate) struct SubmitArgs {
     /// Wait until it ends, show how far it is, then print its rows.
     #[arg(short, long)]
     pub(crate) wait: bool,
+    /// Print its log as it comes, then its rows if it has any, and end as it does.
+    #[arg(short, long, conflicts_with = "wait")]
+    pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }

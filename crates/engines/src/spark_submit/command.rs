@@ -72,6 +72,7 @@ pub(super) fn prepare(
         token: launch.token.to_string(),
         grace_ms: u64::try_from(settings.stop_grace.as_millis()).unwrap_or(u64::MAX),
         keepalive: settings.host_lease.clone(),
+        logs: settings.logs,
     })
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::words;
 use crate::attempt_dir::AttemptDir;
+use crate::logs::Stream;
 use crate::shim::{ExitRecord, records};
 
 /// The exit code of a JVM that ends itself because its heap is full.
@@ -94,7 +95,7 @@ fn outcome(kind: Kind, dir: &AttemptDir, record: &ExitRecord) -> Outcome {
 }
 
 fn failed(kind: Kind, dir: &AttemptDir, code: i32) -> Failure {
-    let (out, err) = (words::tail(&dir.stdout()), words::tail(&dir.stderr()));
+    let (out, err) = (words::tail(dir, Stream::Stdout), words::tail(dir, Stream::Stderr));
     if code == JVM_OUT_OF_MEMORY && (words::is_out_of_memory(&out) || words::is_out_of_memory(&err)) {
         return out_of_memory(&if words::is_out_of_memory(&out) { out } else { err });
     }
@@ -247,7 +248,7 @@ fn killed(dir: &AttemptDir, signal: i32) -> Failure {
     let hint = if signal == KILL { "; the kernel does so when the machine's memory runs out" } else { "" };
     let message =
         format!("The driver was ended by {} that Libra did not send{hint}.", words::signal_name(signal));
-    let err = words::tail(&dir.stderr());
+    let err = words::tail(dir, Stream::Stderr);
     Failure::new(ErrorClass::Infrastructure, "driver_killed", message).with_detail(last_lines(&err))
 }
 

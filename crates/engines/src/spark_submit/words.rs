@@ -1,25 +1,17 @@
 //! Reading a driver's last words: the end of its logs, and what the end says.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use crate::attempt_dir::AttemptDir;
+use crate::logs::{LogReader, Stream};
 
 /// How much of the end of a log is read, in bytes.
-const TAIL_BYTES: u64 = 64 * 1024;
+const TAIL_BYTES: usize = 64 * 1024;
 /// The head line of a Python traceback.
 const TRACEBACK: &str = "Traceback (most recent call last)";
 
 /// The end of a log; empty when there is none.
-pub(super) fn tail(path: &Path) -> String {
-    let read = || {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        std::io::Result::Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+pub(super) fn tail(dir: &AttemptDir, stream: Stream) -> String {
+    let bytes = LogReader::new(dir, stream).tail(TAIL_BYTES).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What the last traceback ends with: `ZeroDivisionError: division by zero`.

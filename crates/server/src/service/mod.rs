@@ -9,6 +9,7 @@ pub(crate) mod expiry;
 mod explain;
 mod feed;
 mod hand_off;
+mod log_follow;
 mod logs;
 mod notify;
 mod query;
@@ -28,17 +29,18 @@ use libra_core::id::JobId;
 use libra_core::mode::Mode;
 use libra_engines::engine::Engine;
 use libra_store::Db;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
 pub(crate) use artifacts::uploads_dir;
 pub(crate) use deliveries::WebhookQuery;
 pub(crate) use error::ServiceError;
 pub(crate) use feed::{After, FeedReader};
 pub(crate) use hand_off::{HandOff, handed_to, host_lease_file};
-pub(crate) use logs::LogQuery;
+pub(crate) use log_follow::{LogFollower, LogPiece};
+pub(crate) use logs::{LogPlace, LogQuery};
 pub(crate) use query::ListQuery;
 pub(crate) use replicas::{Whereabouts, usage_of};
-pub(crate) use results::ResultQuery;
+pub(crate) use results::{ResultQuery, ResultStream};
 pub(crate) use signals::Signals;
 pub(crate) use standing::Standing;
 pub(crate) use standing::machine_of;
@@ -72,6 +74,8 @@ pub(crate) struct Service {
     pub(crate) alone: bool,
     /// Hands scheduled attempts on, where it is configured.
     pub(crate) redis: Option<Arc<dyn HandOff>>,
+    /// Places for those who follow a log.
+    pub(crate) followers: Arc<Semaphore>,
 }
 
 /// What a [`Service`] is put together from.
@@ -91,7 +95,9 @@ pub(crate) struct Parts {
 impl Service {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis } = parts;
+        let followers = Arc::new(Semaphore::new(config.logs.max_followers.min(Semaphore::MAX_PERMITS)));
         Self {
+            followers,
             config,
             db,
             engines,
