@@ -317,12 +317,13 @@ impl Shim<'_> {
 struct Watch<'a> {
     keepalive: &'a Keepalive,
     last: Option<SystemTime>,
-    /// Seconds since the machine was started.
-    since: i64,
+    /// By the time since the machine was started.
+    since: Duration,
 }
 
-fn since_boot() -> i64 {
-    rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec
+fn since_boot() -> Duration {
+    // Never negative.
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Boottime)).unwrap_or_default()
 }
 
 impl<'a> Watch<'a> {
@@ -332,11 +333,8 @@ impl<'a> Watch<'a> {
 
     fn is_over(&mut self) -> bool {
         let now = since_boot();
-        let over = |since: i64| {
-            u64::try_from(now.saturating_sub(since)).is_ok_and(|s| s >= self.keepalive.deadline_secs)
-        };
         // First of all: a sign of life that comes after the deadline comes too late, others may have taken over.
-        if over(self.since) {
+        if now.saturating_sub(self.since) >= Duration::from_secs(self.keepalive.deadline_secs) {
             return true;
         }
         let present = modified(&self.keepalive.file);

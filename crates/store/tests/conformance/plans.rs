@@ -110,7 +110,7 @@ fn reads(tx: &mut dyn Tx) -> Result<(), StoreError> {
     let id = new_job(7).job.id;
     for filter in filters() {
         // The few lookups end these pages before they are full.
-        for lookups in [1_500, 100] {
+        for lookups in [750, 100] {
             let first = PageAt { lookups, ..PageAt::first(50) };
             jobs::list(tx, &filter, &first)?;
             let place = Place { before: new_job(900).job.id, listed: 50, total: Total::Exactly(60) };

@@ -106,7 +106,7 @@ pub enum Total {
 pub const COUNTED_AT_MOST: u64 = 10_000;
 /// A page looks into other lists no more often than this. A look takes up to 2 µs on PostgreSQL, and half of that on
 /// SQLite.
-const LOOKUPS: u32 = 1_000;
+const LOOKUPS: u32 = 750;
 
 /// Lists jobs, newest first.
 pub fn list(tx: &mut dyn Tx, filter: &Filter, at: &PageAt) -> Result<Page, StoreError> {
