@@ -1,5 +1,6 @@
 //! The command line: commands, their options, and their help.
 
+mod context;
 mod events;
 mod submit;
 
@@ -7,19 +8,25 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use context::{CompletionsArgs, ContextCommand, ContextSetArgs};
 pub(crate) use events::{EventsArgs, ReplayArgs, WebhookListArgs, WebhooksCommand};
 pub(crate) use submit::{SessionMode, SubmitArgs};
 
 /// Where a client looks for Libra when nothing else is said.
 pub(crate) const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+/// The environment variable that says where Libra answers.
+pub(crate) const URL_VARIABLE: &str = "LIBRA_URL";
+/// The environment variable that names a context.
+pub(crate) const CONTEXT_VARIABLE: &str = "LIBRA_CONTEXT";
 /// The environment variable that holds the client's key. No option: other users can read a command line.
 pub(crate) const TOKEN_VARIABLE: &str = "LIBRA_TOKEN";
 
 const AFTER_HELP: &str = "\
 Environment:
-  LIBRA_URL    where Libra answers (default http://127.0.0.1:8080)
-  LIBRA_TOKEN  your key, where Libra asks for one
-  NO_COLOR     when set, nothing is coloured
+  LIBRA_URL      where Libra answers (default http://127.0.0.1:8080)
+  LIBRA_CONTEXT  or the context that says it (`libra context`)
+  LIBRA_TOKEN    your key, where Libra asks for one
+  NO_COLOR       when set, nothing is coloured
 
 Exit codes:
   0  done; with `wait`, `submit --wait`, `submit --follow` and `logs -f`: the job SUCCEEDED
@@ -58,6 +65,13 @@ pub(crate) enum Command {
     /// Look at the database.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Give Libras a name, and choose the one that the commands are for.
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Print what makes a shell complete Libra's commands.
+    ///
+    /// Bash: libra completions bash > ~/.local/share/bash-completion/completions/libra
+    Completions(CompletionsArgs),
     /// Own one driver process.
     #[command(hide = true)]
     Shim(ShimArgs),
@@ -134,9 +148,12 @@ pub(crate) struct ShimArgs {
 /// How to reach Libra and how to print.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
-    /// Where Libra answers.
-    #[arg(long, env = "LIBRA_URL", hide_env_values = true, default_value = DEFAULT_URL)]
-    pub(crate) url: String,
+    /// Where Libra answers; or LIBRA_URL, or the context in use.
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// The Libra of this name (`libra context list`); or LIBRA_CONTEXT.
+    #[arg(long, value_name = "NAME", conflicts_with = "url")]
+    pub(crate) context: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

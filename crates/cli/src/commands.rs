@@ -1,5 +1,6 @@
 //! The client's commands: ask, then print.
 
+pub(crate) mod context;
 mod events;
 mod follow;
 mod logs;
@@ -12,7 +13,8 @@ use libra_api::client::Client;
 use libra_api::views::JobListView;
 
 use crate::age;
-use crate::args::{ClientCommand, ConnectArgs, Format, JobArgs, ListArgs, SubmitArgs, TOKEN_VARIABLE};
+use crate::args::{ClientCommand, ConnectArgs, Format, JobArgs, ListArgs, SubmitArgs};
+use crate::contexts;
 use crate::failure::{Exit, Failure};
 use crate::{job_page, job_table, output, progress, submission};
 
@@ -33,8 +35,8 @@ pub(crate) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
 }
 
 fn connect(args: &ConnectArgs) -> Result<Client, Failure> {
-    let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
-    Ok(Client::new(&args.url, token)?)
+    let target = contexts::target(args)?;
+    Ok(Client::new(&target.url, target.token)?)
 }
 
 /// Prints `view` as JSON, or `text` of it.

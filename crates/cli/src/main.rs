@@ -5,6 +5,7 @@
 mod age;
 mod args;
 mod commands;
+mod contexts;
 mod doctor;
 mod failure;
 mod feed_table;
@@ -22,7 +23,7 @@ mod uploads;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::args::{Cli, Command, StoreCommand};
 use crate::failure::{Exit, Failure};
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Migrate(args) => store::migrate(&args),
         Command::Store(StoreCommand::Check(args)) => store::check(&args),
+        Command::Context(command) => commands::context::run(&command),
+        Command::Completions(args) => completions(args.shell),
         Command::Client(command) => run_client(command),
     };
     match outcome {
@@ -46,6 +49,13 @@ fn main() -> ExitCode {
             failure.exit().into()
         }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "libra", &mut script);
+    output::print_bytes(&script)?;
+    Ok(Exit::Done)
 }
 
 fn run_client(command: args::ClientCommand) -> Result<Exit, Failure> {

@@ -72,6 +72,9 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/api/v1/webhooks", LIST),
     ("POST", "/api/v1/webhooks/replay", SUBMIT),
     ("POST", "/api/v1/webhooks/{id}/replay", REPLAY),
+    ("GET", "/docs", PUBLIC),
+    ("GET", "/docs/page.css", PUBLIC),
+    ("GET", "/docs/page.js", PUBLIC),
     ("GET", "/health", PUBLIC),
     ("GET", "/health/live", PUBLIC),
     ("GET", "/health/ready", PUBLIC),
@@ -103,7 +106,8 @@ async fn every_endpoint_keeps_the_matrix_of_roles() {
         let methods = item.as_object().unwrap().keys().filter(|m| METHODS.contains(&m.as_str()));
         described.extend(methods.map(|m| (m.to_uppercase(), path.clone())));
     }
-    described.insert(("GET".to_owned(), "/openapi.json".to_owned()));
+    let for_people = ["/docs", "/docs/page.css", "/docs/page.js", "/openapi.json"];
+    described.extend(for_people.map(|path| ("GET".to_owned(), path.to_owned())));
     let rows: BTreeSet<(String, String)> =
         ROWS.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
     assert_eq!(rows, described, "every endpoint has one row, and every row its endpoint");

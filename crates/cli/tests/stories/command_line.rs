@@ -61,3 +61,64 @@ async fn an_absent_libra_is_told_from_a_refusal() {
     assert_eq!(gone.status.code(), Some(5), "{}", err(&gone));
     assert!(err(&gone).contains("hint: "), "{}", err(&gone));
 }
+
+#[tokio::test]
+async fn a_context_says_which_libra_is_meant_and_with_which_key() {
+    // contract: D3
+    let home = tempfile::tempdir().unwrap();
+    let key = home.path().join("key");
+    std::fs::write(&key, "some-key\n").unwrap();
+    let at_home = |arguments: &[&str]| {
+        let home = home.path().to_str().unwrap();
+        setup().env("XDG_CONFIG_HOME", home).env("LIBRA_URL", "").env("LIBRA_TOKEN", "").run(arguments)
+    };
+    let url = shared().await.url();
+    let key = key.to_str().unwrap();
+    assert_eq!(at_home(&["context", "set", "gone", "--url", "http://127.0.0.1:1"]).status.code(), Some(0));
+    assert_eq!(
+        at_home(&["context", "set", "here", "--url", url, "--token-file", key]).status.code(),
+        Some(0)
+    );
+    let list = at_home(&["context", "list"]);
+    assert!(out(&list).contains("* gone") && out(&list).contains("  here"), "{}", out(&list));
+    assert!(!out(&list).contains("some-key"), "{}", out(&list));
+
+    assert_eq!(at_home(&["jobs"]).status.code(), Some(5), "the first context is in use, and gone");
+    let there = at_home(&["jobs", "--context", "here"]);
+    assert_eq!(there.status.code(), Some(0), "{}", err(&there));
+    assert_eq!(at_home(&["context", "use", "here"]).status.code(), Some(0));
+    assert_eq!(at_home(&["jobs"]).status.code(), Some(0));
+    assert_eq!(at_home(&["jobs", "--url", "http://127.0.0.1:1"]).status.code(), Some(5));
+    assert_eq!(at_home(&["jobs", "--url", url, "--context", "here"]).status.code(), Some(2));
+
+    let unknown = at_home(&["jobs", "--context", "nowhere"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(err(&unknown).contains("hint: there are gone, here"), "{}", err(&unknown));
+    assert_eq!(at_home(&["context", "remove", "here"]).status.code(), Some(0));
+    assert_eq!(at_home(&["context", "use", "here"]).status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_shell_completes_commands_and_options() {
+    // contract: D3
+    let script = setup().run(&["completions", "bash"]);
+    assert_eq!(script.status.code(), Some(0), "{}", err(&script));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("libra");
+    std::fs::write(&file, &script.stdout).unwrap();
+    let complete = |line: &str| {
+        let words: Vec<String> = line.split(' ').map(|word| format!("'{word}'")).collect();
+        let asked = format!(
+            "source {}; COMP_WORDS=({}); COMP_CWORD={}; _libra libra \"${{COMP_WORDS[COMP_CWORD]}}\" \
+             \"${{COMP_WORDS[COMP_CWORD-1]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            file.display(),
+            words.join(" "),
+            words.len() - 1
+        );
+        let answer = std::process::Command::new("bash").args(["-c", &asked]).output().unwrap();
+        String::from_utf8_lossy(&answer.stdout).into_owned()
+    };
+    assert_eq!(complete("libra sub"), "submit\n");
+    assert!(complete("libra submit --fol").contains("--follow"));
+    assert_eq!(complete("libra shi"), "\n", "what people do not call is not offered");
+}

@@ -41,6 +41,40 @@ async fn the_description_that_is_checked_in_is_the_one_that_is_served() {
 }
 
 #[tokio::test]
+async fn the_page_for_people_needs_nothing_from_elsewhere() {
+    // contract: A8
+    let libra = sleepy().start().await;
+    let page = libra.api().get("/docs").await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+    for file in ["/docs/page.css", "/docs/page.js", "/openapi.json"] {
+        assert!(page.text.contains(&format!("\"{file}\"")), "the page says nothing of {file}");
+        let text = libra.api().get(file).await;
+        assert_eq!(text.status, 200, "{file}");
+        assert!(file == "/openapi.json" || !text.text.contains("://"), "{file} leads elsewhere");
+    }
+    assert!(!page.text.contains("://"), "the page leads elsewhere");
+}
+
+#[tokio::test]
+async fn every_example_of_a_submission_is_taken() {
+    // contract: A8
+    let libra = sleepy().start().await;
+    let document = libra.api().get("/openapi.json").await.expect(200);
+    for path in ["/api/v1/jobs", "/api/v1/jobs/submit", "/api/v1/spark/jobs", "/api/v1/spark/jobs/submit"] {
+        let content = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"];
+        let examples = content["examples"].as_object().unwrap_or_else(|| panic!("{path}: {content}"));
+        assert!(examples.len() >= 5, "{path}");
+        for (name, example) in examples {
+            let answer = libra.api().post(path, &example["value"]).await;
+            assert_eq!(answer.status, 202, "{name}: {}", answer.text);
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_description_is_sound() {
     // contract: A8
     let libra = sleepy().start().await;

@@ -125,7 +125,10 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
             | "/actuator/health"
             | "/actuator/health/liveness"
             | "/actuator/health/readiness"
-            | "/openapi.json",
+            | "/openapi.json"
+            | "/docs"
+            | "/docs/page.css"
+            | "/docs/page.js",
         ) => Some(Permission::Public),
         _ => None,
     }

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod body;
+mod docs;
 mod feed;
 mod feed_query;
 mod forward;
@@ -12,6 +13,7 @@ mod jobs_query;
 mod logs;
 mod media;
 mod openapi;
+mod openapi_examples;
 mod problem;
 mod replicas;
 mod results;
@@ -49,7 +51,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
 /// The API.
 pub(crate) fn router(service: Arc<Service>) -> Router {
     let (router, _) = documented().split_for_parts();
-    let router = router.route("/openapi.json", get(openapi::serve));
+    let router = router.route("/openapi.json", get(openapi::serve)).merge(docs::router());
     finish(router, service)
 }
 

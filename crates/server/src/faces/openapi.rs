@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 
-use super::documented;
+use super::{documented, openapi_examples};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -51,6 +51,7 @@ pub(super) fn base() -> Document {
 /// The description as indented JSON.
 pub fn openapi_json() -> String {
     let (_, mut document) = documented().split_for_parts();
+    openapi_examples::add(&mut document);
     for (path, item) in &mut document.paths.paths {
         if !path.starts_with("/api/v1/spark/") {
             continue;
