@@ -23,6 +23,11 @@ impl Patience {
         Self { answered: false }
     }
 
+    /// With a Libra that has answered before.
+    pub(crate) fn answered() -> Self {
+        Self { answered: true }
+    }
+
     pub(crate) async fn call<T, F>(&mut self, mut call: impl FnMut() -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, ClientError>>,

@@ -5,7 +5,7 @@
 //! last asked for. Removing takes the directory's lock alone, everybody else shares it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,8 @@ use crate::hex;
 const MODE: u32 = 0o400;
 /// An upload under way that was not written to for this long was left behind by a Libra that died.
 const ABANDONED: Duration = Duration::from_hours(1);
+/// Bytes of a file that are read at once to compute its digest.
+const HASHED_BYTES: usize = 256 * 1024;
 /// Digits of a tenant's name in the directory.
 const TENANT_DIGITS: usize = 32;
 
@@ -140,9 +142,15 @@ impl Artifacts {
                 File::open(&dir)?.sync_all()?;
                 Ok(true)
             }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            // What somebody has changed there since is replaced; who holds it keeps what it holds.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && is_whole(&path, digest)? => {
                 File::open(&path)?.set_modified(SystemTime::now())?;
                 Ok(false)
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists || takes_no_link(&e) => {
+                fs::rename(&upload.path, &path)?;
+                File::open(&dir)?.sync_all()?;
+                Ok(true)
             }
             Err(e) => Err(e.into()),
         }
@@ -179,8 +187,7 @@ impl Artifacts {
         let mut removed = 0;
         for path in &old {
             // It may have been asked for since.
-            if is_due(path, cut) {
-                fs::remove_file(path)?;
+            if is_due(path, cut) && removed_now(path)? {
                 removed += 1;
             }
         }
@@ -188,7 +195,7 @@ impl Artifacts {
         let left_behind = SystemTime::now().checked_sub(ABANDONED);
         for path in entries(&self.incoming())? {
             if left_behind.is_some_and(|cut| is_due(&path, cut)) {
-                fs::remove_file(&path)?;
+                removed_now(&path)?;
             }
         }
         Ok((removed, removed > 0 && old.len() >= most))
@@ -201,13 +208,43 @@ pub(crate) fn hold(from: &Path, to: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        // A file system takes only so many links to one file, and some take none.
-        Err(e) if matches!(e.kind(), io::ErrorKind::TooManyLinks | io::ErrorKind::Unsupported) => {
+        Err(e) if takes_no_link(&e) => {
             let draft = to.with_extension("draft");
             fs::copy(from, &draft)?;
             fs::rename(draft, to)?;
             Ok(true)
         }
+        Err(e) => Err(e),
+    }
+}
+
+/// True when the file system takes no link to this file: some take only so many, some none, which Linux calls EPERM
+/// (link(2)), and none leads from one to another.
+fn takes_no_link(e: &io::Error) -> bool {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
+    matches!(e.kind(), CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
+}
+
+/// True when the file still has the digest that it was uploaded with.
+pub(crate) fn is_whole(path: &Path, digest: &Digest) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; HASHED_BYTES];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(hex(&hash.finalize()) == digest.hex()),
+            Ok(count) => hash.update(&piece[..count]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Removes a file; false when somebody was faster.
+fn removed_now(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     }
 }
@@ -259,6 +296,21 @@ mod tests {
         let refused = artifacts.keep("t", &digest(b"z"), upload).unwrap_err();
         assert!(matches!(refused, Refused::OtherDigest(found) if found == digest(b"y")));
         assert_eq!(artifacts.find("t", &digest(b"y")).unwrap(), None);
+        assert_eq!(entries(&artifacts.incoming()).unwrap(), Vec::<PathBuf>::new(), "nothing is left behind");
+    }
+
+    #[test]
+    fn what_was_changed_on_the_disk_is_noticed_and_replaced_by_the_next_upload() {
+        let dir = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::within(dir.path());
+        put(&artifacts, "t", b"x", "1");
+        let path = artifacts.path("t", &digest(b"x"));
+        assert!(is_whole(&path, &digest(b"x")).unwrap());
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "y").unwrap();
+        assert!(!is_whole(&path, &digest(b"x")).unwrap());
+        assert!(put(&artifacts, "t", b"x", "2"), "it is new again");
+        assert_eq!(fs::read(&path).unwrap(), b"x");
         assert_eq!(entries(&artifacts.incoming()).unwrap(), Vec::<PathBuf>::new(), "nothing is left behind");
     }
 

@@ -24,6 +24,8 @@ pub enum LogEvent {
         /// The lines.
         lines: LogLinesView,
     },
+    /// Nothing is missing so far, and what comes next is elsewhere: come back with this id.
+    Moved(String),
     /// The job is over, and so is its log.
     End(LogEndView),
 }
@@ -147,6 +149,7 @@ fn event(block: &str) -> Result<Option<LogEvent>, serde_json::Error> {
             let id = field("id").unwrap_or_default().to_owned();
             Some(LogEvent::Lines { id, lines: serde_json::from_str(data)? })
         }
+        "moved" => field("id").map(|id| LogEvent::Moved(id.to_owned())),
         "end" => Some(LogEvent::End(serde_json::from_str(data)?)),
         _ => None,
     })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use libra_api::client::{Client, LogEvent};
+use libra_api::client::{Client, ClientError, LogEvent};
 use libra_api::views::LogLinesView;
 
 use super::result;
@@ -39,7 +39,8 @@ pub(super) async fn log(client: &Client, args: &LogsArgs) -> Result<Exit, Failur
     if args.attempt.is_some() {
         return Ok(Exit::Done);
     }
-    let status = client.job(&args.id, Duration::ZERO).await?.status;
+    // It has answered already: a restart just now is waited out as well.
+    let status = Patience::answered().call(|| client.job(&args.id, Duration::ZERO)).await?.status;
     output::say(&format!("{} {status}", args.id));
     Ok(progress::exit_of(&status))
 }
@@ -92,8 +93,13 @@ impl Followed<'_> {
             query.extend(self.tail.filter(|_| last.is_none()).map(|lines| ("tail", lines.to_string())));
             let mut events =
                 patience.call(|| self.client.follow_logs(self.id, &query, last.as_deref())).await?;
-            // A stream that breaks is the same as one that was ended: what counts is where it was.
-            while let Ok(Some(event)) = events.next().await {
+            loop {
+                let event = match events.next().await {
+                    Ok(Some(event)) => event,
+                    // A stream that breaks is the same as one that was ended: what counts is where it was.
+                    Ok(None) | Err(ClientError::Unreachable { .. }) => break,
+                    Err(e) => return Err(e.into()),
+                };
                 match event {
                     LogEvent::Lines { id, lines } => {
                         if attempt.replace(lines.attempt).is_some_and(|before| before != lines.attempt) {
@@ -102,6 +108,7 @@ impl Followed<'_> {
                         self.print(&lines, apart && stream == STDERR)?;
                         last = Some(id);
                     }
+                    LogEvent::Moved(id) => last = Some(id),
                     LogEvent::End(_) => return Ok(()),
                 }
             }

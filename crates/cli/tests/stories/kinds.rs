@@ -169,6 +169,24 @@ async fn scala_that_fails_says_how() {
 }
 
 #[tokio::test]
+async fn an_application_in_a_scala_file_is_run_and_not_only_defined() {
+    // contract: L4, A1
+    let _turn = turn().await;
+    let api = shared().await.api();
+    let program = "import org.apache.spark.sql.SparkSession\n\n\
+        object Etl {\n  def main(args: Array[String]): Unit = {\n    \
+        val spark = SparkSession.builder().getOrCreate()\n    \
+        println(s\"${args.head}: ${spark.range(7).count()}\")\n  }\n}\n";
+    let file = format!("{}#etl.scala", upload(&api, program.as_bytes()).await);
+    let job = api.run(&json!({"file": file, "args": ["counted"]})).await;
+    succeeded(&job);
+    let log = api.log(job["jobId"].as_str().unwrap(), "stdout").await;
+    assert!(log.contains("counted: 7"), "{log}");
+    let idle = scala("case class Sale(shop: String)\ndef total(a: Int) = a + 1\n");
+    fails(&idle, "compile_error", 1, "runs none of them").await;
+}
+
+#[tokio::test]
 async fn a_jar_and_scala_that_are_cancelled_leave_nothing_alive() {
     // contract: L6, S2
     let _turn = turn().await;

@@ -24,13 +24,22 @@ const TAIL: [u8; 10] = [3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 pub(super) const MAX_SEGMENT: u64 = 16_382 * BLOCK as u64;
 
 /// Compresses `source` into `target`, which is there whole or not at all. False when `stop` said so.
-pub(super) fn write(source: &Path, target: &Path, stop: &dyn Fn() -> bool) -> io::Result<bool> {
+///
+/// # Errors
+/// When the file system refuses, or `source` does not have `length` bytes.
+pub(super) fn write(source: &Path, length: u64, target: &Path, stop: &dyn Fn() -> bool) -> io::Result<bool> {
     let mut name = target.file_name().unwrap_or_default().to_owned();
     name.push(".draft");
     let draft = target.with_file_name(name);
-    let written = compress(source, &draft, stop);
+    let written = compress(source, length, &draft, stop);
     match written {
-        Ok(true) => fs::rename(&draft, target)?,
+        Ok(true) => {
+            fs::rename(&draft, target)?;
+            // Before the plain file may go.
+            if let Some(directory) = target.parent() {
+                File::open(directory)?.sync_all()?;
+            }
+        }
         Ok(false) | Err(_) => {
             let _ = fs::remove_file(&draft);
         }
@@ -38,11 +47,11 @@ pub(super) fn write(source: &Path, target: &Path, stop: &dyn Fn() -> bool) -> io
     written
 }
 
-fn compress(source: &Path, draft: &Path, stop: &dyn Fn() -> bool) -> io::Result<bool> {
+fn compress(source: &Path, length: u64, draft: &Path, stop: &dyn Fn() -> bool) -> io::Result<bool> {
     let mut source = File::open(source)?;
     let mut target = OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(draft)?;
     let mut lengths = Vec::new();
-    let mut block = Vec::new();
+    let (mut block, mut taken) = (Vec::new(), 0);
     loop {
         if stop() {
             return Ok(false);
@@ -52,12 +61,16 @@ fn compress(source: &Path, draft: &Path, stop: &dyn Fn() -> bool) -> io::Result<
         if block.is_empty() {
             break;
         }
+        taken += block.len() as u64;
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&block)?;
         let member = encoder.finish()?;
         let length = u32::try_from(member.len()).map_err(io::Error::other)?;
         lengths.extend_from_slice(&length.to_le_bytes());
         target.write_all(&member)?;
+    }
+    if taken != length {
+        return Err(io::Error::other(format!("{taken} bytes were read where {length} were expected")));
     }
     let size = u16::try_from(lengths.len()).map_err(io::Error::other)?;
     let field = size.checked_add(4).ok_or_else(|| io::Error::other("the segment is too long"))?;
@@ -78,6 +91,8 @@ pub(super) struct Archive {
     file: File,
     /// Where each member begins, and where the last one ends.
     bounds: Vec<u64>,
+    /// Bytes of the segment.
+    length: u64,
     /// The block that was read last.
     block: Option<(usize, Vec<u8>)>,
 }
@@ -105,7 +120,7 @@ impl Archive {
         if end != at {
             return Err(broken());
         }
-        Ok(Self { file, bounds, block: None })
+        Ok(Self { file, bounds, length, block: None })
     }
 
     /// Reads from `at` bytes into the segment to the end of that block at most; nothing at the end of the segment.
@@ -118,7 +133,12 @@ impl Archive {
             let mut member = vec![0; usize::try_from(to - from).map_err(io::Error::other)?];
             self.file.read_exact_at(&mut member, *from)?;
             let mut block = Vec::with_capacity(BLOCK);
-            GzDecoder::new(member.as_slice()).read_to_end(&mut block)?;
+            GzDecoder::new(member.as_slice()).take(BLOCK as u64 + 1).read_to_end(&mut block)?;
+            // A job can write such files itself: one that holds more or less than its name says is not believed.
+            let expected = (self.length - number as u64 * BLOCK as u64).min(BLOCK as u64);
+            if block.len() as u64 != expected {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a compressed log is broken"));
+            }
             self.block = Some((number, block));
         }
         let block = self.block.as_ref().map_or(&[][..], |(_, block)| block);

@@ -255,7 +255,7 @@ pub(crate) fn pack(dir: &AttemptDir, stop: &dyn Fn() -> bool) -> io::Result<()> 
                 continue;
             }
             let target = segments::packed(dir.path(), stream, segment.start, length);
-            if !archive::write(&segment.path, &target, stop)? {
+            if !archive::write(&segment.path, length, &target, stop)? {
                 return Ok(());
             }
             std::fs::remove_file(&segment.path)?;

@@ -23,12 +23,14 @@ const LAST_BYTES: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub(super) struct Output {
     streams: usize,
+    /// Streams of which everything is written.
+    ended: usize,
     done: (Sender<()>, Receiver<()>),
 }
 
 impl Default for Output {
     fn default() -> Self {
-        Self { streams: 0, done: channel() }
+        Self { streams: 0, ended: 0, done: channel() }
     }
 }
 
@@ -51,15 +53,19 @@ impl Output {
     /// Waits until everything is written. False when that took too long.
     pub(super) fn end(&mut self) -> bool {
         let deadline = Instant::now() + LAST_BYTES;
-        let mut ended = 0;
-        while ended < self.streams {
+        while self.ended < self.streams {
             let left = deadline.saturating_duration_since(Instant::now());
             if self.done.1.recv_timeout(left).is_err() {
                 return false;
             }
-            ended += 1;
+            self.ended += 1;
         }
         true
+    }
+
+    /// True when nothing is written any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended == self.streams
     }
 }
 

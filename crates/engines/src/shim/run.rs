@@ -106,6 +106,10 @@ fn attend(dir: &AttemptDir) -> io::Result<()> {
         say(&format_args!("the exit file can't be written, trying again: {error}"));
         std::thread::sleep(Duration::from_secs(1));
     }
+    if !shim.output.is_over() {
+        // Somebody may still write to it.
+        return Ok(());
+    }
     // Everything is told by now. Nobody waits for this, and other jobs need the processor more.
     let _ = rustix::process::nice(PACKING_NICENESS);
     let told = || shim.bell.terminate.load(Ordering::Relaxed);

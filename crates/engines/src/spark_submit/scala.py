@@ -38,6 +38,9 @@ object libra extends Serializable {
 """
 # What may stand in one piece with the classes before it: nothing of it runs by itself.
 DEFINITIONS = {"ClassDef", "ModuleDef", "TypeDef", "DefDef", "Import"}
+NOTHING_RUNS = (
+    "the program defines things and runs none of them: call what it is to do, or give one object a `main`"
+)
 # How long the thread that writes results waits for a request before it looks whether it is over, in seconds.
 LOOK = 1
 
@@ -135,6 +138,7 @@ class Interpreter:
             raise CompileError(self.heard())
         self.heard()
         statements = parsed.toOption().get()._1()
+        self.main = self.entry(statements)
         cuts, classes = [0], False
         # Positions count UTF-16 units.
         units = text.encode("utf-16-le")
@@ -151,6 +155,22 @@ class Interpreter:
             piece = units[2 * begin : 2 * end].decode("utf-16-le")
             yield "\n" * before.count("\n") + " " * column + piece
 
+    def entry(self, statements):
+        """The object whose `main` is to be called; None when the program does something by itself.
+
+        An object is only made when somebody names it: a file that holds nothing but an application would do nothing.
+        """
+        trees = [statements.apply(at) for at in range(statements.size())]
+        if any(str(tree.getClass().getSimpleName()) not in DEFINITIONS for tree in trees):
+            return None
+        objects = [tree for tree in trees if str(tree.getClass().getSimpleName()) == "ModuleDef"]
+        mains = [str(tree.name().toString()) for tree in objects if has_main(tree.impl())]
+        if len(mains) > 1:
+            raise CompileError(f"{' and '.join(mains)} have a `main` each: call the one that is meant")
+        if not mains:
+            raise CompileError(NOTHING_RUNS)
+        return mains[0]
+
     def dataset_of_last_expression(self):
         """The DataFrame that the program ends with; None when it ends with something else."""
         name = str(self.repl.mostRecentVar())
@@ -161,6 +181,15 @@ class Interpreter:
         if not value.isDefined() or not dataset.isInstance(value.get()):
             return None
         return value.get().toDF()
+
+
+def has_main(template):
+    """True for the body of an object that is an application."""
+    body, parents = template.body(), template.parents()
+    members = [body.apply(at) for at in range(body.size())]
+    if any(str(m.getClass().getSimpleName()) == "DefDef" and str(m.name().toString()) == "main" for m in members):
+        return True
+    return any(str(parents.apply(at).toString()) in ("App", "scala.App") for at in range(parents.size()))
 
 
 def serve(interpreter, requests, write, over):
@@ -215,6 +244,8 @@ def run(interpreter, text, arguments, write, phase):
         for piece in interpreter.pieces(text):
             phase("code")
             interpreter.run(piece)
+        if interpreter.main is not None:
+            interpreter.run(f"{interpreter.main}.main(args)")
         last = None if asked else interpreter.dataset_of_last_expression()
     finally:
         over.set()

@@ -1,6 +1,7 @@
 //! Logs and results are files of the replica that ran the job, unless a directory is shared: a replica that can't
 //! read them asks one that can. The other one checks the caller's key itself.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +10,16 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use futures::stream::unfold;
 use libra_api::problem::Code;
 use libra_core::id::JobId;
+use tokio::time::timeout;
 
 use super::logs;
 use crate::auth::Principal;
 use crate::service::{Service, ServiceError, Whereabouts};
+use crate::workers::Shutdown;
 
 /// Marks a request that was forwarded once: it is answered where it arrives.
 const FORWARDED: HeaderName = HeaderName::from_static("x-libra-forwarded");
@@ -50,15 +54,36 @@ enum Wanted {
     Files,
 }
 
+/// Which attempt's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Those of the last one.
+    Last,
+    /// Those of this one.
+    Named(u32),
+    /// Those of this one, and then those of the attempts after it.
+    Followed(u32),
+}
+
+impl At {
+    fn number(self) -> Option<u32> {
+        match self {
+            Self::Last => None,
+            Self::Named(number) | Self::Followed(number) => Some(number),
+        }
+    }
+}
+
 /// Answers here, or lets the replica answer that has the files.
 pub(super) async fn where_the_files_are(
     State(service): State<Arc<Service>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let asked = wanted(&request).filter(|_| !service.alone && !request.headers().contains_key(FORWARDED));
     let Some((wanted, job, attempt)) = asked else { return next.run(request).await };
-    let (path, headers) = (request.uri().clone(), request.headers().clone());
+    let shutdown = request.extensions().get::<Shutdown>().cloned();
+    let (path, mut headers) = (request.uri().clone(), request.headers().clone());
     let Some(principal) = request.extensions().get::<Principal>().cloned() else {
         return next.run(request).await;
     };
@@ -71,18 +96,31 @@ pub(super) async fn where_the_files_are(
         return match service.whereabouts(&principal, job, None, true).await {
             Ok(Whereabouts::At(address)) => {
                 let url = format!("{address}{}", path.path());
-                let asked = ask(&url, &service.standing.me.id, &headers).await;
+                let asked = ask(&url, &service.standing.me.id, &headers, shutdown).await;
                 asked.ok().filter(|asked| asked.status() == StatusCode::OK).unwrap_or(response)
             }
             // Without the small result it is an answer all the same.
             Ok(Whereabouts::Here | Whereabouts::Nowhere(_)) | Err(_) => response,
         };
     }
-    match service.whereabouts(&principal, job, attempt, false).await {
+    let mut found = service.whereabouts(&principal, job, attempt.number(), false).await;
+    // What is lost with a host stays lost, for now: whoever follows the job goes on with its next attempt.
+    let mut at = attempt;
+    while let (Ok(Whereabouts::Nowhere(_)), At::Followed(number)) = (&found, at) {
+        let Ok(later) = service.whereabouts(&principal, job, Some(number + 1), false).await else { break };
+        (found, at) = (Ok(later), At::Followed(number + 1));
+        if let Ok(begin) = HeaderValue::from_str(&logs::event_id(false, number + 1, 0)) {
+            headers.insert(logs::LAST_EVENT_ID, begin);
+        }
+    }
+    if at != attempt {
+        *request.headers_mut() = headers.clone();
+    }
+    match found {
         Ok(Whereabouts::Here) => next.run(request).await,
         Ok(Whereabouts::At(address)) => {
             let target = path.path_and_query().map_or(path.path(), |p| p.as_str());
-            match ask(&format!("{address}{target}"), &service.standing.me.id, &headers).await {
+            match ask(&format!("{address}{target}"), &service.standing.me.id, &headers, shutdown).await {
                 Ok(response) => response,
                 Err(cause) => {
                     let message = format!(
@@ -104,7 +142,7 @@ pub(super) async fn where_the_files_are(
 }
 
 /// What is asked for, when it may be elsewhere.
-fn wanted(request: &Request) -> Option<(Wanted, JobId, Option<u32>)> {
+fn wanted(request: &Request) -> Option<(Wanted, JobId, At)> {
     if request.method() != Method::GET {
         return None;
     }
@@ -112,26 +150,35 @@ fn wanted(request: &Request) -> Option<(Wanted, JobId, Option<u32>)> {
     let rest = path.strip_prefix("/api/v1/jobs/").or_else(|| path.strip_prefix("/api/v1/spark/jobs/"))?;
     let mut parts = rest.split('/');
     let id: JobId = parts.next()?.parse().ok()?;
-    let wanted = match (parts.next(), parts.next()) {
-        (None, None) => Wanted::Job,
-        (Some("logs" | "result"), None) => Wanted::Files,
+    let query = || request.uri().query().unwrap_or_default().split('&');
+    let (wanted, follows) = match (parts.next(), parts.next()) {
+        (None, None) => (Wanted::Job, false),
+        (Some("logs"), None) => (Wanted::Files, query().any(|pair| pair == "follow=true")),
+        (Some("result"), None) => (Wanted::Files, false),
         _ => return None,
     };
-    let query = request.uri().query().unwrap_or_default();
-    let named = query.split('&').find_map(|pair| pair.strip_prefix("attempt=")?.parse().ok());
+    let named = query().find_map(|pair| pair.strip_prefix("attempt=")?.parse().ok());
     // A follower that was cut off comes back to the attempt that it was at.
     let last = || logs::last_event_id(request.headers().get(logs::LAST_EVENT_ID)?.to_str().ok()?);
-    let attempt = named.or_else(|| last().map(|(attempt, _)| attempt));
+    let attempt = match named {
+        Some(number) => At::Named(number),
+        None if follows => last().map_or(At::Last, |(attempt, _)| At::Followed(attempt)),
+        None => At::Last,
+    };
     Some((wanted, id, attempt))
 }
 
-async fn ask(url: &str, me: &str, headers: &HeaderMap) -> Result<Response, String> {
+async fn ask(
+    url: &str,
+    me: &str,
+    headers: &HeaderMap,
+    shutdown: Option<Shutdown>,
+) -> Result<Response, String> {
     let failed = |e: reqwest::Error| e.to_string();
     // A second caller finds the provider in place, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_PATIENCE)
-        .read_timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build()
@@ -145,7 +192,8 @@ async fn ask(url: &str, me: &str, headers: &HeaderMap) -> Result<Response, Strin
     if let Ok(me) = HeaderValue::from_str(me) {
         request = request.header(FORWARDED, me);
     }
-    let answer = request.send().await.map_err(failed)?;
+    let silent = || format!("it was silent for {} s", PATIENCE.as_secs());
+    let answer = timeout(PATIENCE, request.send()).await.map_err(|_| silent())?.map_err(failed)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
     for (name, value) in answer.headers() {
@@ -155,14 +203,29 @@ async fn ask(url: &str, me: &str, headers: &HeaderMap) -> Result<Response, Strin
     }
     // Piece by piece, as the client takes it: an answer may be large, or have no end for hours. One that is cut off
     // there is cut off here.
-    *response.body_mut() = Body::from_stream(unfold(Some(answer), |answer| async move {
-        let mut answer = answer?;
-        match answer.chunk().await {
-            Ok(piece) => Some((Ok(piece?), Some(answer))),
+    *response.body_mut() = Body::from_stream(unfold(Some((answer, shutdown)), |state| async move {
+        let (mut answer, mut shutdown) = state?;
+        match piece(&mut answer, shutdown.as_mut()).await {
+            Ok(piece) => Some((Ok(piece?), Some((answer, shutdown)))),
             Err(error) => Some((Err(error), None)),
         }
     }));
     Ok(response)
+}
+
+/// The next piece of an answer; None at its end. Only the other replica's silence counts: the client's is its own.
+async fn piece(answer: &mut reqwest::Response, shutdown: Option<&mut Shutdown>) -> io::Result<Option<Bytes>> {
+    let piece = timeout(PATIENCE, answer.chunk());
+    let piece = match shutdown {
+        None => piece.await,
+        Some(shutdown) => tokio::select! {
+            biased;
+            // A stream has no end that one could wait for.
+            () = shutdown.wait() => return Err(io::Error::other("this replica is ending")),
+            piece = piece => piece,
+        },
+    };
+    piece.map_err(|_| io::ErrorKind::TimedOut)?.map_err(io::Error::other)
 }
 
 #[cfg(test)]
@@ -176,10 +239,19 @@ mod tests {
             let request = Request::builder().uri(format!("/api/v1/jobs{path}")).body(Body::empty()).unwrap();
             wanted(&request).map(|(wanted, _, attempt)| (wanted == Wanted::Job, attempt))
         };
-        assert_eq!(asked(&format!("/{id}?wait=5s")), Some((true, None)));
-        assert_eq!(asked(&format!("/{id}/logs?offset=1&attempt=2")), Some((false, Some(2))));
-        assert_eq!(asked(&format!("/{id}/result")), Some((false, None)));
+        assert_eq!(asked(&format!("/{id}?wait=5s")), Some((true, At::Last)));
+        assert_eq!(asked(&format!("/{id}/logs?offset=1&attempt=2")), Some((false, At::Named(2))));
+        assert_eq!(asked(&format!("/{id}/result")), Some((false, At::Last)));
         assert_eq!(asked(&format!("/{id}/events")), None);
         assert_eq!(asked("/x/logs"), None);
+        let cut_off = |path: &str| {
+            let request = Request::builder().uri(format!("/api/v1/jobs/{id}{path}"));
+            let request = request.header(logs::LAST_EVENT_ID, "2:7").body(Body::empty()).unwrap();
+            wanted(&request).map(|(.., attempt)| attempt)
+        };
+        assert_eq!(cut_off("/logs?follow=true"), Some(At::Followed(2)));
+        assert_eq!(cut_off("/logs?follow=true&attempt=1"), Some(At::Named(1)));
+        assert_eq!(cut_off("/logs"), Some(At::Last));
+        assert_eq!(cut_off("/result"), Some(At::Last));
     }
 }

@@ -79,8 +79,11 @@ pub(super) async fn get_job_logs(
         );
         ServiceError::new(Code::TooManyFollowers, message).retry_after(TOO_MANY_RETRY_SECONDS)
     })?;
-    let follower = LogFollower::open(service, &who, &id, asked.query, asked.pinned).await?;
-    Ok(stream(Following { follower, pinned: asked.pinned, shutdown, state: Progress::New, _place: place }))
+    let mut follower = LogFollower::open(service, &who, &id, asked.query, asked.pinned).await?;
+    // A log that can't be read is told as such, with its status, rather than by a stream that breaks.
+    let first = Some(follower.next(Instant::now()).await?);
+    let pinned = asked.pinned;
+    Ok(stream(Following { follower, pinned, shutdown, state: Progress::New, first, _place: place }))
 }
 
 fn read(pairs: Pairs, headers: &HeaderMap) -> Result<Asked, ServiceError> {
@@ -137,6 +140,11 @@ fn read(pairs: Pairs, headers: &HeaderMap) -> Result<Asked, ServiceError> {
     Ok(Asked { query, follow, pinned })
 }
 
+/// What a reader that was cut off comes back with.
+pub(super) fn event_id(pinned: bool, attempt: u32, offset: u64) -> String {
+    if pinned || attempt == 1 { offset.to_string() } else { format!("{attempt}:{offset}") }
+}
+
 /// Attempt and offset of an event's id: `1234` is in the first attempt, `2:1234` in the second.
 pub(super) fn last_event_id(text: &str) -> Option<(u32, u64)> {
     match text.trim().split_once(':') {
@@ -159,6 +167,8 @@ struct Following {
     pinned: bool,
     shutdown: Shutdown,
     state: Progress,
+    /// What was read before the answer began.
+    first: Option<LogPiece>,
     /// Its place among the followers, given back with the stream.
     _place: OwnedSemaphorePermit,
 }
@@ -190,19 +200,23 @@ impl Following {
             Progress::Over => return None,
         }
         let deadline = Instant::now() + KEEP_ALIVE;
+        let first = self.first.take();
+        let next = async {
+            match first {
+                Some(first) => Ok(first),
+                None => self.follower.next(deadline).await,
+            }
+        };
         let piece = tokio::select! {
             biased;
             // Whoever follows comes back to the next one.
             () = self.shutdown.wait() => return None,
-            piece = self.follower.next(deadline) => piece,
+            piece = next => piece,
         };
         match piece {
             Ok(LogPiece::Lines(lines)) => {
+                let id = event_id(self.pinned, lines.attempt, lines.next_offset);
                 let data = serde_json::to_string(&lines).unwrap_or_default();
-                let id = match lines.attempt {
-                    attempt if self.pinned || attempt == 1 => lines.next_offset.to_string(),
-                    attempt => format!("{attempt}:{}", lines.next_offset),
-                };
                 Some(format!("id: {id}\nevent: log\ndata: {data}\n\n"))
             }
             Ok(LogPiece::End(end)) => {
@@ -211,10 +225,16 @@ impl Following {
                 Some(format!("event: end\ndata: {data}\n\n"))
             }
             Ok(LogPiece::Nothing) => Some(": keep-alive\n\n".to_owned()),
-            // The client comes back with its last id, and is led to the files or told why not.
-            Ok(LogPiece::Elsewhere) => None,
+            // Everything before this attempt was sent. The client comes back for its beginning, and is led to the files or
+            // told why not.
+            Ok(LogPiece::Elsewhere(attempt)) => {
+                self.state = Progress::Over;
+                let id = event_id(self.pinned, attempt, 0);
+                (!self.pinned)
+                    .then(|| format!("id: {id}\nevent: moved\ndata: {{\"attempt\": {attempt}}}\n\n"))
+            }
             Err(error) => {
-                tracing::debug!(message = %error.message, cause = ?error.cause, "a follower of a log is sent away");
+                tracing::warn!(message = %error.message, cause = ?error.cause, "a follower of a log is sent away");
                 None
             }
         }

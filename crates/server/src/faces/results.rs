@@ -15,7 +15,7 @@ use super::jobs::JobPath;
 use super::jobs_query::{Pairs, small, unknown};
 use super::media;
 use crate::auth::Principal;
-use crate::service::{ResultQuery, ResultStream, Service, ServiceError};
+use crate::service::{ResultQuery, Service, ServiceError};
 
 /// Rows on a page of JSON when nothing is said, and on any page at most.
 const LIMIT: (u32, u32) = (1_000, 100_000);
@@ -76,10 +76,11 @@ pub(super) async fn get_job_result(
         }
         _ => {
             let page = result.page(ResultQuery { limit: limit.unwrap_or(LIMIT.0), cursor }).await?;
-            return Ok(Json(page).into_response());
+            return Ok(([(header::VARY, "accept")], Json(page)).into_response());
         }
     };
-    let mut response = Response::new(Body::from_stream(unfold(stream, ResultStream::next)));
+    let mut response =
+        Response::new(Body::from_stream(unfold(Some(stream), |stream| async { stream?.next().await })));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));

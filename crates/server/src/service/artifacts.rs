@@ -1,6 +1,8 @@
 //! Uploads by digest, and how they get to the jobs that name them.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
@@ -11,15 +13,20 @@ use libra_core::failure::{ErrorClass, Failure};
 use libra_core::id::Token;
 use libra_core::job::Job;
 use libra_core::spec::JobSpec;
-use std::io;
-use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{Service, ServiceError};
 use crate::artifacts::{self, Refused};
 use crate::auth::Principal;
 
-/// Pieces of a body that wait for the disk.
-const PIECES_IN_FLIGHT: usize = 8;
+/// Uploads under way at once.
+pub(super) const MAX_UPLOADS: usize = 32;
+/// When as many are under way: try again after this many seconds.
+const BUSY_RETRY_SECONDS: u64 = 5;
+/// An upload may stand still for this long in all, besides the time that its bytes take at the slowest rate.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// The slowest rate, in bytes a second.
+const SLOWEST: u64 = 16 * 1024;
 /// Of a body that is too large, this much more is read and thrown away, so that the client reads the answer.
 const DRAINED_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -58,44 +65,37 @@ impl Service {
             drain(&mut body).await;
             return Err(self.too_large());
         }
+        let _place = self.uploads.try_acquire().map_err(|_| {
+            let message = format!(
+                "{MAX_UPLOADS} uploads are under way, as many as there may be; try again in a moment"
+            );
+            ServiceError::new(Code::Unavailable, message).retry_after(BUSY_RETRY_SECONDS)
+        })?;
         let name = Token::new(self.clock.now(), self.clock.entropy()).to_string();
         let artifacts = self.artifacts.clone();
-        let (pieces, mut waiting) = mpsc::channel::<Bytes>(PIECES_IN_FLIGHT);
-        // The end of the channel is the end of the writer: also when the client goes away.
-        let writer = tokio::task::spawn_blocking(move || {
-            let mut upload = artifacts.begin(&name)?;
-            while let Some(piece) = waiting.blocking_recv() {
-                upload.write(&piece)?;
-            }
-            Ok::<_, io::Error>(upload)
-        });
-        let mut size = 0u64;
-        let mut wrong = None;
-        while let Some(piece) = body.next().await {
-            let piece = match piece {
-                Ok(piece) => piece,
-                Err(e) => {
+        // A thread is taken for each piece and not for the whole: a client that sends nothing takes none.
+        let mut upload = on_disk(move || artifacts.begin(&name)).await?;
+        let begun = Instant::now();
+        loop {
+            let due = begun + PATIENCE + Duration::from_secs(upload.size() / SLOWEST);
+            let piece = match timeout_at(due, body.next()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Err(e))) => {
                     let message = "the upload did not arrive whole; send it again";
                     let error = ServiceError::new(Code::InvalidRequest, message);
-                    wrong = Some(ServiceError { cause: Some(e.to_string()), ..error });
-                    break;
+                    return Err(ServiceError { cause: Some(e.to_string()), ..error });
+                }
+                Err(_) => {
+                    let message = "the upload came too slowly and was given up; send it again";
+                    return Err(ServiceError::new(Code::InvalidRequest, message));
                 }
             };
-            size = size.saturating_add(piece.len() as u64);
-            if size > most {
+            if upload.size().saturating_add(piece.len() as u64) > most {
                 drain(&mut body).await;
-                wrong = Some(self.too_large());
-                break;
+                return Err(self.too_large());
             }
-            // The writer has ended: its own words say why.
-            if pieces.send(piece).await.is_err() {
-                break;
-            }
-        }
-        drop(pieces);
-        let upload = writer.await.map_err(|e| stopped(&e))?.map_err(|e| disk(&e))?;
-        if let Some(wrong) = wrong {
-            return Err(wrong);
+            upload = on_disk(move || upload.write(&piece).map(|()| upload)).await?;
         }
         let size = upload.size();
         let (artifacts, tenant, wanted) = (self.artifacts.clone(), who.tenant.clone(), digest.clone());
@@ -120,8 +120,7 @@ impl Service {
 
     async fn find_upload(&self, tenant: &str, digest: Digest) -> Result<Option<u64>, ServiceError> {
         let (artifacts, tenant) = (self.artifacts.clone(), tenant.to_owned());
-        let found = tokio::task::spawn_blocking(move || artifacts.find(&tenant, &digest));
-        found.await.map_err(|e| stopped(&e))?.map_err(|e| disk(&e))
+        on_disk(move || artifacts.find(&tenant, &digest)).await
     }
 
     /// The uploads that `spec` names, all of which are there.
@@ -153,7 +152,7 @@ impl Service {
         }
         let (artifacts, tenant) = (self.artifacts.clone(), job.tenant.clone());
         let (dir, uploads) = (self.held_dir(job), named.to_vec());
-        let held = tokio::task::spawn_blocking(move || {
+        let held = on_disk(move || {
             for upload in &uploads {
                 if !artifacts.link(&tenant, &upload.digest, &dir.join(upload.digest.hex()))? {
                     return Ok(Some(upload.clone()));
@@ -161,7 +160,7 @@ impl Service {
             }
             Ok(None)
         });
-        match held.await.map_err(|e| stopped(&e))?.map_err(|e: io::Error| disk(&e))? {
+        match held.await? {
             None => Ok(()),
             Some(gone) => {
                 Err(ServiceError::fields(vec![Violation::new(gone.pointer, self.missing(&gone.digest))]))
@@ -198,17 +197,23 @@ impl Service {
                 let here = artifacts::hold(&held.join(upload.digest.hex()), &to)?
                     || artifacts.link(&tenant, &upload.digest, &to)?;
                 if !here {
-                    return Ok(Some(upload));
+                    return Ok(Placed::Missing(upload));
+                }
+                // A driver may run as Libra's own user: an earlier one may have written to its program.
+                if !artifacts::is_whole(&to, &upload.digest)? {
+                    return Ok(Placed::Changed(upload));
                 }
             }
-            Ok::<_, io::Error>(None)
+            Ok::<_, io::Error>(Placed::All)
         });
         let failed = |message: String| Failure::new(ErrorClass::Infrastructure, "upload_missing", message);
         match placed.await {
-            Ok(Ok(None)) => Ok(()),
-            Ok(Ok(Some(upload))) => Err(failed(format!(
-                "{SCHEME}{} ({}) is not on the replica that runs the job. Several replicas need a libra.shared-dir \
-                 to have each other's uploads.",
+            Ok(Ok(Placed::All)) => Ok(()),
+            Ok(Ok(Placed::Missing(upload))) => {
+                Err(failed(format!("The job's file: it {}.", self.missing(&upload.digest))))
+            }
+            Ok(Ok(Placed::Changed(upload))) => Err(failed(format!(
+                "{SCHEME}{} ({}) was changed on Libra's disk after it was uploaded. Upload it again.",
                 upload.digest, upload.pointer
             ))),
             Ok(Err(e)) => Err(failed(format!("The job's uploads could not be placed: {e}."))),
@@ -217,18 +222,35 @@ impl Service {
     }
 }
 
+/// What came of placing a job's uploads.
+enum Placed {
+    All,
+    Missing(Named),
+    Changed(Named),
+}
+
+/// Works on files away from the threads that serve everybody.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, ServiceError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| stopped(&e))?.map_err(|e| disk(&e))
+}
+
 fn view(digest: &Digest, size: u64) -> ArtifactView {
     ArtifactView { artifact: format!("{SCHEME}{digest}"), size }
 }
 
 async fn drain<E>(body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
     let mut left = DRAINED_BYTES;
-    while let Some(Ok(piece)) = body.next().await {
-        left = left.saturating_sub(piece.len() as u64);
-        if left == 0 {
-            return;
+    let all = async {
+        while let Some(Ok(piece)) = body.next().await
+            && left > 0
+        {
+            left = left.saturating_sub(piece.len() as u64);
         }
-    }
+    };
+    // However far it came: the answer follows.
+    let _ = timeout(PATIENCE, all).await;
 }
 
 fn stopped(e: &tokio::task::JoinError) -> ServiceError {
@@ -241,7 +263,7 @@ fn stopped(e: &tokio::task::JoinError) -> ServiceError {
 fn disk(e: &io::Error) -> ServiceError {
     let error = match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            let message = "the disk of Libra's data directory is full; free some space, then upload again";
+            let message = "the disk of Libra's data directory is full; free some space, then try again";
             ServiceError::new(Code::StorageFull, message)
         }
         _ => ServiceError::new(Code::Internal, "uploads can't be read or written; the log has the cause"),

@@ -32,8 +32,8 @@ pub(crate) enum LogPiece {
     End(LogEndView),
     /// Nothing so far.
     Nothing,
-    /// The files are with another replica: asking again leads there.
-    Elsewhere,
+    /// The files of this attempt are with another replica: asking again for its beginning leads there.
+    Elsewhere(u32),
 }
 
 /// Follows one stream of a job: of one attempt, or of this one and all that come after it.
@@ -100,7 +100,7 @@ impl LogFollower {
                 self.from = LogPlace::Offset(0);
             }
             if self.is_elsewhere() {
-                return Ok(LogPiece::Elsewhere);
+                return Ok(LogPiece::Elsewhere(self.attempt));
             }
             // Asked before reading: what is read after the end is all there is.
             let over = can_write_no_more(&self.job, &self.attempts, self.attempt);
@@ -143,7 +143,7 @@ impl LogFollower {
         let kept = match bytes.iter().rposition(|byte| *byte == b'\n') {
             Some(at) => at + 1,
             // The driver will not end its line, or not soon.
-            None if over => bytes.len(),
+            None if over && bytes.len() < PIECE => bytes.len(),
             None if bytes.len() >= PIECE || bytes.len() == self.unfinished => whole_characters(&bytes),
             None => 0,
         };

@@ -54,7 +54,8 @@ impl Service {
             Ok((offset, bytes, total))
         })
         .await?;
-        let kept = if ended { bytes.len() } else { whole_characters(&bytes) };
+        let to_the_end = ended && offset.saturating_add(bytes.len() as u64) >= total;
+        let kept = if to_the_end { bytes.len() } else { whole_characters(&bytes) };
         let next_offset = offset.min(total) + kept as u64;
         Ok(LogsView {
             job_id: job.id.to_string(),

@@ -40,7 +40,7 @@ pub(crate) use log_follow::{LogFollower, LogPiece};
 pub(crate) use logs::{LogPlace, LogQuery};
 pub(crate) use query::ListQuery;
 pub(crate) use replicas::{Whereabouts, usage_of};
-pub(crate) use results::{ResultQuery, ResultStream};
+pub(crate) use results::ResultQuery;
 pub(crate) use signals::Signals;
 pub(crate) use standing::Standing;
 pub(crate) use standing::machine_of;
@@ -76,6 +76,8 @@ pub(crate) struct Service {
     pub(crate) redis: Option<Arc<dyn HandOff>>,
     /// Places for those who follow a log.
     pub(crate) followers: Arc<Semaphore>,
+    /// Places for uploads under way.
+    uploads: Semaphore,
 }
 
 /// What a [`Service`] is put together from.
@@ -98,6 +100,7 @@ impl Service {
         let followers = Arc::new(Semaphore::new(config.logs.max_followers.min(Semaphore::MAX_PERMITS)));
         Self {
             followers,
+            uploads: Semaphore::new(artifacts::MAX_UPLOADS),
             config,
             db,
             engines,

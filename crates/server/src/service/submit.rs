@@ -256,11 +256,16 @@ impl Service {
             }),
             max_queued: self.config.limits.max_queued,
         };
-        self.hold_uploads(&submission.job, uploads).await?;
         let held = (!uploads.is_empty()).then(|| self.jobs_dir().join(&job_id));
         // A task of its own: the client may go away in the middle, and what is stored must be told all the same.
-        let service = Arc::clone(self);
+        let (service, uploads) = (Arc::clone(self), uploads.to_vec());
         let stored = tokio::spawn(async move {
+            if let Err(refused) = service.hold_uploads(&submission.job, &uploads).await {
+                if let Some(dir) = held {
+                    service.let_go(dir).await;
+                }
+                return Err(refused);
+            }
             let mut submitted = service.db.submit(submission.clone()).await?;
             // A full queue refuses nobody whose turn it would be at once (contract R3: fits now, admitted).
             if submitted == Submitted::QueueFull && service.fits_now(&submission.job).await? {
@@ -273,7 +278,7 @@ impl Service {
                 // No job of this id was stored, so nothing is needed for it.
                 service.let_go(dir).await;
             }
-            Ok::<_, StoreError>(submitted)
+            Ok::<_, ServiceError>(submitted)
         });
         match stored.await.map_err(|_| StoreError::Closed)?? {
             Submitted::Stored => Ok(SubmitAnswer { status: ACCEPTED, body, job_id, replayed: false }),

@@ -43,17 +43,20 @@ impl ResultStream {
         Ok(Self { lines, form: Form::Arrow(Box::new(rows)) })
     }
 
-    /// The next piece, and the stream after it; None at the end.
-    pub(crate) async fn next(mut self) -> Option<(io::Result<Bytes>, Self)> {
+    /// The next piece, and the stream after it, which there is none after an error; None at the end.
+    pub(crate) async fn next(mut self) -> Option<(io::Result<Bytes>, Option<Self>)> {
         let made = tokio::task::spawn_blocking(move || {
             let piece = self.make();
             if !matches!(piece, Ok(Some(_))) {
                 self.form = Form::Over;
             }
-            piece.transpose().map(|piece| (piece, self))
+            if let Err(cause) = &piece {
+                tracing::warn!(%cause, "a result that is being sent can't be read to its end");
+            }
+            piece.transpose().map(|piece| (piece, Some(self)))
         });
         // A panic there is a bug; the connection is cut off, so nobody takes the piece for the whole.
-        made.await.ok().flatten()
+        made.await.unwrap_or_else(|e| Some((Err(io::Error::other(e)), None)))
     }
 
     fn make(&mut self) -> io::Result<Option<Bytes>> {
