@@ -52,8 +52,12 @@ fn main() -> ExitCode {
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    // What people do not call is not offered.
+    let all = Cli::command();
+    let offered = all.get_subcommands().filter(|c| !c.is_hide_set()).cloned();
+    let mut command = clap::Command::new("libra").version(env!("CARGO_PKG_VERSION")).subcommands(offered);
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "libra", &mut script);
+    clap_complete::generate(shell, &mut command, "libra", &mut script);
     output::print_bytes(&script)?;
     Ok(Exit::Done)
 }

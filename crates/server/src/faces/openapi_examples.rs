@@ -44,7 +44,7 @@ fn submissions() -> [(&'static str, &'static str, Value); 5] {
             json!({
                 "code": "SELECT 1 AS one",
                 "kind": "sql",
-                "notifications": {"onComplete": "https://example.com/hooks/libra", "onFailure": "https://example.com/hooks/libra"}
+                "notifications": {"webhook": "https://example.com/hooks/libra", "events": ["SUCCEEDED", "FAILED"]}
             }),
         ),
     ]
