@@ -56,7 +56,7 @@ struct Asked {
         ("limit" = Option<u32>, Query, description = "Bytes at most; 1 MiB when absent; not with `follow`"),
         ("follow" = Option<bool>, Query, description = "`true`: a stream that ends with the job"),
         ("Last-Event-ID" = Option<String>, Header, description = "For followers: the last `id` that was read; wins over `offset` and `tail`")),
-    responses((status = 200, description = "A piece, or the stream: `log` events (LogLinesView), then `end` (LogEndView)",
+    responses((status = 200, description = "A piece, or the stream: `log` events (LogLinesView), `moved` where another replica goes on, at last `end` (LogEndView)",
             content((LogsView = "application/json"), (String = "text/event-stream"))),
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 410, body = Problem), (status = 429, body = Problem)))]

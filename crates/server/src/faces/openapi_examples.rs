@@ -8,7 +8,7 @@ use utoipa::openapi::{OpenApi as Document, RefOr};
 /// Submissions: a name, what it shows, the body.
 fn submissions() -> [(&'static str, &'static str, Value); 5] {
     [
-        ("sql", "A query in a session of its own", json!({"code": "SELECT 1 AS one", "kind": "sql"})),
+        ("basic", "A query in a session of its own", json!({"code": "SELECT 1 AS one", "kind": "sql"})),
         (
             "shared-session",
             "A query that sees the temporary views of its user's earlier ones",
@@ -26,7 +26,7 @@ fn submissions() -> [(&'static str, &'static str, Value); 5] {
             }),
         ),
         (
-            "careful",
+            "with-limits",
             "High priority, limits on waiting and running, more tries when the infrastructure fails, and labels",
             json!({
                 "code": "SELECT COUNT(*) AS n FROM range(1000)",
