@@ -1,0 +1,207 @@
+//! The shared Spark server is replaced, hangs and dies under load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use libra_testkit::{Api, Libra, Setup, processes, wait};
+use serde_json::{Value, json};
+
+use crate::surroundings::{setup, turn};
+
+/// Submitters that each have one job after another.
+const SUBMITTERS: u32 = 3;
+/// How often the server is killed in every run of the tests.
+const KILLS: u32 = 3;
+/// How often in the drill.
+const KILLS_IN_THE_DRILL: u32 = 20;
+
+fn sql(code: &str) -> Value {
+    json!({"code": code, "kind": "sql", "executionMode": "in-cluster"})
+}
+
+/// The Java processes of the servers.
+fn servers(libra: &Libra) -> Vec<i32> {
+    let below = processes::working_below(&libra.data_dir().join("connect"));
+    below.into_iter().filter(|pid| processes::command_line(*pid).contains("SparkConnectServer")).collect()
+}
+
+/// Jobs one after another from several submitters until told to stop: reads, and inserts of a mark each. None may be
+/// retried, so that every end is the first one.
+struct Load {
+    stop: Arc<AtomicBool>,
+    submitters: Vec<tokio::task::JoinHandle<Vec<(String, Value)>>>,
+}
+
+impl Load {
+    fn start(api: &Api) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let count = Arc::new(AtomicU32::new(0));
+        let submitters = (0..SUBMITTERS)
+            .map(|_| {
+                let (api, stop, count) = (api.clone(), Arc::clone(&stop), Arc::clone(&count));
+                tokio::spawn(async move {
+                    let mut ended = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let n = count.fetch_add(1, Ordering::Relaxed);
+                        let mark = format!("mark-{n}");
+                        let code = if n.is_multiple_of(2) {
+                            format!("INSERT INTO marks VALUES ('{mark}')")
+                        } else {
+                            "SELECT max((hash(id) & 0) + 1) AS n FROM range(0, 20000000, 1, 2)".to_owned()
+                        };
+                        let mut job = sql(&code);
+                        job["retryPolicy"] = json!({"maxRetries": 0});
+                        ended.push((mark, api.run(&job).await));
+                    }
+                    ended
+                })
+            })
+            .collect();
+        Self { stop, submitters }
+    }
+
+    /// All jobs of it, with their marks.
+    async fn end(self) -> Vec<(String, Value)> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Vec::new();
+        for submitter in self.submitters {
+            all.extend(submitter.await.unwrap());
+        }
+        all
+    }
+}
+
+async fn with_marks(setup: &Setup) -> Libra {
+    let libra = setup.start().await;
+    let made = libra.api().run(&sql("CREATE TABLE marks (mark STRING) USING parquet")).await;
+    assert_eq!(made["status"], "SUCCEEDED", "{made:#}");
+    libra
+}
+
+async fn rows_of(api: &Api, mark: &str) -> u64 {
+    let code = format!("SELECT count(*) AS n FROM marks WHERE mark = '{mark}'");
+    api.rows(&sql(&code)).await[0]["n"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_has_grown_too_large_is_replaced_and_no_job_fails() {
+    // contract: S1
+    let _turn = turn().await;
+    // Every server is larger than this: it is replaced as soon as it may be.
+    let setup = setup().env("LIBRA_EXECUTION_MODES_IN_CLUSTER_RECYCLE_AT", "100m");
+    let mut libra = with_marks(&setup).await;
+    let first = servers(&libra);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let load = Load::start(&libra.api());
+    wait::until_true("the server is replaced", || {
+        let now = servers(&libra);
+        now.len() == 1 && now != first
+    })
+    .await;
+    let ended = load.end().await;
+    for (mark, job) in &ended {
+        assert_eq!(job["status"], "SUCCEEDED", "{mark}: {job:#}");
+        assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{mark}: {job:#}");
+    }
+    let inserted =
+        ended.iter().filter(|(_, job)| job["code"].as_str().is_none_or(|c| c.starts_with("INSERT")));
+    assert!(inserted.count() > 0 && ended.len() > 4, "there was a load");
+    let rows = libra.api().rows(&sql("SELECT count(*) AS n, count(DISTINCT mark) AS d FROM marks")).await;
+    assert_eq!(rows[0]["n"], rows[0]["d"], "each insert is there once");
+
+    // Libra dies while the next one is put in its place: one server is left in the end, and it works.
+    let second = servers(&libra);
+    wait::until_true("the next server starts", || servers(&libra).len() == 2 || servers(&libra) != second)
+        .await;
+    libra.kill();
+    libra.start(&setup.env("LIBRA_EXECUTION_MODES_IN_CLUSTER_RECYCLE_AT", "64g")).await;
+    let again = libra.api().rows(&sql("SELECT count(*) AS n FROM marks")).await;
+    assert_eq!(again[0]["n"], rows[0]["n"], "the tables are the same");
+    wait::until_true("one server is left", || servers(&libra).len() == 1).await;
+}
+
+/// Kills the server again and again under load; the second time it only hangs.
+async fn ends_are_true_whatever_becomes_of_the_server(kills: u32) {
+    let setup = setup().env("LIBRA_EXECUTION_MODES_IN_CLUSTER_PROBE_EVERY", "1s");
+    let libra = with_marks(&setup).await;
+    let api = libra.api();
+    let load = Load::start(&api);
+    for kill in 0..kills {
+        let before = servers(&libra);
+        assert!(!before.is_empty(), "a server is there");
+        // At some moment of its work.
+        tokio::time::sleep(Duration::from_millis(1_500 + u64::from(kill) * 137)).await;
+        before.iter().copied().for_each(if kill == 1 { processes::stop } else { processes::kill });
+        wait::until_true("the next server is there", || {
+            let now = servers(&libra);
+            now.len() == 1 && now[0] != before[0]
+        })
+        .await;
+        // It has to have answered something before it dies as well.
+        let answered = api.run(&sql("SELECT 1 AS n")).await;
+        assert_eq!(answered["status"], "SUCCEEDED", "after kill {kill}: {answered:#}");
+    }
+    let ended = load.end().await;
+    let mut failed = 0;
+    for (mark, job) in &ended {
+        let writes = mark.trim_start_matches("mark-").parse::<u32>().unwrap().is_multiple_of(2);
+        let unknown = job["error"]["outcome"] == "unknown";
+        match job["status"].as_str().unwrap() {
+            "SUCCEEDED" if writes => assert_eq!(rows_of(&api, mark).await, 1, "{mark}: {job:#}"),
+            "SUCCEEDED" => {}
+            "FAILED" => {
+                failed += 1;
+                assert_eq!(job["error"]["class"], "infrastructure", "{mark}: {job:#}");
+                let lost = job["error"]["code"] == "engine_lost";
+                assert_eq!(unknown, writes && lost, "{mark}: {job:#}");
+                if writes {
+                    let rows = rows_of(&api, mark).await;
+                    assert!(rows <= u64::from(unknown), "{mark} is there {rows} times: {job:#}");
+                }
+            }
+            other => panic!("{mark} is {other}: {job:#}"),
+        }
+    }
+    println!("{} jobs ended, {failed} of them with their server, which died {kills} times", ended.len());
+    assert!(failed > 0, "some job ran when the server died");
+    let rows = api.rows(&sql("SELECT count(*) AS n, count(DISTINCT mark) AS d FROM marks")).await;
+    assert_eq!(rows[0]["n"], rows[0]["d"], "no insert is there twice");
+}
+
+#[tokio::test]
+async fn the_server_hangs_and_dies_under_load_and_every_end_is_true() {
+    // contract: S1, L4, L7
+    let _turn = turn().await;
+    ends_are_true_whatever_becomes_of_the_server(KILLS).await;
+}
+
+#[tokio::test]
+#[ignore = "a drill: make drills"]
+async fn drill_the_server_dies_20_times_under_load() {
+    let _turn = turn().await;
+    ends_are_true_whatever_becomes_of_the_server(KILLS_IN_THE_DRILL).await;
+}
+
+#[tokio::test]
+async fn jobs_of_a_queue_run_in_the_scheduler_pool_of_that_name() {
+    // contract: R1
+    let _turn = turn().await;
+    let libra = crate::surroundings::shared().await;
+    let api = libra.api();
+    let mut job = sql("SELECT count(*) AS n FROM range(0, 1234, 1, 3)");
+    job["queue"] = json!("nightly");
+    let ended = api.run(&job).await;
+    assert_eq!(ended["status"], "SUCCEEDED", "{ended:#}");
+    let plain = api.run(&sql("SELECT count(*) AS n FROM range(0, 1235, 1, 3)")).await;
+    assert_eq!(plain["status"], "SUCCEEDED", "{plain:#}");
+    let ui = ended["links"]["sparkUi"].as_str().unwrap_or_else(|| panic!("{ended:#}"));
+    let app = ended["applicationId"].as_str().unwrap_or_else(|| panic!("{ended:#}"));
+    let stages = libra_testkit::get_json(&format!("{ui}/api/v1/applications/{app}/stages")).await;
+    let stages = stages.as_array().unwrap();
+    let in_pool = |pool: &str| {
+        stages.iter().filter(|s| s["schedulingPool"] == pool && s["status"] == "COMPLETE").count()
+    };
+    assert!(in_pool("nightly") > 0, "{stages:#?}");
+    assert!(in_pool("default") > 0, "others are where they were: {stages:#?}");
+}
