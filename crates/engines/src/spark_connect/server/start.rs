@@ -113,6 +113,10 @@ async fn adopt_present(settings: &Settings) -> Result<Option<Live>, Failure> {
 
 async fn adopt_one(settings: &Settings, id: Token) -> Result<Option<Live>, Failure> {
     let dir = files::directory(&settings.data_dir, id);
+    if !dir.path().exists() {
+        // Swept away after its end.
+        return Ok(None);
+    }
     let unclear = |error: io::Error| start_failed(Some(&dir), error);
     let mut status = shim::status(&dir).map_err(unclear)?;
     // Libra died between naming the server and starting its shim, or just after.
