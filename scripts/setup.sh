@@ -2,8 +2,8 @@
 # Installs what Libra needs and does not find: Java 17, Python 3.11 with venv, a C compiler, curl (all by the
 # system's package manager), and Spark (from PyPI, into a directory of its own). Quick when nothing is to do.
 # `setup.sh sail` adds Sail (from PyPI, into a directory of its own), a Spark server without Java. `setup.sh test` adds
-# what the tests start for themselves: Sail, PostgreSQL, Redis, openssl; `setup.sh bench` also adds Node, on which
-# graphile-worker runs, beside which Libra is measured.
+# what only the tests use for themselves: Sail, PostgreSQL, Redis, openssl, a JDK; `setup.sh bench` also adds Node, on
+# which graphile-worker runs, beside which Libra is measured.
 set -euo pipefail
 
 PYSPARK_VERSION=4.3.0
@@ -133,6 +133,9 @@ postgres_is_there() {
   return 1
 }
 
+# The tests build a jar.
+jdk_is_there() { command -v javac >/dev/null && command -v jar >/dev/null; }
+
 redis_is_there() { command -v redis-server >/dev/null; }
 
 for_tests=no for_benches=no for_sail=no
@@ -171,6 +174,7 @@ if [[ $for_tests == yes ]]; then
   postgres_is_there || packages+=(postgresql)
   redis_is_there || packages+=(redis-server)
   command -v openssl >/dev/null || packages+=(openssl)
+  jdk_is_there || packages+=(openjdk-17-jdk-headless)
 fi
 if ((${#packages[@]})); then install_packages "${packages[@]}"; fi
 
@@ -182,6 +186,7 @@ if [[ $for_tests == yes ]]; then
   postgres_is_there || fail "the PostgreSQL of this system is older than $LEAST_POSTGRES, or not whole" \
     "install PostgreSQL $LEAST_POSTGRES or newer: https://www.postgresql.org/download"
   redis_is_there || fail "redis-server is missing even now" "install Redis: https://redis.io/docs"
+  jdk_is_there || fail "javac or jar is missing even now" "install a JDK 17, and put its bin directory on PATH"
 fi
 if [[ $own_spark == yes ]] && ! spark_is_there; then
   python=${python:-$(find_python)} || fail "there is no Python 3.11 or newer on PATH" "install one; Spark needs it"

@@ -384,6 +384,7 @@ fn in_cluster(config: &Config, places: &Places<'_>) -> spark_connect::SparkConne
         host_lease: places.host_lease.clone(),
         backend: mode.backend.clone(),
         care: mode.care,
+        logs: config.logs.limits,
     })
 }
 
@@ -400,6 +401,7 @@ fn engines(
         default_conf: config.spark_submit.conf.clone(),
         stop_grace: spark_submit::DEFAULT_STOP_GRACE,
         host_lease: places.host_lease.clone(),
+        logs: config.logs.limits,
     });
     let connect: Arc<dyn Engine> = connect;
     let submit: Arc<dyn Engine> = Arc::new(submit);

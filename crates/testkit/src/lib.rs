@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod processes;
 mod redis;
 pub mod spark_connect;
+mod standalone;
 pub mod wait;
 pub mod watchdog;
 
@@ -24,6 +25,7 @@ pub use api::{Answer, Api, get_json};
 pub use libra::{Libra, Setup, write};
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use standalone::Standalone;
 
 /// What to do about a server that is missing.
 const INSTALL: &str = "`scripts/setup.sh test` installs it";

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod adoption;
+mod artifacts;
 mod authorisation;
 mod bad_input;
 mod cancelling;
@@ -13,12 +14,15 @@ mod external_server;
 mod failpoints;
 mod given_up;
 mod in_cluster;
+mod kinds;
 mod listing;
+mod logs;
 mod openapi;
 mod references;
 mod replicas;
 mod replicas_chaos;
 mod replicas_tell;
+mod result_formats;
 mod retention;
 mod sail;
 mod server_care;

@@ -13,6 +13,7 @@
 //! Invariant: at most one driver ever runs for one attempt directory, and the `exit` file appears only after
 //! every process of the attempt is gone.
 
+mod output;
 pub mod process;
 pub mod records;
 mod run;

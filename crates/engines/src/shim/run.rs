@@ -1,9 +1,14 @@
-//! The shim itself: `libra shim --dir DIR`. No async runtime, no threads: small, and quick to start.
+//! The shim itself: `libra shim --dir DIR`. No async runtime: small, and quick to start.
+//!
+//! It reads the driver's output through pipes, one thread for each, and writes it in segments ([`crate::logs`]): a
+//! full disk then costs a piece of the log and never the job. The pipes end with the shim; a driver that outlives its
+//! shim is lost anyway, and is ended as soon as that is noticed.
 
 use std::fmt::Display;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,10 +21,12 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Signal, WaitOptions};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGTERM};
 
-use super::records::{self, ExitRecord, Keepalive, LaunchFile, Owner, PRIVATE, StartedRecord};
+use super::output::Output;
+use super::records::{self, ExitRecord, Keepalive, LaunchFile, Owner, StartedRecord};
 use super::{TOKEN_VARIABLE, table, tree};
 use crate::attempt_dir::AttemptDir;
 use crate::failpoint;
+use crate::logs::{self, LogWriter};
 
 /// How often the shim looks for the stop file and at the keepalive when no signal wakes it.
 const TICK: Duration = Duration::from_millis(500);
@@ -29,6 +36,8 @@ const ROUND: Duration = Duration::from_millis(20);
 const SLOW_ROUND: Duration = Duration::from_millis(250);
 /// After so many quick rounds the slow ones begin.
 const QUICK_ROUNDS: u32 = 50;
+/// How much later than others the shim gets the processor while it compresses.
+const PACKING_NICENESS: i32 = 10;
 /// How long the rest of the tree may take to end by itself after the driver has ended.
 const STRAGGLER_GRACE: Duration = Duration::from_millis(500);
 
@@ -70,8 +79,15 @@ fn attend(dir: &AttemptDir) -> io::Result<()> {
     }
     failpoint::hit("shim-after-owner");
 
-    let mut shim =
-        Shim { dir, launch: &launch, bell, root: me.as_raw_nonzero().get(), ended: None, left: true };
+    let mut shim = Shim {
+        dir,
+        launch: &launch,
+        bell,
+        root: me.as_raw_nonzero().get(),
+        ended: None,
+        left: true,
+        output: Output::default(),
+    };
     let exit = if dir.stop_file().exists() {
         never_started(None, true)
     } else {
@@ -89,6 +105,12 @@ fn attend(dir: &AttemptDir) -> io::Result<()> {
         }
         say(&format_args!("the exit file can't be written, trying again: {error}"));
         std::thread::sleep(Duration::from_secs(1));
+    }
+    // Everything is told by now. Nobody waits for this, and other jobs need the processor more.
+    let _ = rustix::process::nice(PACKING_NICENESS);
+    let told = || shim.bell.terminate.load(Ordering::Relaxed);
+    if let Err(error) = logs::pack(dir, &told) {
+        say(&format_args!("the log was not compressed: {error}"));
     }
     Ok(())
 }
@@ -143,28 +165,34 @@ struct Shim<'a> {
     ended: Option<Ended>,
     /// False once the shim has no child left; then nothing of the tree is alive.
     left: bool,
+    /// What the driver writes.
+    output: Output,
 }
 
 impl Shim<'_> {
-    fn start(&self) -> io::Result<i32> {
-        let log = |path| OpenOptions::new().append(true).create(true).mode(PRIVATE).open(path);
+    fn start(&mut self) -> io::Result<i32> {
+        let [out, err] = LogWriter::pair(self.dir, self.launch.logs);
         let (program, arguments) =
             self.launch.argv.split_first().ok_or_else(|| io::Error::other("there is no program to start"))?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.launch.cwd)?;
-        let driver = Command::new(program)
+        let mut driver = Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(&self.launch.env)
             .env(TOKEN_VARIABLE, &self.launch.token)
             .current_dir(&self.launch.cwd)
             .stdin(Stdio::null())
-            .stdout(log(self.dir.stdout())?)
-            .stderr(log(self.dir.stderr())?)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             // A group of its own: a driver that signals its whole group must not hit the shim.
             .process_group(0)
             .spawn()
             .map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
         let pid = i32::try_from(driver.id()).map_err(io::Error::other)?;
+        let [stdout, stderr] =
+            [driver.stdout.take().map(OwnedFd::from), driver.stderr.take().map(OwnedFd::from)];
+        self.output.keep(stdout, out);
+        self.output.keep(stderr, err);
         failpoint::hit("shim-after-spawn");
         Ok(pid)
     }
@@ -202,6 +230,10 @@ impl Shim<'_> {
             self.wait_for(STRAGGLER_GRACE, |shim| !shim.left, driver);
         }
         self.clear_away(driver);
+        // Nobody is left who could write: what is in the pipes is all there is.
+        if !self.output.end() {
+            say(&"the end of the log is missing: somebody holds the driver's output open");
+        }
         // Without a child left the driver has been reaped; a missing status is not invented.
         let ended = self.ended.unwrap_or(Ended { code: None, signal: None, at: records::now() });
         ExitRecord {
@@ -285,12 +317,13 @@ impl Shim<'_> {
 struct Watch<'a> {
     keepalive: &'a Keepalive,
     last: Option<SystemTime>,
-    /// Seconds since the machine was started.
-    since: i64,
+    /// By the time since the machine was started.
+    since: Duration,
 }
 
-fn since_boot() -> i64 {
-    rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec
+fn since_boot() -> Duration {
+    // Never negative.
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Boottime)).unwrap_or_default()
 }
 
 impl<'a> Watch<'a> {
@@ -300,11 +333,8 @@ impl<'a> Watch<'a> {
 
     fn is_over(&mut self) -> bool {
         let now = since_boot();
-        let over = |since: i64| {
-            u64::try_from(now.saturating_sub(since)).is_ok_and(|s| s >= self.keepalive.deadline_secs)
-        };
         // First of all: a sign of life that comes after the deadline comes too late, others may have taken over.
-        if over(self.since) {
+        if now.saturating_sub(self.since) >= Duration::from_secs(self.keepalive.deadline_secs) {
             return true;
         }
         let present = modified(&self.keepalive.file);

@@ -8,6 +8,7 @@ use libra_core::memory::{self, MIB};
 use libra_core::requirement::DEFAULT_HEAP;
 
 use super::address::Address;
+use crate::logs::LogLimits;
 use crate::shim::Keepalive;
 
 /// What a server needs beside its heap before it counts as bloated, in bytes: the Java machine itself, Arrow's
@@ -44,6 +45,8 @@ pub struct Settings {
     pub host_lease: Option<Keepalive>,
     /// How the server is looked after.
     pub care: Care,
+    /// How the server's own log is kept.
+    pub logs: LogLimits,
 }
 
 /// Which server runs the queries.
@@ -119,6 +122,7 @@ impl Settings {
             keepalive_deadline: Duration::from_mins(10),
             host_lease: None,
             care: Care::default(),
+            logs: LogLimits::default(),
         }
     }
 

@@ -67,6 +67,7 @@ pub(super) fn launch_file(settings: &Settings, program: &Path, dir: &AttemptDir,
         token: server.to_owned(),
         grace_ms: GRACE_MS,
         keepalive: Some(keepalive(settings, dir)),
+        logs: settings.logs,
     }
 }
 
