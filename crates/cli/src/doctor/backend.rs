@@ -23,9 +23,16 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
             ],
             Err(failure) => vec![Check::missing("sail", failure.message)],
         },
-        Backend::External { address, .. } => {
+        Backend::External { address, ca_file, .. } => {
             let tls = if address.tls { "with TLS" } else { "without TLS" };
-            vec![Check::ok("spark-connect", format!("{address}, {tls}; asked when the first job comes"))]
+            let unreadable = ca_file
+                .iter()
+                .filter_map(|file| {
+                    std::fs::read(file).err().map(|error| format!("{}: {error}", file.display()))
+                })
+                .map(|text| Check::missing("spark-connect-certificates", text));
+            let said = format!("{address}, {tls}; asked when the first job comes");
+            std::iter::once(Check::ok("spark-connect", said)).chain(unreadable).collect()
         }
     }
 }

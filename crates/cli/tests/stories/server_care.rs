@@ -183,6 +183,40 @@ async fn drill_the_server_dies_20_times_under_load() {
     ends_are_true_whatever_becomes_of_the_server(KILLS_IN_THE_DRILL).await;
 }
 
+/// The built-in catalog is the story above.
+#[tokio::test]
+#[ignore = "a drill: make drills"]
+async fn drill_where_two_servers_may_use_the_catalog_new_jobs_wait_for_nobody() {
+    // contract: S1
+    let _turn = turn().await;
+    let setup = setup()
+        .config("libra.execution.modes.in-cluster.conf.spark.sql.catalogImplementation: in-memory\n")
+        .env("LIBRA_EXECUTION_MODES_IN_CLUSTER_RECYCLE_AT", "100m");
+    let libra = setup.start().await;
+    let api = libra.api();
+    let long = api.submit(&sql("SELECT java_method('java.lang.Thread', 'sleep', 40000L)")).await;
+    api.reaches(&long, "RUNNING").await;
+    let first = servers(&libra);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let application = |job: &Value| job["applicationId"].as_str().unwrap().to_owned();
+    let before = application(&api.run(&sql("SELECT 1 AS n")).await);
+    wait::until_async("new jobs go to another server", || async {
+        let job = api.run(&sql("SELECT 1 AS n")).await;
+        assert_eq!(job["status"], "SUCCEEDED", "{job:#}");
+        application(&job) != before
+    })
+    .await;
+    let now = api.get(&format!("/api/v1/spark/jobs/{long}")).await.json();
+    assert_eq!(now["status"], "RUNNING", "its server works on: {now:#}");
+    let job = api.ended(&long).await;
+    assert_eq!(
+        (&job["status"], application(&job), job["attempts"].as_array().unwrap().len()),
+        (&json!("SUCCEEDED"), before, 1),
+        "{job:#}"
+    );
+    wait::until_true("the old server ends when it is idle", || !processes::is_alive(first[0])).await;
+}
+
 #[tokio::test]
 async fn jobs_of_a_queue_run_in_the_scheduler_pool_of_that_name() {
     // contract: R1

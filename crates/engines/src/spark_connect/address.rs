@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::client::header;
+
 /// Spark Connect's port when a connection string names none.
 const DEFAULT_PORT: u16 = 15002;
 
@@ -75,6 +77,11 @@ impl Address {
                 return Err("holds a token, and another one is given besides".to_owned());
             }
             address.token = token;
+        }
+        let token = address.token.iter().map(|token| ("authorization", token));
+        for (name, value) in token.chain(address.headers.iter().map(|(name, value)| (name.as_str(), value))) {
+            header(name, value)
+                .map_err(|_| format!("holds a header that can't be sent: `{name}`, or its value"))?;
         }
         let here = address.is_loopback();
         address.tls = tls.unwrap_or(address.token.is_some() && !here);
@@ -160,6 +167,8 @@ mod tests {
             "sc://h/;token=s3cret;use_ssl=false",
             "sc://h/;token=%zs3cret",
             "sc://h/;token=s3cret;session_id=1",
+            "sc://h/;token=s3cret%0A",
+            "sc://h/;a b=s3cret",
         ] {
             let error = parse(text).unwrap_err();
             assert!(!error.contains("s3cret"), "{text}: {error}");

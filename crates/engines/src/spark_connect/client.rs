@@ -41,6 +41,9 @@ pub(super) type Responses = Streaming<ExecutePlanResponse>;
 #[derive(Clone)]
 pub(super) struct Client {
     channel: Channel,
+    /// For calls that answer at once: results that nobody reads for a while stop a connection, and a server must not
+    /// be taken for dead, nor go without an interrupt, because of that.
+    short_calls: Channel,
     /// Sent with every call; the values are sensitive.
     headers: Arc<[(AsciiMetadataKey, MetadataValue<Ascii>)]>,
     /// In whose name everything is asked; None = each operation's own user.
@@ -73,7 +76,11 @@ fn ask(key: &str) -> proto::ConfigOperation {
     proto::ConfigOperation { set: None, get_option: Some(proto::ConfigGet { keys: vec![key.to_owned()] }) }
 }
 
-fn header(name: &str, value: &str) -> Result<(AsciiMetadataKey, MetadataValue<Ascii>), String> {
+/// A header of every call; its value is shown nowhere.
+///
+/// # Errors
+/// When gRPC can't send it; the value is not quoted.
+pub(super) fn header(name: &str, value: &str) -> Result<(AsciiMetadataKey, MetadataValue<Ascii>), String> {
     let key = AsciiMetadataKey::from_bytes(name.as_bytes())
         .map_err(|_| format!("`{name}` is no name of a header"))?;
     let mut value = MetadataValue::<Ascii>::try_from(value)
@@ -122,8 +129,10 @@ impl Client {
         let endpoint =
             Endpoint::from_shared(format!("http://127.0.0.1:{port}")).map_err(|e| e.to_string())?;
         let headers = token.map(|token| header("authorization", &format!("Bearer {token}"))).transpose()?;
+        let endpoint = tuned(endpoint);
         Ok(Self {
-            channel: tuned(endpoint).connect_lazy(),
+            channel: endpoint.connect_lazy(),
+            short_calls: endpoint.connect_lazy(),
             headers: headers.into_iter().collect(),
             user: None,
         })
@@ -155,8 +164,10 @@ impl Client {
         let others = address.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
         let headers: Result<Vec<_>, _> =
             token.into_iter().chain(others).map(|(name, value)| header(name, &value)).collect();
+        let endpoint = tuned(endpoint);
         Ok(Self {
-            channel: tuned(endpoint).connect_lazy(),
+            channel: endpoint.connect_lazy(),
+            short_calls: endpoint.connect_lazy(),
             headers: headers?.into(),
             user: address.user.as_deref().map(Arc::from),
         })
@@ -297,8 +308,8 @@ impl Client {
         request
     }
 
-    async fn ready(&self) -> Result<Grpc<Channel>, Status> {
-        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    async fn ready(channel: &Channel) -> Result<Grpc<Channel>, Status> {
+        let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         grpc.ready()
             .await
             .map_err(|e| Status::unavailable(format!("no connection to the Spark server: {e}")))?;
@@ -310,7 +321,7 @@ impl Client {
         M: Message + Default + 'static,
     {
         let codec = ProstCodec::<M, ExecutePlanResponse>::default();
-        let mut grpc = self.ready().await?;
+        let mut grpc = Self::ready(&self.channel).await?;
         let answer =
             grpc.server_streaming(self.request(message), PathAndQuery::from_static(path), codec).await?;
         Ok(answer.into_inner())
@@ -323,7 +334,7 @@ impl Client {
     {
         let call = async {
             let codec = ProstCodec::<M, A>::default();
-            let mut grpc = self.ready().await?;
+            let mut grpc = Self::ready(&self.short_calls).await?;
             let answer = grpc.unary(self.request(message), PathAndQuery::from_static(path), codec).await?;
             Ok(answer.into_inner())
         };

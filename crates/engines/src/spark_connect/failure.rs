@@ -129,6 +129,17 @@ pub(super) fn failure(status: &Status) -> Failure {
     Failure::new(ErrorClass::User, "sql_error", headline(message)).with_detail(message)
 }
 
+/// The failure when the server opens no session: nothing of the job was looked at so far.
+pub(super) fn no_session(status: &Status) -> Failure {
+    let message = status.message().trim();
+    Failure::new(
+        ErrorClass::Infrastructure,
+        "engine_refused",
+        format!("The Spark Connect server opens no session: {}", headline(message)),
+    )
+    .with_detail(message)
+}
+
 /// The failure when memory ran out.
 pub(super) fn out_of_memory(detail: &str) -> Failure {
     Failure::new(

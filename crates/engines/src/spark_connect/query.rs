@@ -278,19 +278,21 @@ impl Query {
         let (live, _slot) = match start {
             Start::Now(live, slot) => (live, Some(slot)),
             // It runs already, whether a slot is free or not.
-            Start::Resume(sent) => match self.find_server(&server, sent.server).await {
-                Some(live) => {
-                    if let Some(session) = sent.session {
-                        // Set once: the disk says what was seen before anything was sent.
-                        let _ = self.operation.server_session.set(session);
-                    }
-                    self.set_running(&live, sent.since);
-                    (live, slots.try_acquire_owned().ok())
+            Start::Resume(sent) => {
+                let Some(live) = self.find_server(&server, sent.server).await else {
+                    let how = match sent.session {
+                        Some(_) => "it does not answer any more",
+                        None => "it ended while Libra was away",
+                    };
+                    return self.end(Outcome::Failed { failure: self.lost(how) });
+                };
+                if let Some(session) = sent.session {
+                    // Set once: the disk says what was seen before anything was sent.
+                    let _ = self.operation.server_session.set(session);
                 }
-                None => {
-                    return self.end(Outcome::Failed { failure: self.lost("it ended while Libra was away") });
-                }
-            },
+                self.set_running(&live, sent.since);
+                (live, slots.try_acquire_owned().ok())
+            }
             Start::Wait => return,
         };
         let outcome = tokio::select! {
@@ -404,15 +406,18 @@ impl Query {
         }
         let refused = |failure| NotReady::Failed(Box::new(failure));
         match live.client.open_session(&self.operation).await {
-            Ok(session) if session.is_empty() => Err(refused(Failure::new(
-                ErrorClass::Infrastructure,
-                "engine_refused",
-                "The Spark Connect server does not name its sessions, so that nobody could tell whether it was \
-                 restarted while a query ran. Spark 4.0 or newer does.",
-            ))),
+            // A server that only repeats the client's name is no wiser.
+            Ok(session) if session.is_empty() || session == self.operation.session.to_string() => {
+                Err(refused(Failure::new(
+                    ErrorClass::Infrastructure,
+                    "engine_refused",
+                    "The Spark Connect server does not name its sessions, so that nobody could tell whether it was \
+                     restarted while a query ran. Spark 4.0 or newer does.",
+                )))
+            }
             Ok(session) => Ok(Some(session)),
             Err(status) => match judge(&status) {
-                Verdict::Final => Err(refused(failure::failure(&status))),
+                Verdict::Final => Err(refused(failure::no_session(&status))),
                 Verdict::Retry => Err(NotReady::Away),
                 Verdict::ResultGone => Err(refused(
                     Failure::new(

@@ -12,8 +12,14 @@ use super::build::Values;
 const URL: &str = "libra.execution.modes.in-cluster.url";
 /// The shortest time between two probes.
 const SHORTEST_PROBE: Duration = Duration::from_millis(100);
-/// Keys that mean something for an external server alone.
-const EXTERNAL_ONLY: [&str; 4] = ["url", "token", "token-file", "ca-file"];
+/// Keys that mean something for one backend alone.
+const FOR_ONE_ALONE: [(&str, &str); 5] = [
+    ("url", "external"),
+    ("token", "external"),
+    ("token-file", "external"),
+    ("ca-file", "external"),
+    ("sail-program", "sail"),
+];
 
 fn name(what: &str) -> String {
     format!("libra.execution.modes.in-cluster.{what}")
@@ -21,28 +27,48 @@ fn name(what: &str) -> String {
 
 pub(super) fn backend(v: &Values) -> Result<Backend, ConfigError> {
     let kind = v.text(&name("backend")).unwrap_or_default();
-    if kind != "external"
-        && let Some(stray) = EXTERNAL_ONLY.into_iter().find(|what| v.text(&name(what)).is_some())
-    {
-        return Err(ConfigError::new(format!("{} has no effect with the backend `{kind}`", name(stray)))
-            .hinting(format!("set {}: external", name("backend"))));
+    if !["spark", "sail", "external"].contains(&kind.as_str()) {
+        return Err(ConfigError::new(format!(
+            "{} must be `spark`, `sail` or `external`, not `{kind}`",
+            name("backend")
+        )));
+    }
+    let stray = |(what, whose): &(&str, &str)| kind != *whose && v.text(&name(what)).is_some();
+    if let Some((what, whose)) = FOR_ONE_ALONE.iter().find(|key| stray(key)) {
+        return Err(ConfigError::new(format!("{} has no effect with the backend `{kind}`", name(what)))
+            .hinting(format!("set {}: {whose}", name("backend"))));
     }
     match kind.as_str() {
-        "spark" => Ok(Backend::Spark),
         "sail" => Ok(Backend::Sail {
             program: v.text(&name("sail-program")).map(PathBuf::from),
             kill_after: v.duration(&name("kill-after"))?,
         }),
-        "external" => Ok(Backend::External {
-            address: Box::new(address(v)?),
-            ca_file: v.text(&name("ca-file")).map(PathBuf::from),
-            lost_after: v.duration(&name("lost-after"))?,
-        }),
-        other => Err(ConfigError::new(format!(
-            "{} must be `spark`, `sail` or `external`, not `{other}`",
-            name("backend")
-        ))),
+        "external" => external(v),
+        _ => Ok(Backend::Spark),
     }
+}
+
+fn external(v: &Values) -> Result<Backend, ConfigError> {
+    let address = Box::new(address(v)?);
+    let ca_file = v.text(&name("ca-file")).map(PathBuf::from);
+    if ca_file.is_some() && !address.tls {
+        return Err(ConfigError::new(format!("{} has no effect without TLS", name("ca-file")))
+            .hinting(format!("add `use_ssl=true` to {URL}")));
+    }
+    let lost_after = v.duration(&name("lost-after"))?;
+    let care = care(v)?;
+    let unheard = care.probe_every.saturating_mul(care.probe_misses);
+    if lost_after <= unheard {
+        // Otherwise a server that was not asked yet would count as lost.
+        return Err(ConfigError::new(format!(
+            "{} must be longer than {} probes take, which is {} seconds",
+            name("lost-after"),
+            care.probe_misses,
+            unheard.as_secs_f64()
+        ))
+        .hinting(format!("lower {}, or raise it", name("probe-every"))));
+    }
+    Ok(Backend::External { address, ca_file, lost_after })
 }
 
 fn address(v: &Values) -> Result<Address, ConfigError> {
@@ -69,9 +95,14 @@ fn token(v: &Values) -> Result<Option<String>, ConfigError> {
 }
 
 pub(super) fn care(v: &Values) -> Result<Care, ConfigError> {
+    let probe_every = v.duration(&name("probe-every"))?;
+    if probe_every < SHORTEST_PROBE {
+        let shortest = SHORTEST_PROBE.as_millis();
+        return Err(ConfigError::new(format!("{} must be at least {shortest}ms", name("probe-every"))));
+    }
     let jobs: u64 = v.number(&name("recycle-after-jobs"))?;
     Ok(Care {
-        probe_every: v.duration(&name("probe-every"))?.max(SHORTEST_PROBE),
+        probe_every,
         recycle_at: v
             .parse(&name("recycle-at"), "an amount of memory such as `4g`", |t| memory::parse(t, MIB).ok())?,
         recycle_after_jobs: Some(jobs).filter(|jobs| *jobs > 0),

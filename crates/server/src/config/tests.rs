@@ -56,7 +56,7 @@ fn every_key_takes_effect() {
         ("libra.execution.modes.in-cluster.url", "sc://other:7"),
         ("libra.execution.modes.in-cluster.token-file", "/dev/null"),
         ("libra.execution.modes.in-cluster.ca-file", "/ca.pem"),
-        ("libra.execution.modes.in-cluster.lost-after", "7s"),
+        ("libra.execution.modes.in-cluster.lost-after", "7m"),
         ("libra.execution.modes.in-cluster.sail-program", "/sail"),
         ("libra.execution.modes.in-cluster.kill-after", "7s"),
         ("libra.execution.modes.in-cluster.probe-every", "7s"),
@@ -105,7 +105,7 @@ fn every_key_takes_effect() {
         let backend = "LIBRA_EXECUTION_MODES_IN_CLUSTER_BACKEND";
         match name.strip_prefix("libra.execution.modes.in-cluster.") {
             Some("url" | "ca-file" | "lost-after") => {
-                vec![(backend, "external"), ("LIBRA_EXECUTION_MODES_IN_CLUSTER_URL", "sc://h")]
+                vec![(backend, "external"), ("LIBRA_EXECUTION_MODES_IN_CLUSTER_URL", "sc://h/;use_ssl=true")]
             }
             Some("sail-program" | "kill-after") => vec![(backend, "sail")],
             _ => Vec::new(),
@@ -184,6 +184,31 @@ fn the_external_server_is_named_without_showing_its_token() {
         assert!(!error.contains("hunter2"), "{error}");
     }
     std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn what_contradicts_the_backend_is_refused() {
+    // contract: P5
+    const BACKEND: &str = "LIBRA_EXECUTION_MODES_IN_CLUSTER_BACKEND";
+    let key = |name: &str| format!("LIBRA_EXECUTION_MODES_IN_CLUSTER_{name}");
+    let (url, ca, lost, probe) = (key("URL"), key("CA_FILE"), key("LOST_AFTER"), key("PROBE_EVERY"));
+    let (sail, at) = (key("SAIL_PROGRAM"), key("RECYCLE_AT"));
+    let refused = |pairs: &[(&str, &str)]| from_env(pairs).unwrap_err().to_string();
+    for (pairs, said) in [
+        (vec![(BACKEND, "flink")], "must be `spark`, `sail` or `external`"),
+        (vec![(sail.as_str(), "/sail")], "sail-program has no effect with the backend `spark`"),
+        (vec![(BACKEND, "sail"), (url.as_str(), "sc://h")], "url has no effect with the backend `sail`"),
+        (
+            vec![(BACKEND, "external"), (&url, "sc://h"), (&ca, "/ca.pem")],
+            "ca-file has no effect without TLS",
+        ),
+        (vec![(BACKEND, "external"), (&url, "sc://h"), (&lost, "30s")], "longer than 3 probes take"),
+        (vec![(probe.as_str(), "0")], "probe-every must be at least 100ms"),
+        (vec![(at.as_str(), "much")], "recycle-at"),
+    ] {
+        let error = refused(&pairs);
+        assert!(error.contains(said), "{pairs:?}: {error}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use libra_core::memory;
 
 use super::super::failure::{Verdict, judge};
@@ -49,15 +50,19 @@ pub(super) async fn watch(server: Weak<Server>) {
 
 impl Server {
     async fn look_after(self: &Arc<Self>, rounds: &mut Rounds) {
-        let present = self.locked().present.clone();
-        if let Some(live) = present {
-            if Instant::now() >= rounds.next_probe {
-                rounds.next_probe = Instant::now() + self.settings.care.probe_every;
-                self.probe(&live).await;
-            }
-            if let Some(why) = self.reason_to_replace(&live, rounds) {
-                self.replace(&live, &why, rounds).await;
-            }
+        let (present, others): (_, Vec<_>) = {
+            let known = self.locked();
+            (known.present.clone(), known.others.values().cloned().collect())
+        };
+        if Instant::now() >= rounds.next_probe {
+            rounds.next_probe = Instant::now() + self.settings.care.probe_every;
+            // At once: one that hangs must not keep the others from being asked.
+            join_all(present.iter().chain(&others).map(|live| self.probe(live))).await;
+        }
+        if let Some(live) = present
+            && let Some(why) = self.reason_to_replace(&live, rounds)
+        {
+            self.replace(&live, &why, rounds).await;
         }
         self.sweep().await;
     }
@@ -72,8 +77,8 @@ impl Server {
         let call = live.client.application_id(live.id.uuid());
         let reason = match tokio::time::timeout(care.probe_every, call).await {
             Ok(Ok(_)) => return live.heard(),
-            // Whatever it says, it says something.
-            Ok(Err(status)) if judge(&status) == Verdict::Final => return live.heard(),
+            // Whatever it says, it says something: that the probes' session has expired, for one.
+            Ok(Err(status)) if judge(&status) != Verdict::Retry => return live.heard(),
             Ok(Err(status)) => status.message().to_owned(),
             Err(_) => "no answer".to_owned(),
         };
@@ -125,6 +130,7 @@ impl Server {
 
     /// Ends servers that have been replaced as soon as their last query has ended.
     async fn sweep(&self) {
+        self.locked().others.retain(|_, live| !live.is_leaving());
         let data_dir = &self.settings.data_dir;
         let present = || files::current(data_dir).filter(|_| start::kind(&self.settings).is_some());
         let living = |id: &libra_core::id::Token| !is_dead(&files::directory(data_dir, *id));
@@ -149,9 +155,6 @@ impl Server {
             };
             if let Err(error) = told {
                 tracing::warn!(%error, server = %id, "a Spark server that has been replaced can't be looked after");
-            }
-            if is_dead(&dir) {
-                self.locked().others.remove(&id);
             }
         }
         files::prune(data_dir, is_dead);

@@ -50,8 +50,8 @@ pub(super) async fn reach(
         Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
             return Err(wrong("engine_refused", format!("it does not let Libra in: {}", status.message())));
         }
-        // Not every server has that setting.
-        Err(status) if judge(&status) == Verdict::Final => None,
+        // Not every server has that setting, and the session in which it is asked may have expired: it answers.
+        Err(status) if judge(&status) != Verdict::Retry => None,
         Err(status) => {
             let cause = std::error::Error::source(&status).map(root_cause);
             let reason = cause.unwrap_or_else(|| status.message().to_owned());

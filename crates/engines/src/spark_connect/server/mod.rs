@@ -161,9 +161,11 @@ impl Server {
                 }
             };
         }
+        let begun = Instant::now();
         match start::adopt_by_id(&self.settings, id).await {
             Ok(live) => Ok(live.map(|live| self.keep_other(live))),
             Err(failure) => {
+                start::end_hanging(&self.settings, id, begun).await;
                 tracing::warn!(reason = %failure.message, "the Spark server from before could not be adopted");
                 Err(failure)
             }
@@ -213,6 +215,10 @@ impl Server {
             }
             Some(live) if live.is_away(misses) => {
                 return Some(format!("The Spark server does not answer ({misses} probes in a row)."));
+            }
+            Some(live) if live.is_proved() => {
+                self.backoff().succeeded();
+                return None;
             }
             Some(_) | None => {}
         }
@@ -308,7 +314,8 @@ impl Server {
     /// Keeps a server that has been replaced and still works on a query.
     fn keep_other(self: &Arc<Self>, live: Live) -> Arc<Live> {
         let live = Arc::new(live);
-        if files::current(&self.settings.data_dir) == Some(live.id) && !live.is_retiring() {
+        let present = files::current(&self.settings.data_dir) == Some(live.id);
+        if present && !live.is_retiring() && start::is_of_this_kind(&self.settings, live.id) {
             return self.keep(live);
         }
         self.locked().others.insert(live.id, Arc::clone(&live));
@@ -321,9 +328,10 @@ impl Server {
     fn keep_alive(self: &Arc<Self>, live: &Live) {
         let Some(dir) = live.dir() else { return };
         let engine = Arc::downgrade(self);
-        let (file, exit) = (files::keepalive_file(dir), dir.exit_file());
+        let (file, exit, dir) = (files::keepalive_file(dir), dir.exit_file(), dir.path().to_owned());
         tokio::spawn(async move {
-            while engine.strong_count() > 0 && !exit.exists() {
+            // The directory of a dead server is swept away some time.
+            while engine.strong_count() > 0 && !exit.exists() && dir.exists() {
                 if let Err(error) = process::touch(&file) {
                     tracing::warn!(%error, "the keepalive of the Spark server could not be touched");
                 }

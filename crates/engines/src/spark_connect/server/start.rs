@@ -43,15 +43,19 @@ pub(super) async fn bring_up(settings: &Settings) -> Result<Live, Failure> {
             Ok(live)
         }
         Err(failure) => {
-            // It lives, a job needs it, and it gave no answer for as long as a start may take: it hangs. Any other
-            // trouble is looked at again by the next job.
-            if begun.elapsed() >= settings.start_timeout
-                && let Some(id) = files::current(&settings.data_dir)
-            {
-                end_unready(&files::directory(&settings.data_dir, id)).await;
+            if let Some(id) = files::current(&settings.data_dir) {
+                end_hanging(settings, id, begun).await;
             }
             Err(failure)
         }
+    }
+}
+
+/// Ends a server that could not be adopted because it hangs: it lives, a job needs it, and it gave no answer for as
+/// long as a start may take. Any other trouble is looked at again later.
+pub(super) async fn end_hanging(settings: &Settings, id: Token, asked_since: Instant) {
+    if asked_since.elapsed() >= settings.start_timeout {
+        end_unready(&files::directory(&settings.data_dir, id)).await;
     }
 }
 
@@ -102,7 +106,7 @@ pub(super) fn try_lock(settings: &Settings) -> Result<Option<File>, Failure> {
 async fn adopt_present(settings: &Settings) -> Result<Option<Live>, Failure> {
     let Some(id) = files::current(&settings.data_dir) else { return Ok(None) };
     let dir = files::directory(&settings.data_dir, id);
-    if files::read_record(&dir).is_some_and(|record| Some(record.kind) != kind(settings)) {
+    if !is_of_this_kind(settings, id) {
         // The configuration names another backend now; what still runs there runs on.
         return Ok(None);
     }
@@ -149,6 +153,12 @@ pub(super) fn kind(settings: &Settings) -> Option<Kind> {
         Backend::Sail { .. } => Some(Kind::Sail),
         Backend::External { .. } => None,
     }
+}
+
+/// False when the server was started by another backend than the configuration names now.
+pub(super) fn is_of_this_kind(settings: &Settings, id: Token) -> bool {
+    files::read_record(&files::directory(&settings.data_dir, id))
+        .is_none_or(|record| Some(record.kind) == kind(settings))
 }
 
 /// When a server that is started becomes the present one.
