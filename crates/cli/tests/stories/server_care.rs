@@ -20,6 +20,11 @@ fn sql(code: &str) -> Value {
     json!({"code": code, "kind": "sql", "executionMode": "in-cluster"})
 }
 
+/// True when the job with this mark inserts it.
+fn writes(mark: &str) -> bool {
+    mark.trim_start_matches("mark-").parse::<u32>().unwrap().is_multiple_of(2)
+}
+
 /// The Java processes of the servers.
 fn servers(libra: &Libra) -> Vec<i32> {
     let below = processes::working_below(&libra.data_dir().join("connect"));
@@ -27,7 +32,8 @@ fn servers(libra: &Libra) -> Vec<i32> {
 }
 
 /// Jobs one after another from several submitters until told to stop: reads, and inserts of a mark each. None may be
-/// retried, so that every end is the first one.
+/// retried, so that every end is the first one. Each submitter has a table of its own: Spark's inserts into one
+/// directory at the same time remove each other's drafts.
 struct Load {
     stop: Arc<AtomicBool>,
     submitters: Vec<tokio::task::JoinHandle<Vec<(String, Value)>>>,
@@ -38,15 +44,15 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let count = Arc::new(AtomicU32::new(0));
         let submitters = (0..SUBMITTERS)
-            .map(|_| {
+            .map(|submitter| {
                 let (api, stop, count) = (api.clone(), Arc::clone(&stop), Arc::clone(&count));
                 tokio::spawn(async move {
                     let mut ended = Vec::new();
                     while !stop.load(Ordering::Relaxed) {
                         let n = count.fetch_add(1, Ordering::Relaxed);
                         let mark = format!("mark-{n}");
-                        let code = if n.is_multiple_of(2) {
-                            format!("INSERT INTO marks VALUES ('{mark}')")
+                        let code = if writes(&mark) {
+                            format!("INSERT INTO marks_{submitter} VALUES ('{mark}')")
                         } else {
                             "SELECT max((hash(id) & 0) + 1) AS n FROM range(0, 20000000, 1, 2)".to_owned()
                         };
@@ -74,14 +80,23 @@ impl Load {
 
 async fn with_marks(setup: &Setup) -> Libra {
     let libra = setup.start().await;
-    let made = libra.api().run(&sql("CREATE TABLE marks (mark STRING) USING parquet")).await;
-    assert_eq!(made["status"], "SUCCEEDED", "{made:#}");
+    for submitter in 0..SUBMITTERS {
+        let code = format!("CREATE TABLE marks_{submitter} (mark STRING) USING parquet");
+        let made = libra.api().run(&sql(&code)).await;
+        assert_eq!(made["status"], "SUCCEEDED", "{made:#}");
+    }
     libra
 }
 
-async fn rows_of(api: &Api, mark: &str) -> u64 {
-    let code = format!("SELECT count(*) AS n FROM marks WHERE mark = '{mark}'");
-    api.rows(&sql(&code)).await[0]["n"].as_u64().unwrap()
+/// The marks that are there, in order.
+async fn marks(api: &Api) -> Vec<String> {
+    let tables: Vec<_> = (0..SUBMITTERS).map(|n| format!("SELECT mark FROM marks_{n}")).collect();
+    let code = format!(
+        "SELECT concat_ws(' ', sort_array(collect_list(mark))) AS m FROM ({})",
+        tables.join(" UNION ALL ")
+    );
+    let rows = api.rows(&sql(&code)).await;
+    rows[0]["m"].as_str().unwrap().split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 #[tokio::test]
@@ -91,12 +106,13 @@ async fn a_server_that_has_grown_too_large_is_replaced_and_no_job_fails() {
     // Every server is larger than this: it is replaced as soon as it may be.
     let setup = setup().env("LIBRA_EXECUTION_MODES_IN_CLUSTER_RECYCLE_AT", "100m");
     let mut libra = with_marks(&setup).await;
+    // More than one where the machine is so slow that the next one starts already.
     let first = servers(&libra);
-    assert_eq!(first.len(), 1, "{first:?}");
+    assert!(!first.is_empty(), "a server is there");
     let load = Load::start(&libra.api());
     wait::until_true("the server is replaced", || {
         let now = servers(&libra);
-        now.len() == 1 && now != first
+        !now.is_empty() && now.iter().all(|pid| !first.contains(pid))
     })
     .await;
     let ended = load.end().await;
@@ -104,11 +120,11 @@ async fn a_server_that_has_grown_too_large_is_replaced_and_no_job_fails() {
         assert_eq!(job["status"], "SUCCEEDED", "{mark}: {job:#}");
         assert_eq!(job["attempts"].as_array().unwrap().len(), 1, "{mark}: {job:#}");
     }
-    let inserted =
-        ended.iter().filter(|(_, job)| job["code"].as_str().is_none_or(|c| c.starts_with("INSERT")));
-    assert!(inserted.count() > 0 && ended.len() > 4, "there was a load");
-    let rows = libra.api().rows(&sql("SELECT count(*) AS n, count(DISTINCT mark) AS d FROM marks")).await;
-    assert_eq!(rows[0]["n"], rows[0]["d"], "each insert is there once");
+    let mut inserted: Vec<_> =
+        ended.iter().map(|(mark, _)| mark.clone()).filter(|mark| writes(mark)).collect();
+    inserted.sort();
+    assert!(!inserted.is_empty() && inserted.len() < ended.len(), "there was a load");
+    assert_eq!(marks(&libra.api()).await, inserted, "each insert is there once");
 
     // Libra dies while the next one is put in its place: one server is left in the end, and it works.
     let second = servers(&libra);
@@ -116,8 +132,7 @@ async fn a_server_that_has_grown_too_large_is_replaced_and_no_job_fails() {
         .await;
     libra.kill();
     libra.start(&setup.env("LIBRA_EXECUTION_MODES_IN_CLUSTER_RECYCLE_AT", "64g")).await;
-    let again = libra.api().rows(&sql("SELECT count(*) AS n FROM marks")).await;
-    assert_eq!(again[0]["n"], rows[0]["n"], "the tables are the same");
+    assert_eq!(marks(&libra.api()).await, inserted, "the tables are the same");
     wait::until_true("one server is left", || servers(&libra).len() == 1).await;
 }
 
@@ -143,30 +158,25 @@ async fn ends_are_true_whatever_becomes_of_the_server(kills: u32) {
         assert_eq!(answered["status"], "SUCCEEDED", "after kill {kill}: {answered:#}");
     }
     let ended = load.end().await;
+    let there = marks(&api).await;
     let mut failed = 0;
     for (mark, job) in &ended {
-        let writes = mark.trim_start_matches("mark-").parse::<u32>().unwrap().is_multiple_of(2);
+        let rows = there.iter().filter(|other| *other == mark).count();
         let unknown = job["error"]["outcome"] == "unknown";
         match job["status"].as_str().unwrap() {
-            "SUCCEEDED" if writes => assert_eq!(rows_of(&api, mark).await, 1, "{mark}: {job:#}"),
-            "SUCCEEDED" => {}
+            "SUCCEEDED" => assert_eq!(rows, usize::from(writes(mark)), "{mark}: {job:#}"),
             "FAILED" => {
                 failed += 1;
                 assert_eq!(job["error"]["class"], "infrastructure", "{mark}: {job:#}");
                 let lost = job["error"]["code"] == "engine_lost";
-                assert_eq!(unknown, writes && lost, "{mark}: {job:#}");
-                if writes {
-                    let rows = rows_of(&api, mark).await;
-                    assert!(rows <= u64::from(unknown), "{mark} is there {rows} times: {job:#}");
-                }
+                assert_eq!(unknown, writes(mark) && lost, "{mark}: {job:#}");
+                assert!(rows <= usize::from(unknown), "{mark} is there {rows} times: {job:#}");
             }
             other => panic!("{mark} is {other}: {job:#}"),
         }
     }
     println!("{} jobs ended, {failed} of them with their server, which died {kills} times", ended.len());
     assert!(failed > 0, "some job ran when the server died");
-    let rows = api.rows(&sql("SELECT count(*) AS n, count(DISTINCT mark) AS d FROM marks")).await;
-    assert_eq!(rows[0]["n"], rows[0]["d"], "no insert is there twice");
 }
 
 #[tokio::test]
