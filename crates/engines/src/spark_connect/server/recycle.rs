@@ -12,7 +12,7 @@ use libra_core::failure::Failure;
 
 use super::super::settings::Backend;
 use super::start::{self, When};
-use super::{Live, STOP_PATIENCE, Server, command, files, guests, start_failed};
+use super::{Live, STOP_PATIENCE, Server, command, describe_end, files, guests, start_failed};
 use crate::attempt_dir::AttemptDir;
 use crate::shim::{self, process};
 
@@ -34,6 +34,8 @@ impl Server {
         tracing::info!(server = %old.id, why, "the Spark server is replaced");
         let fresh = Arc::new(start::start(&self.settings, When::Later).await?);
         let Some(fresh_dir) = fresh.dir() else { return Ok(false) };
+        // It may have to wait for its turn for longer than a server waits for a sign of Libra.
+        self.keep_alive(&fresh);
         if !self.catalog_is_shared() && !self.empty(old_dir).await? {
             start::end_unready(fresh_dir).await;
             tracing::warn!(
@@ -41,6 +43,10 @@ impl Server {
                 "the Spark server was not replaced: its queries did not end in time"
             );
             return Ok(false);
+        }
+        if fresh.is_leaving() {
+            // The next job starts another one.
+            return Err(start_failed(Some(fresh_dir), describe_end(fresh_dir)));
         }
         files::set_current(&self.settings.data_dir, fresh.id)
             .map_err(|error| start_failed(Some(fresh_dir), error))?;

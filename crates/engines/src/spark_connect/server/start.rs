@@ -15,7 +15,7 @@ use super::super::failure::{Verdict, judge};
 use super::super::settings::{Backend, Settings};
 use super::files::Kind;
 use super::live::{Live, Place};
-use super::{command, describe_end, files, guests, is_dead, sail, start_failed};
+use super::{KEEPALIVE_EVERY, command, describe_end, files, guests, is_dead, sail, start_failed};
 use crate::attempt_dir::AttemptDir;
 use crate::shim::{self, Status, process};
 use crate::spark_home::SparkHome;
@@ -261,8 +261,14 @@ async fn wait_ready(
     record: &files::ServerRecord,
 ) -> Result<Live, Failure> {
     let begun = Instant::now();
+    let mut touched: Option<Instant> = None;
     let mut answer = "it did not say its port".to_owned();
     while begun.elapsed() < settings.start_timeout {
+        // A start may take longer than a server waits for a sign of Libra.
+        if touched.is_none_or(|at| at.elapsed() >= KEEPALIVE_EVERY) {
+            process::touch(&files::keepalive_file(dir)).map_err(|e| start_failed(Some(dir), e))?;
+            touched = Some(Instant::now());
+        }
         let shim_gone = matches!(
             shim::status(dir),
             Ok(Status::Exited { .. } | Status::Revoked | Status::ShimLost { .. })
