@@ -32,8 +32,9 @@ test: setup-test ## Run all tests, those against a real Spark included
 	cargo test --workspace --no-fail-fast
 
 # One command for each loop that is too long for `make test`. Other seeds: make drills FIRST=100001 SEEDS=20000
-drills: ## Simulate replicas, crashes and faults for 5,000 seeds
+drills: setup-test ## Simulate replicas, crashes and faults for 5,000 seeds; kill Spark's server 20 times under load
 	LIBRA_SIM_FIRST=$(FIRST) LIBRA_SIM_SEEDS=$(SEEDS) cargo test --release -p libra-server --lib simulation:: -- --nocapture --test-threads 1
+	cargo test -p libra --test stories drill_ -- --ignored --nocapture --test-threads 1
 
 run: setup ## Serve on 127.0.0.1:8080 with ./.libra as the data directory (LISTEN=, DATA_DIR=)
 	cargo build --release -p libra

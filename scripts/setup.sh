@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Installs what Libra needs and does not find: Java 17, Python 3.11 with venv, a C compiler, curl (all by the
 # system's package manager), and Spark (from PyPI, into a directory of its own). Quick when nothing is to do.
-# `setup.sh test` adds what only the tests use for themselves: PostgreSQL, Redis, openssl, a JDK; `setup.sh bench` also
-# adds Node, on which graphile-worker runs, beside which Libra is measured.
+# `setup.sh sail` adds Sail (from PyPI, into a directory of its own), a Spark server without Java. `setup.sh test` adds
+# what only the tests use for themselves: Sail, PostgreSQL, Redis, openssl, a JDK; `setup.sh bench` also adds Node, on
+# which graphile-worker runs, beside which Libra is measured.
 set -euo pipefail
 
 PYSPARK_VERSION=4.3.0
+PYSAIL_VERSION=0.7.2
 LEAST_JAVA=17
 LEAST_POSTGRES=14
 LEAST_RUST=95 # 1.95
 venv="${XDG_DATA_HOME:-$HOME/.local/share}/libra/spark"
+sail_venv="${XDG_DATA_HOME:-$HOME/.local/share}/libra/sail"
 # Whatever this installs, it asks nothing.
 export DEBIAN_FRONTEND=noninteractive PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
@@ -90,15 +93,31 @@ spark_is_there() {
   [[ -f ${record[0]} ]] && "$venv/bin/python" -c '' 2>/dev/null
 }
 
-install_spark() {
-  local python=$1
-  mkdir -p "$(dirname "$venv")"
+sail_is_there() {
+  local record=("$sail_venv"/lib/python3*/site-packages/"pysail-$PYSAIL_VERSION.dist-info/RECORD")
+  [[ -f ${record[0]} && -x $sail_venv/bin/sail ]] && "$sail_venv/bin/python" -c '' 2>/dev/null
+}
+
+# A virtual environment that holds nothing yet.
+make_venv() {
+  local python=$1 where=$2
+  mkdir -p "$(dirname "$where")"
   # Left by a run that was interrupted, or of another version. Only what is a virtual environment goes.
-  if [[ -e $venv ]]; then
-    [[ -f $venv/pyvenv.cfg ]] || fail "$venv is in the way: it is not a virtual environment" "move it elsewhere"
-    rm -rf "$venv"
+  if [[ -e $where ]]; then
+    [[ -f $where/pyvenv.cfg ]] || fail "$where is in the way: it is not a virtual environment" "move it elsewhere"
+    rm -rf "$where"
   fi
-  step "making a Python environment in $venv" "$python" -m venv "$venv"
+  step "making a Python environment in $where" "$python" -m venv "$where"
+}
+
+install_sail() {
+  make_venv "$1" "$sail_venv"
+  step "installing Sail $PYSAIL_VERSION from PyPI (63 MB)" \
+    "$sail_venv/bin/python" -m pip install --quiet "pysail==$PYSAIL_VERSION"
+}
+
+install_spark() {
+  make_venv "$1" "$venv"
   step "installing Spark $PYSPARK_VERSION from PyPI (450 MB, some minutes)" \
     "$venv/bin/python" -m pip install --quiet "pyspark==$PYSPARK_VERSION"
 }
@@ -119,12 +138,13 @@ jdk_is_there() { command -v javac >/dev/null && command -v jar >/dev/null; }
 
 redis_is_there() { command -v redis-server >/dev/null; }
 
-for_tests=no for_benches=no
+for_tests=no for_benches=no for_sail=no
 case ${1:-} in
 '') ;;
-test) for_tests=yes ;;
+sail) for_sail=yes ;;
+test) for_tests=yes for_sail=yes ;;
 bench) for_tests=yes for_benches=yes ;;
-*) fail "setup.sh does not know \`$1\`" "say nothing, \`test\` or \`bench\` for what these need as well" ;;
+*) fail "setup.sh does not know \`$1\`" "say nothing, \`sail\`, \`test\` or \`bench\` for what these need as well" ;;
 esac
 
 changed=no
@@ -139,7 +159,7 @@ if [[ -n ${SPARK_HOME:-} ]]; then
   own_spark=no
 fi
 python=
-if [[ $own_spark == yes ]] && ! spark_is_there; then
+if { [[ $own_spark == yes ]] && ! spark_is_there; } || { [[ $for_sail == yes ]] && ! sail_is_there; }; then
   python=$(find_python) || packages+=(python3)
   # Debian keeps venv in a package of its own, one for each Python.
   if [[ -z $python ]]; then
@@ -176,6 +196,16 @@ if [[ $own_spark == yes ]] && ! spark_is_there; then
   if command -v flock >/dev/null; then flock 9; fi
   spark_is_there || install_spark "$python"
   spark_is_there || fail "Spark is not whole in $venv" "remove that directory and run \`make setup\` again"
+  exec 9>&-
+fi
+
+if [[ $for_sail == yes ]] && ! sail_is_there; then
+  python=${python:-$(find_python)} || fail "there is no Python 3.11 or newer on PATH" "install one; Sail needs it"
+  mkdir -p "$(dirname "$sail_venv")"
+  exec 9>"$(dirname "$sail_venv")/.setup.lock"
+  if command -v flock >/dev/null; then flock 9; fi
+  sail_is_there || install_sail "$python"
+  sail_is_there || fail "Sail is not whole in $sail_venv" "remove that directory and run \`scripts/setup.sh sail\` again"
   exec 9>&-
 fi
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::Outcome;
+use crate::concurrency;
 use crate::connect::Client;
 use crate::figures::{Samples, Table, aim};
 use crate::http1::{Connection, get, post};
@@ -16,8 +17,9 @@ use crate::service::Service;
 const CONFIG: &str = "\
 libra.execution.modes.in-cluster.stop-server-on-shutdown: true
 libra.execution.modes.in-cluster.keepalive: 1m
+libra.resources.quotas.in-cluster.max-concurrent-jobs: 16
 ";
-const SQL: &str = "SELECT 1";
+pub(crate) const SQL: &str = "SELECT 1";
 /// Aimed at: this much more than the bare client at p50, milliseconds.
 const AIM_MS: f64 = 10.0;
 /// What an ended query leaves behind is let go within this time.
@@ -59,6 +61,8 @@ pub(crate) async fn measure(libra: &Path, warm_up: usize, queries: usize, table:
             }
         }
     }
+    // After the others, on a server that is as warm as it gets.
+    let at_once = concurrency::measure(service.address, &bench.bare, queries).await?;
     service.end()?;
 
     let pairs = [
@@ -79,6 +83,7 @@ pub(crate) async fn measure(libra: &Path, warm_up: usize, queries: usize, table:
             );
         }
     }
+    at_once.show(table);
     table.remark(format!(
         "Queries: {queries} on each way after {warm_up} for warmth, one at a time, the four ways in turn on one Spark \
          server. Bare: reattachable execution, as the official clients do; letting go is not counted on either side."
@@ -109,7 +114,7 @@ impl Bench {
 }
 
 /// Submits the query and waits until it has succeeded.
-async fn run(api: &mut Connection, session: &str) -> Outcome<()> {
+pub(crate) async fn run(api: &mut Connection, session: &str) -> Outcome<()> {
     let body =
         format!(r#"{{"code":"{SQL}","kind":"sql","executionMode":"in-cluster","sessionMode":"{session}"}}"#);
     let (_, answer) = api.call(&post("/api/v1/spark/jobs/submit", &body)).await?;

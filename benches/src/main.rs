@@ -2,6 +2,7 @@
 //!
 //! Invariant: a figure is printed, never judged by an exit code: a busy machine is no error.
 
+mod concurrency;
 mod connect;
 mod end_to_end;
 mod figures;

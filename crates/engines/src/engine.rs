@@ -134,6 +134,12 @@ pub trait Engine: Send + Sync {
     /// Lets go of what the engine still holds for an ended attempt, after its end is durable in the store.
     fn release<'a>(&'a self, launch: &'a Launch, handle: &'a Handle) -> BoxFuture<'a, ()>;
 
+    /// What keeps launched attempts from running at present, in words for their owners: a server that does not start,
+    /// is away or is being replaced. None when nothing is known to.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Stops looking after an attempt that another replica looks after now: nothing is written about it any more,
     /// nothing of it is ended.
     fn leave(&self, token: Token);

@@ -382,6 +382,8 @@ fn in_cluster(config: &Config, places: &Places<'_>) -> spark_connect::SparkConne
         start_timeout: mode.start_timeout,
         keepalive_deadline: mode.keepalive,
         host_lease: places.host_lease.clone(),
+        backend: mode.backend.clone(),
+        care: mode.care,
         logs: config.logs.limits,
     })
 }

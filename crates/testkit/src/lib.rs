@@ -16,11 +16,12 @@ pub mod ports;
 pub mod postgres;
 pub mod processes;
 mod redis;
+pub mod spark_connect;
 mod standalone;
 pub mod wait;
 pub mod watchdog;
 
-pub use api::{Answer, Api};
+pub use api::{Answer, Api, get_json};
 pub use libra::{Libra, Setup, write};
 pub use postgres::Postgres;
 pub use redis::Redis;

@@ -1,5 +1,6 @@
 //! `libra doctor`: what is missing on this machine, and how to get it.
 
+mod backend;
 mod host;
 mod report;
 mod spark;
@@ -47,6 +48,7 @@ fn checks(args: &DoctorArgs) -> Vec<Check> {
         }
         Err(missing) => checks.push(spark::missing(&missing)),
     }
+    checks.extend(backend::checks(&config));
     let (listen, others) = port(config.listen);
     checks.push(listen);
     checks.push(host::data_dir(&config.data_dir, others));

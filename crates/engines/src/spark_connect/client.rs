@@ -1,17 +1,19 @@
 //! The calls that Libra makes to a Spark Connect server.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message;
 use tonic::client::Grpc;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{Ascii, AsciiMetadataKey, MetadataValue};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 use uuid::Uuid;
 
+use super::address::Address;
 use super::proto::{self, ExecutePlanResponse, Plan, PlanKind, UserContext, path};
 
 /// The largest message that is read, in bytes. Batches are about 4 MiB; only a single huge value makes a
@@ -19,12 +21,16 @@ use super::proto::{self, ExecutePlanResponse, Plan, PlanKind, UserContext, path}
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
 /// How long a call that answers at once may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a connection to this machine may take.
+/// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The flow-control window of one result stream, in bytes: HTTP/2's 64 KiB would cap the throughput.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// The flow-control window of the whole connection, in bytes.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// How often a connection to another machine is checked, and how long its answer may take: a firewall that has
+/// forgotten it says nothing.
+const PING_EVERY: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// What the server shows as the kind of its client.
 const CLIENT_TYPE: &str = "libra";
 
@@ -35,7 +41,13 @@ pub(super) type Responses = Streaming<ExecutePlanResponse>;
 #[derive(Clone)]
 pub(super) struct Client {
     channel: Channel,
-    authorization: MetadataValue<Ascii>,
+    /// For calls that answer at once: results that nobody reads for a while stop a connection, and a server must not
+    /// be taken for dead, nor go without an interrupt, because of that.
+    short_calls: Channel,
+    /// Sent with every call; the values are sensitive.
+    headers: Arc<[(AsciiMetadataKey, MetadataValue<Ascii>)]>,
+    /// In whose name everything is asked; None = each operation's own user.
+    user: Option<Arc<str>>,
 }
 
 /// One execution on the server: a user's session and the operation's own id.
@@ -46,12 +58,43 @@ pub(super) struct Operation {
     pub(crate) id: Uuid,
     /// The tag by which all operations of the attempt are interrupted together.
     pub(crate) tag: Uuid,
+    /// The server's own name of the session, once it is known: a server that was restarted meanwhile refuses every
+    /// call that carries it, so that nothing is executed twice.
+    pub(crate) server_session: Arc<OnceLock<String>>,
 }
 
 impl Operation {
-    fn user_context(&self) -> UserContext {
-        UserContext { user_id: self.user.clone(), user_name: self.user.clone() }
+    fn observed(&self) -> Option<String> {
+        self.server_session.get().cloned()
     }
+}
+
+/// The setting that a server is asked for when only its answer counts.
+const APPLICATION_ID: &str = "spark.app.id";
+
+fn ask(key: &str) -> proto::ConfigOperation {
+    proto::ConfigOperation { set: None, get_option: Some(proto::ConfigGet { keys: vec![key.to_owned()] }) }
+}
+
+/// A header of every call; its value is shown nowhere.
+///
+/// # Errors
+/// When gRPC can't send it; the value is not quoted.
+pub(super) fn header(name: &str, value: &str) -> Result<(AsciiMetadataKey, MetadataValue<Ascii>), String> {
+    let key = AsciiMetadataKey::from_bytes(name.as_bytes())
+        .map_err(|_| format!("`{name}` is no name of a header"))?;
+    let mut value = MetadataValue::<Ascii>::try_from(value)
+        .map_err(|_| format!("the value of the header `{name}` can't be sent"))?;
+    value.set_sensitive(true);
+    Ok((key, value))
+}
+
+fn tuned(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .tcp_nodelay(true)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
 }
 
 /// A plan that gives the rows of `sql`.
@@ -78,28 +121,68 @@ fn sql_relation(sql: &str) -> proto::Relation {
 }
 
 impl Client {
-    /// A client of the server at 127.0.0.1:`port`, which asks for `token`. Connects with the first call.
+    /// A client of the server at 127.0.0.1:`port`, which asks for `token`, if for any. Connects with the first call.
     ///
     /// # Errors
     /// When the token is no text for a header.
-    pub(super) fn new(port: u16, token: &str) -> Result<Self, String> {
-        let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"))
-            .map_err(|e| e.to_string())?
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        let mut authorization = MetadataValue::<Ascii>::try_from(format!("Bearer {token}"))
-            .map_err(|e| format!("the server's token can't be sent: {e}"))?;
-        authorization.set_sensitive(true);
-        Ok(Self { channel: endpoint.connect_lazy(), authorization })
+    pub(super) fn local(port: u16, token: Option<&str>) -> Result<Self, String> {
+        let endpoint =
+            Endpoint::from_shared(format!("http://127.0.0.1:{port}")).map_err(|e| e.to_string())?;
+        let headers = token.map(|token| header("authorization", &format!("Bearer {token}"))).transpose()?;
+        let endpoint = tuned(endpoint);
+        Ok(Self {
+            channel: endpoint.connect_lazy(),
+            short_calls: endpoint.connect_lazy(),
+            headers: headers.into_iter().collect(),
+            user: None,
+        })
+    }
+
+    /// A client of a server somewhere. TLS trusts the system's roots, and the certificates `ca` (PEM) besides.
+    ///
+    /// # Errors
+    /// When a header or a certificate can't be used; never with the token in it.
+    pub(super) fn remote(address: &Address, ca: Option<&[u8]>) -> Result<Self, String> {
+        let scheme = if address.tls { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}:{}", address.host, address.port))
+            .map_err(|e| e.to_string())?;
+        if address.tls {
+            let given = ca.map(|ca| ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)));
+            let both = given.clone().unwrap_or_default().with_native_roots();
+            endpoint = match (endpoint.clone().tls_config(both), given) {
+                // A small container has no authorities of its own.
+                (Err(_), Some(given)) => endpoint.tls_config(given),
+                (tuned, _) => tuned,
+            }
+            .map_err(|e| format!("the certificates can't be used: {e}"))?;
+        }
+        let endpoint = endpoint
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let token = address.token.as_deref().map(|token| ("authorization", format!("Bearer {token}")));
+        let others = address.headers.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let headers: Result<Vec<_>, _> =
+            token.into_iter().chain(others).map(|(name, value)| header(name, &value)).collect();
+        let endpoint = tuned(endpoint);
+        Ok(Self {
+            channel: endpoint.connect_lazy(),
+            short_calls: endpoint.connect_lazy(),
+            headers: headers?.into(),
+            user: address.user.as_deref().map(Arc::from),
+        })
+    }
+
+    fn user_context(&self, operation: &Operation) -> UserContext {
+        let user = self.user.as_deref().unwrap_or(&operation.user);
+        UserContext { user_id: user.to_owned(), user_name: user.to_owned() }
     }
 
     /// Executes `plan`, or attaches to the operation if the server knows it already; never runs it twice.
     pub(super) async fn execute(&self, operation: &Operation, plan: Plan) -> Result<Responses, Status> {
         let request = proto::ExecutePlanRequest {
             session_id: operation.session.to_string(),
-            user_context: Some(operation.user_context()),
+            user_context: Some(self.user_context(operation)),
             plan: Some(plan),
             client_type: Some(CLIENT_TYPE.to_owned()),
             request_options: vec![proto::RequestOption {
@@ -107,6 +190,7 @@ impl Client {
             }],
             operation_id: Some(operation.id.to_string()),
             tags: vec![operation.tag.to_string()],
+            observed_session: operation.observed(),
         };
         self.stream(path::EXECUTE_PLAN, request).await
     }
@@ -115,10 +199,11 @@ impl Client {
     pub(super) async fn reattach(&self, operation: &Operation, last: &str) -> Result<Responses, Status> {
         let request = proto::ReattachExecuteRequest {
             session_id: operation.session.to_string(),
-            user_context: Some(operation.user_context()),
+            user_context: Some(self.user_context(operation)),
             operation_id: operation.id.to_string(),
             client_type: Some(CLIENT_TYPE.to_owned()),
             last_response_id: Some(last.to_owned()),
+            observed_session: operation.observed(),
         };
         self.stream(path::REATTACH_EXECUTE, request).await
     }
@@ -127,7 +212,7 @@ impl Client {
     pub(super) async fn interrupt(&self, operation: &Operation) -> Result<(), Status> {
         let request = proto::InterruptRequest {
             session_id: operation.session.to_string(),
-            user_context: Some(operation.user_context()),
+            user_context: Some(self.user_context(operation)),
             interrupt_type: proto::INTERRUPT_TYPE_TAG,
             operation_tag: Some(operation.tag.to_string()),
         };
@@ -138,7 +223,7 @@ impl Client {
     pub(super) async fn is_alive(&self, operation: &Operation, ids: &[Uuid]) -> Result<bool, Status> {
         let request = proto::GetStatusRequest {
             session_id: operation.session.to_string(),
-            user_context: Some(operation.user_context()),
+            user_context: Some(self.user_context(operation)),
             operation_status: Some(proto::OperationStatusRequest {
                 operation_ids: ids.iter().map(Uuid::to_string).collect(),
             }),
@@ -154,7 +239,7 @@ impl Client {
     pub(super) async fn release_operation(&self, operation: &Operation) -> Result<(), Status> {
         let request = proto::ReleaseExecuteRequest {
             session_id: operation.session.to_string(),
-            user_context: Some(operation.user_context()),
+            user_context: Some(self.user_context(operation)),
             operation_id: operation.id.to_string(),
             release_all: Some(proto::ReleaseAll {}),
         };
@@ -165,7 +250,7 @@ impl Client {
     pub(super) async fn release_session(&self, operation: &Operation) -> Result<(), Status> {
         let request = proto::ReleaseSessionRequest {
             session_id: operation.session.to_string(),
-            user_context: Some(operation.user_context()),
+            user_context: Some(self.user_context(operation)),
         };
         self.unary::<_, proto::Ignored>(path::RELEASE_SESSION, request).await.map(drop)
     }
@@ -184,11 +269,21 @@ impl Client {
     /// Spark's application id. Asked in a session of the server's own name; proves that the
     /// server lets this client in.
     pub(super) async fn application_id(&self, session: Uuid) -> Result<Option<String>, Status> {
-        let operation = Operation { user: CLIENT_TYPE.to_owned(), session, id: session, tag: session };
-        let keys = vec!["spark.app.id".to_owned()];
-        let get = proto::ConfigOperation { set: None, get_option: Some(proto::ConfigGet { keys }) };
-        let answer = self.config(&operation, get).await?;
+        let operation = Operation {
+            user: CLIENT_TYPE.to_owned(),
+            session,
+            id: session,
+            tag: session,
+            server_session: Arc::default(),
+        };
+        let answer = self.config(&operation, ask(APPLICATION_ID)).await?;
         Ok(answer.pairs.into_iter().next().and_then(|pair| pair.value))
+    }
+
+    /// Makes the operation's session, unless it is there; answers the server's own name of it, which is empty when
+    /// the server gives none.
+    pub(super) async fn open_session(&self, operation: &Operation) -> Result<String, Status> {
+        Ok(self.config(operation, ask(APPLICATION_ID)).await?.server_session)
     }
 
     async fn config(
@@ -198,20 +293,23 @@ impl Client {
     ) -> Result<proto::ConfigResponse, Status> {
         let request = proto::ConfigRequest {
             session_id: operation.session.to_string(),
-            user_context: Some(operation.user_context()),
+            user_context: Some(self.user_context(operation)),
             operation: Some(config),
+            observed_session: operation.observed(),
         };
         self.unary(path::CONFIG, request).await
     }
 
     fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.authorization.clone());
+        for (name, value) in self.headers.iter() {
+            request.metadata_mut().insert(name.clone(), value.clone());
+        }
         request
     }
 
-    async fn ready(&self) -> Result<Grpc<Channel>, Status> {
-        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    async fn ready(channel: &Channel) -> Result<Grpc<Channel>, Status> {
+        let mut grpc = Grpc::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         grpc.ready()
             .await
             .map_err(|e| Status::unavailable(format!("no connection to the Spark server: {e}")))?;
@@ -223,7 +321,7 @@ impl Client {
         M: Message + Default + 'static,
     {
         let codec = ProstCodec::<M, ExecutePlanResponse>::default();
-        let mut grpc = self.ready().await?;
+        let mut grpc = Self::ready(&self.channel).await?;
         let answer =
             grpc.server_streaming(self.request(message), PathAndQuery::from_static(path), codec).await?;
         Ok(answer.into_inner())
@@ -236,7 +334,7 @@ impl Client {
     {
         let call = async {
             let codec = ProstCodec::<M, A>::default();
-            let mut grpc = self.ready().await?;
+            let mut grpc = Self::ready(&self.short_calls).await?;
             let answer = grpc.unary(self.request(message), PathAndQuery::from_static(path), codec).await?;
             Ok(answer.into_inner())
         };

@@ -11,7 +11,7 @@ use libra_core::spec::{JobSpec, Kind, Source};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::query::{Phase, Query, Start, now};
+use super::query::{Claim, Phase, Query, Start, now};
 use super::record::{self, OnDisk};
 use super::server::Server;
 use super::settings::Settings;
@@ -26,6 +26,8 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// SQL in a shared Spark Connect server.
+///
+/// Lock-free for the caller: every call but [`Engine::cancel`] and [`Engine::release`] answers at once.
 pub struct SparkConnect {
     server: Arc<Server>,
     slots: Arc<Semaphore>,
@@ -80,7 +82,7 @@ impl SparkConnect {
         if self.query(launch.token).is_none() {
             match record::read(&AttemptDir::new(&launch.dir)) {
                 Ok(OnDisk::Nothing) => {
-                    self.server.check_spark().map_err(LaunchError::Refused)?;
+                    self.server.check_installed().map_err(LaunchError::Refused)?;
                     let (query, added) = self.add(launch);
                     if added {
                         self.begin(query);
@@ -100,12 +102,14 @@ impl SparkConnect {
     /// Begins at once when the server is up and a slot is free.
     fn begin(&self, query: Arc<Query>) {
         match (self.server.known(), Arc::clone(&self.slots).try_acquire_owned()) {
-            (Some(live), Ok(slot)) => {
-                if let Some(start) = query.claim(live, slot) {
-                    self.spawn(query, start);
-                }
-            }
-            (None, _) | (_, Err(_)) => self.spawn(query, Start::Wait),
+            (Some(live), Ok(slot)) if !live.is_external() => match query.claim(live, slot, None) {
+                Claim::Start(start) => self.spawn(query, start),
+                Claim::Over => {}
+                // It is being replaced.
+                Claim::Closed => self.spawn(query, Start::Wait),
+            },
+            // An external one is asked for a session first.
+            (_, _) => self.spawn(query, Start::Wait),
         }
     }
 
@@ -296,6 +300,10 @@ impl Engine for SparkConnect {
     fn traces(&self, launch: &Launch) -> Running {
         let known = self.query(launch.token).and_then(|query| query.last_seen());
         known.unwrap_or_default()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.server.trouble()
     }
 
     fn leave(&self, token: Token) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::Status;
 
 use super::client::{Operation, Responses};
-use super::failure::{Verdict, judge};
+use super::failure::{Verdict, is_another_session, judge};
 use super::proto::{ExecutePlanResponse, Plan, ResponseKind};
 use super::server::Live;
 
@@ -18,6 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum Broken {
     /// The server is dead.
     ServerGone,
+    /// The server is another one than the query was sent to: it does not know the session.
+    SessionGone,
     /// The server lives but no longer has the responses.
     ResultGone(Status),
     /// The operation ended with an error.
@@ -59,6 +61,7 @@ impl<'a> Execution<'a> {
             match answer {
                 Ok(Some(response)) => {
                     self.pause = FIRST_PAUSE;
+                    self.live.heard();
                     self.last = Some(response.response_id.clone());
                     self.complete = matches!(response.response_type, Some(ResponseKind::ResultComplete(_)));
                     return Ok(Some(response));
@@ -69,6 +72,9 @@ impl<'a> Execution<'a> {
                     self.stream = None;
                     match judge(&status) {
                         Verdict::Retry => tracing::debug!(%status, "a result stream broke"),
+                        Verdict::ResultGone if self.live.is_external() && is_another_session(&status) => {
+                            return Err(Broken::SessionGone);
+                        }
                         Verdict::ResultGone => return Err(Broken::ResultGone(status)),
                         Verdict::Final => return Err(Broken::Failed(status)),
                     }

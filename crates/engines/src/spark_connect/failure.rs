@@ -48,6 +48,11 @@ pub(super) fn judge(status: &Status) -> Verdict {
     }
 }
 
+/// True when the server does not know the session that was asked for: it was restarted, or has ended the session.
+pub(super) fn is_another_session(status: &Status) -> bool {
+    status.message().contains("[INVALID_HANDLE.SESSION_")
+}
+
 /// True when the error says that the operation was interrupted. Where Spark names its error the name decides, not
 /// the text, which may quote the user's own words.
 pub(super) fn is_interruption(status: &Status) -> bool {
@@ -56,7 +61,8 @@ pub(super) fn is_interruption(status: &Status) -> bool {
         Some(name) => {
             matches!(name, "OPERATION_CANCELED" | "SPARK_JOB_CANCELLED") || name.starts_with("INTERRUPTED")
         }
-        None => message.contains(" cancelled "),
+        // The second is what Sail says of an operation that was interrupted.
+        None => message.contains(" cancelled ") || message.contains("operation not found"),
     }
 }
 
@@ -121,6 +127,17 @@ pub(super) fn failure(status: &Status) -> Failure {
         .with_unknown_outcome();
     }
     Failure::new(ErrorClass::User, "sql_error", headline(message)).with_detail(message)
+}
+
+/// The failure when the server opens no session: nothing of the job was looked at so far.
+pub(super) fn no_session(status: &Status) -> Failure {
+    let message = status.message().trim();
+    Failure::new(
+        ErrorClass::Infrastructure,
+        "engine_refused",
+        format!("The Spark Connect server opens no session: {}", headline(message)),
+    )
+    .with_detail(message)
 }
 
 /// The failure when memory ran out.

@@ -1,4 +1,4 @@
-//! SQL in a warm, shared Spark Connect server that Libra starts and watches (contract S1).
+//! SQL in a warm, shared Spark Connect server that Libra starts and watches, or that is there already (contract S1).
 //!
 //! An attempt's token is the operation id of its query, so sending it again attaches to what runs: nothing is
 //! ever executed twice. A query in an isolated session also has its session named so.
@@ -9,9 +9,10 @@
 //! | `query`, `run`, `execution` | one query's life; its calls; its stream over broken connections |
 //! | `record`, `result` | the files in the attempt's directory |
 //! | `server` | the server's life under a shim |
-//! | `client`, `proto`, `proto_types` | the protocol |
+//! | `client`, `address`, `proto`, `proto_types` | the protocol, and how a server is named |
 //! | `rows`, `encoder`, `schema`, `variant`, `interval`, `clock`, `json` | Arrow batches as JSON rows |
 
+mod address;
 mod client;
 mod clock;
 mod encoder;
@@ -34,5 +35,7 @@ mod server;
 mod settings;
 mod variant;
 
+pub use address::Address;
 pub use engine::SparkConnect;
-pub use settings::Settings;
+pub use server::find_sail;
+pub use settings::{Backend, Care, Settings};

@@ -98,6 +98,8 @@ pub(super) struct ExecutePlanRequest {
     pub(crate) operation_id: Option<String>,
     #[prost(string, repeated, tag = "7")]
     pub(crate) tags: Vec<String>,
+    #[prost(string, optional, tag = "8")]
+    pub(crate) observed_session: Option<String>,
 }
 
 /// Only the reattach option is used.
@@ -125,6 +127,8 @@ pub(super) struct ReattachExecuteRequest {
     pub(crate) client_type: Option<String>,
     #[prost(string, optional, tag = "5")]
     pub(crate) last_response_id: Option<String>,
+    #[prost(string, optional, tag = "6")]
+    pub(crate) observed_session: Option<String>,
 }
 
 /// One message of a result stream.
@@ -274,6 +278,8 @@ pub(super) struct ConfigRequest {
     pub(crate) user_context: Option<UserContext>,
     #[prost(message, optional, tag = "3")]
     pub(crate) operation: Option<ConfigOperation>,
+    #[prost(string, optional, tag = "5")]
+    pub(crate) observed_session: Option<String>,
 }
 
 /// One of the two.
@@ -310,6 +316,9 @@ pub(super) struct KeyValue {
 pub(super) struct ConfigResponse {
     #[prost(message, repeated, tag = "2")]
     pub(crate) pairs: Vec<KeyValue>,
+    /// The server's own name of the session.
+    #[prost(string, tag = "4")]
+    pub(crate) server_session: String,
 }
 
 /// An answer of which nothing is read.

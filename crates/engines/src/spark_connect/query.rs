@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libra_core::attempt::{Exit, Links, Outcome};
 use libra_core::failure::{ErrorClass, Failure};
@@ -13,10 +13,11 @@ use libra_core::id::Token;
 use libra_core::spec::{SessionMode, Source, unwrap_sql};
 use libra_core::time::Timestamp;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tonic::Status;
 use uuid::Uuid;
 
 use super::client::Operation;
-use super::failure::{Verdict, judge};
+use super::failure::{self, Verdict, judge};
 use super::keyword::only_reads;
 use super::progress;
 use super::proto::ExecutionProgress;
@@ -27,15 +28,36 @@ use crate::attempt_dir::AttemptDir;
 use crate::engine::{Launch, Running};
 
 /// The namespace of the names that Libra derives (version 5 UUIDs); drawn once, never to change.
-const NAMESPACE: Uuid = Uuid::from_u128(0x6f0b_91d6_3c1e_4d0a_9f57_2a8c_44e1_b7d3);
+pub(super) const NAMESPACE: Uuid = Uuid::from_u128(0x6f0b_91d6_3c1e_4d0a_9f57_2a8c_44e1_b7d3);
 /// How often an interrupt is repeated until the operation has ended.
 const INTERRUPT_EVERY: Duration = Duration::from_millis(300);
 /// After so many interrupts in a row without an answer the server hangs, and nothing but its end can end the query.
 const MAX_UNANSWERED: u32 = 3;
+/// How long one interrupt may take where the server itself is ended when interrupts don't help.
+const INTERRUPT_PATIENCE: Duration = Duration::from_secs(3);
 /// After it could not be told whether the server of before is alive.
 const ADOPT_AGAIN: Duration = Duration::from_secs(5);
 /// How often a cancelled operation is looked at until the server has let it go.
 const IDLE_LOOK: Duration = Duration::from_millis(25);
+
+/// The pause before another server is looked for, when the one that was found takes no more.
+const CLOSED_LOOK: Duration = Duration::from_millis(50);
+/// The session's setting that puts its jobs into a pool of Spark's fair scheduler; the pools share the cores evenly.
+const POOL: &str = "spark.scheduler.pool";
+
+/// Why a query can't be sent yet, or at all.
+enum NotReady {
+    /// It can't be sent.
+    Failed(Box<Failure>),
+    /// The server went away just now.
+    Away,
+}
+
+impl From<Failure> for NotReady {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(Box::new(failure))
+    }
+}
 
 /// What is known of a query.
 #[derive(Clone, Debug)]
@@ -56,6 +78,8 @@ pub(super) struct Query {
     pub(super) reads: bool,
     /// Spark settings of the session.
     pub(super) settings: BTreeMap<String, String>,
+    /// The attempt's name.
+    token: Token,
     /// The operation that carries the attempt's token.
     pub(super) operation: Operation,
     /// The operation that fetches the rows of a command.
@@ -82,6 +106,22 @@ pub(super) enum Start {
     Resume(Sent),
 }
 
+/// What came of claiming a query for a server.
+pub(super) enum Claim {
+    /// It is this process's to send, or to resume.
+    Start(Start),
+    /// It ended before it was sent.
+    Over,
+    /// The server takes no more queries: another one will.
+    Closed,
+}
+
+impl From<Option<Start>> for Claim {
+    fn from(start: Option<Start>) -> Self {
+        start.map_or(Self::Over, Self::Start)
+    }
+}
+
 impl Query {
     /// The query of an attempt.
     pub(super) fn new(launch: &Launch) -> Self {
@@ -97,11 +137,19 @@ impl Query {
         } else {
             token
         };
-        let operation = |id| Operation { user: launch.user.clone(), session, id, tag: token };
+        let server_session = Arc::default();
+        let operation = |id| Operation {
+            user: launch.user.clone(),
+            session,
+            id,
+            tag: token,
+            server_session: Arc::clone(&server_session),
+        };
         Self {
             reads: only_reads(&sql),
             sql,
-            settings: session_settings(&launch.spec.spark_config),
+            settings: session_settings(&launch.spec.spark_config, launch.spec.queue.as_deref()),
+            token: launch.token,
             operation: operation(token),
             fetch: operation(Uuid::new_v5(&token, b"rows")),
             shared,
@@ -230,15 +278,21 @@ impl Query {
         let (live, _slot) = match start {
             Start::Now(live, slot) => (live, Some(slot)),
             // It runs already, whether a slot is free or not.
-            Start::Resume(sent) => match self.find_server(&server, sent.server).await {
-                Some(live) => {
-                    self.set_running(&live, sent.since);
-                    (live, slots.try_acquire_owned().ok())
+            Start::Resume(sent) => {
+                let Some(live) = self.find_server(&server, sent.server).await else {
+                    let how = match sent.session {
+                        Some(_) => "it does not answer any more",
+                        None => "it ended while Libra was away",
+                    };
+                    return self.end(Outcome::Failed { failure: self.lost(how) });
+                };
+                if let Some(session) = sent.session {
+                    // Set once: the disk says what was seen before anything was sent.
+                    let _ = self.operation.server_session.set(session);
                 }
-                None => {
-                    return self.end(Outcome::Failed { failure: self.lost("it ended while Libra was away") });
-                }
-            },
+                self.set_running(&live, sent.since);
+                (live, slots.try_acquire_owned().ok())
+            }
             Start::Wait => return,
         };
         let outcome = tokio::select! {
@@ -255,6 +309,7 @@ impl Query {
             }
         }
         self.end(outcome);
+        live.dismiss(self.token);
     }
 
     /// The server that an earlier Libra sent the query to; None when it is dead. Not knowing is no answer: it is
@@ -271,14 +326,26 @@ impl Query {
     /// Interrupts again and again once the end was asked for: an operation that has not begun yet hears nothing.
     async fn interrupt_when_cancelled(&self, live: &Live) -> Infallible {
         self.cancelled().await;
+        let begun = Instant::now();
         let mut unanswered = 0;
         loop {
-            match live.client.interrupt(&self.operation).await {
+            let call = live.client.interrupt(&self.operation);
+            let answer = match live.kill_after() {
+                None => call.await,
+                Some(_) => tokio::time::timeout(INTERRUPT_PATIENCE, call)
+                    .await
+                    .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer to an interrupt"))),
+            };
+            match answer {
                 Ok(()) => unanswered = 0,
                 Err(status) => {
                     unanswered += 1;
                     tracing::debug!(%status, "an interrupt was not taken");
                 }
+            }
+            if live.kill_after().is_some_and(|limit| begun.elapsed() >= limit) && !live.is_dead() {
+                tracing::warn!("a query does not obey its interrupt: its server is ended");
+                live.condemn();
             }
             if unanswered == MAX_UNANSWERED && !live.is_dead() {
                 tracing::warn!("the shared Spark server does not answer any more: it is ended");
@@ -293,6 +360,7 @@ impl Query {
         let ids = [self.operation.id, self.fetch.id];
         loop {
             match live.client.is_alive(&self.operation, &ids).await {
+                Ok(true) if live.is_dead() => return,
                 Ok(true) => tokio::time::sleep(IDLE_LOOK).await,
                 Err(status) if judge(&status) == Verdict::Retry && !live.is_dead() => {
                     tokio::time::sleep(INTERRUPT_EVERY).await;
@@ -305,33 +373,98 @@ impl Query {
 
     /// Waits for a slot and the server, then claims the query for it. None when it ended before it was sent.
     async fn wait_and_claim(&self, server: &Arc<Server>, slots: &Arc<Semaphore>) -> Option<Start> {
-        let ready = async {
-            let slot = Arc::clone(slots).acquire_owned().await.ok();
-            (server.live().await, slot)
-        };
-        let (live, slot) = tokio::select! {
-            ready = ready => ready,
-            () = self.cancelled() => return self.refuse(Outcome::Stopped),
-        };
-        match (live, slot) {
-            (Ok(live), Some(slot)) => self.claim(live, slot),
-            (Err(failure), _) => self.refuse(Outcome::Failed { failure }),
-            // The slots are never closed while the engine lives.
-            (Ok(_), None) => self.refuse(Outcome::Stopped),
+        loop {
+            let ready = async {
+                let slot = Arc::clone(slots).acquire_owned().await.ok();
+                let live = server.live().await?;
+                let session = self.open_session(&live).await?;
+                Ok::<_, NotReady>((live, slot, session))
+            };
+            let ready = tokio::select! {
+                ready = ready => ready,
+                () = self.cancelled() => return self.refuse(Outcome::Stopped),
+            };
+            let claim = match ready {
+                Ok((live, Some(slot), session)) => self.claim(live, slot, session),
+                // The slots are never closed while the engine lives.
+                Ok((_, None, _)) => return self.refuse(Outcome::Stopped),
+                Err(NotReady::Failed(failure)) => return self.refuse(Outcome::Failed { failure: *failure }),
+                Err(NotReady::Away) => Claim::Closed,
+            };
+            match claim {
+                Claim::Start(start) => return Some(start),
+                Claim::Over => return None,
+                Claim::Closed => tokio::time::sleep(CLOSED_LOOK).await,
+            }
         }
     }
 
-    /// Claims the query for a server: from now on it counts as sent. None when it may not be sent; to be resumed
-    /// when another replica on this host was faster.
-    pub(super) fn claim(&self, live: Arc<Live>, slot: OwnedSemaphorePermit) -> Option<Start> {
-        let since = now();
-        match record::claim(&self.dir, Sent { server: live.id, since }) {
-            Ok(true) => {
-                self.set_running(&live, since);
-                Some(Start::Now(live, slot))
+    /// Makes the session on a server that Libra does not watch, so that a restart of that server is noticed.
+    async fn open_session(&self, live: &Live) -> Result<Option<String>, NotReady> {
+        if !live.is_external() {
+            return Ok(None);
+        }
+        let refused = |failure| NotReady::Failed(Box::new(failure));
+        match live.client.open_session(&self.operation).await {
+            // A server that only repeats the client's name is no wiser.
+            Ok(session) if session.is_empty() || session == self.operation.session.to_string() => {
+                Err(refused(Failure::new(
+                    ErrorClass::Infrastructure,
+                    "engine_refused",
+                    "The Spark Connect server does not name its sessions, so that nobody could tell whether it was \
+                     restarted while a query ran. Spark 4.0 or newer does.",
+                )))
             }
-            Ok(false) => self.follow_the_disk(),
-            Err(error) => self.end_unwritable(&error),
+            Ok(session) => Ok(Some(session)),
+            Err(status) => match judge(&status) {
+                Verdict::Final => Err(refused(failure::no_session(&status))),
+                Verdict::Retry => Err(NotReady::Away),
+                Verdict::ResultGone => Err(refused(
+                    Failure::new(
+                        ErrorClass::Infrastructure,
+                        "session_closed",
+                        "The Spark Connect server has closed this session and opens it no more. Use a session of its \
+                         own (`sessionMode: ISOLATED`), or let that server keep sessions for longer \
+                         (spark.connect.session.manager.defaultSessionTimeout).",
+                    )
+                    .with_detail(status.message()),
+                )),
+            },
+        }
+    }
+
+    /// Claims the query for a server: from now on it counts as sent. To be resumed when another replica on this host
+    /// was faster.
+    pub(super) fn claim(
+        &self,
+        live: Arc<Live>,
+        slot: OwnedSemaphorePermit,
+        session: Option<String>,
+    ) -> Claim {
+        match live.admit(self.token, &self.dir) {
+            Ok(true) => {}
+            Ok(false) => return Claim::Closed,
+            Err(error) => return self.end_unwritable(&error).into(),
+        }
+        let since = now();
+        match record::claim(&self.dir, Sent { server: live.id, since, session: session.clone() }) {
+            Ok(true) => {
+                if let Some(session) = session {
+                    // Nobody else sets it before the query is claimed.
+                    let _ = self.operation.server_session.set(session);
+                }
+                self.set_running(&live, since);
+                Claim::Start(Start::Now(live, slot))
+            }
+            Ok(false) => {
+                let start = self.follow_the_disk();
+                // It may have gone to another server.
+                if !matches!(&start, Some(Start::Resume(sent)) if sent.server == live.id) {
+                    live.dismiss(self.token);
+                }
+                start.into()
+            }
+            Err(error) => self.end_unwritable(&error).into(),
         }
     }
 
@@ -395,14 +528,18 @@ impl Query {
     }
 }
 
-/// The settings that a session takes: those of Spark SQL. Others size drivers and executors, which the shared
-/// server has already.
-fn session_settings(config: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    config
+/// The settings that a session takes: those of Spark SQL, and the scheduler pool of the job's queue. Others size
+/// drivers and executors, which the shared server has already.
+fn session_settings(config: &BTreeMap<String, String>, queue: Option<&str>) -> BTreeMap<String, String> {
+    let mut settings: BTreeMap<String, String> = config
         .iter()
-        .filter(|(key, _)| key.starts_with("spark.sql."))
+        .filter(|(key, _)| key.starts_with("spark.sql.") || *key == POOL)
         .map(|(k, v)| (k.clone(), v.clone()))
-        .collect()
+        .collect();
+    if let Some(queue) = queue {
+        settings.entry(POOL.to_owned()).or_insert_with(|| queue.to_owned());
+    }
+    settings
 }
 
 /// The present time of the wall clock.

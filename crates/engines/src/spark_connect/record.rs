@@ -32,13 +32,16 @@ pub(super) enum Record {
 }
 
 /// Where a query went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Sent {
     /// To this server.
     pub(super) server: Token,
     /// Then.
     pub(super) since: Timestamp,
+    /// The server's own name of the session, where Libra does not know by itself whether the server was restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) session: Option<String>,
 }
 
 /// All that the directory says.
@@ -192,19 +195,19 @@ mod tests {
     #[test]
     fn who_comes_first_decides() {
         // contract: L3
-        let sent = Sent { server: Token::new(Timestamp(1), [7; 10]), since: Timestamp(5) };
+        let sent = Sent { server: Token::new(Timestamp(1), [7; 10]), since: Timestamp(5), session: None };
         let dir = scratch("claimed");
         assert_eq!(read(&dir).unwrap(), OnDisk::Nothing);
-        assert!(claim(&dir, sent).unwrap());
-        assert!(!claim(&dir, sent).unwrap());
+        assert!(claim(&dir, sent.clone()).unwrap());
+        assert!(!claim(&dir, sent.clone()).unwrap());
         assert!(!revoke(&dir).unwrap());
-        assert_eq!(read(&dir).unwrap(), OnDisk::Sent(sent));
+        assert_eq!(read(&dir).unwrap(), OnDisk::Sent(sent.clone()));
         fs::remove_dir_all(dir.path()).unwrap();
 
         let dir = scratch("revoked");
         assert!(revoke(&dir).unwrap());
         assert!(revoke(&dir).unwrap());
-        assert!(!claim(&dir, sent).unwrap());
+        assert!(!claim(&dir, sent.clone()).unwrap());
         assert_eq!(read(&dir).unwrap(), OnDisk::Revoked);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no drafts are left");
 

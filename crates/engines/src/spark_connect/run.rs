@@ -51,7 +51,7 @@ pub(super) async fn run(query: &Query, live: &Live) -> Outcome {
         }
         end => end,
     };
-    if !matches!(end, Err(Stop::Broken(Broken::ServerGone))) {
+    if !matches!(end, Err(Stop::Broken(Broken::ServerGone | Broken::SessionGone))) {
         live.leave();
     }
     match end {
@@ -172,6 +172,13 @@ fn judge_end(query: &Query, live: &Live, stop: Stop) -> Outcome {
             let mut failure = failure::failure(&status);
             failure.outcome_unknown &= !query.reads;
             failure
+        }
+        // Ended by force, because it did not obey: nothing of it is alive.
+        Stop::Broken(Broken::ServerGone) if query.is_cancelled() && !live.is_external() => {
+            return Outcome::Stopped;
+        }
+        Stop::Broken(Broken::SessionGone) => {
+            query.lost("it no longer knows the session, so it was restarted or has ended it")
         }
         Stop::Broken(Broken::ServerGone) if live.was_exhausted_by_one() => {
             let failure = failure::out_of_memory("");

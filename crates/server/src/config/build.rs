@@ -16,7 +16,8 @@ use super::keys::{IN_CLUSTER_CONF, KEYS, SPARK_SUBMIT_CONF};
 use super::source::Gathered;
 use super::units::duration;
 use super::{
-    Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, SparkSubmit, Webhooks, replicas,
+    Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, SparkSubmit, Webhooks,
+    backend, replicas,
 };
 use crate::auth;
 use crate::{host, webhooks};
@@ -166,7 +167,12 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         host_cores,
         host_memory,
         server_cores: if on { v.number("libra.execution.modes.in-cluster.cores")? } else { 0 },
-        server_memory: if on { with_overhead(heap) } else { 0 },
+        // An external server burdens another account.
+        server_memory: if on && !matches!(in_cluster.backend, Backend::External { .. }) {
+            with_overhead(heap)
+        } else {
+            0
+        },
         modes,
         max_jobs: v
             .parse("libra.resources.limits.max-concurrent-jobs", "a whole number", |t| t.parse().ok())?,
@@ -271,6 +277,8 @@ fn logs(v: &Values) -> Result<Logs, ConfigError> {
 fn in_cluster(v: &Values) -> Result<InCluster, ConfigError> {
     let name = |what: &str| format!("libra.execution.modes.in-cluster.{what}");
     Ok(InCluster {
+        backend: backend::backend(v)?,
+        care: backend::care(v)?,
         master: v.text(&name("master")).unwrap_or_default(),
         driver_memory: v.text(&name("driver-memory")).unwrap_or_default(),
         conf: v.under(IN_CLUSTER_CONF),

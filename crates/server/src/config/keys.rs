@@ -257,6 +257,48 @@ pub const KEYS: &[Key] = &[
         "true",
         "Whether SQL may run in a shared Spark server that Libra starts.",
     ),
+    key(
+        "libra.execution.modes.in-cluster.backend",
+        "spark",
+        "Which server runs it: `spark` (Apache Spark's, started by Libra), `sail` (Sail's, started by Libra, without Java), \
+         `external` (one that is there already: `url`).",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.url",
+        "",
+        "The external server, as Spark spells it: `sc://HOST:PORT/;use_ssl=true;user_id=NAME`. Libra neither starts nor \
+         ends it.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.token",
+        "",
+        "What is shown to the external server; better in the environment or in `token-file` than in a file with the rest.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.token-file",
+        "",
+        "A file that holds the token alone; read at start.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.ca-file",
+        "",
+        "Certificates (PEM) that are trusted besides the system's when the external server uses TLS.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.lost-after",
+        "2m",
+        "Queries are taken for lost when the external server was not heard of for this long.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.sail-program",
+        "",
+        "The `sail` program; looked for when absent: PATH, the copy that the set-up installs.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.kill-after",
+        "10s",
+        "A Sail query that does not obey an interrupt for this long is ended together with its server.",
+    ),
     key("libra.execution.modes.in-cluster.master", "local[*]", "The server's master."),
     key(
         "libra.execution.modes.in-cluster.driver-memory",
@@ -288,6 +330,28 @@ pub const KEYS: &[Key] = &[
         "libra.execution.modes.in-cluster.stop-server-on-shutdown",
         "false",
         "Whether the server ends with Libra.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.probe-every",
+        "10s",
+        "How often the server is asked whether it lives; after three misses in a row it is replaced, an external one gets \
+         no new jobs until it answers.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.recycle-at",
+        "",
+        "The server is replaced when its processes have this much resident memory, such as `4g`; its heap and 1.5 GiB when \
+         absent.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.recycle-after-jobs",
+        "0",
+        "The server is replaced after so many jobs; 0 = not for that.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.recycle-wait",
+        "30s",
+        "How long new jobs may have to wait for running ones when the server is replaced; afterwards the old one goes on.",
     ),
     key(
         "libra.execution.modes.spark-submit.enabled",

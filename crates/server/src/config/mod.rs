@@ -2,6 +2,7 @@
 //!
 //! Every key is a row of [`keys::KEYS`]; an unknown key stops the start and names the nearest known one.
 
+mod backend;
 mod build;
 pub mod keys;
 mod replicas;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use libra_core::admission::Limits;
 use libra_core::mode::Mode;
 use libra_engines::logs::LogLimits;
+use libra_engines::spark_connect::{Backend, Care};
 use libra_store::{PoolSettings, StoreUrl};
 
 pub use keys::{KEYS, Key};
@@ -160,6 +162,10 @@ pub struct InCluster {
     pub keepalive: Duration,
     /// True: it ends with Libra.
     pub stop_on_shutdown: bool,
+    /// Which server it is. Printing it shows no token.
+    pub backend: Backend,
+    /// How it is looked after.
+    pub care: Care,
 }
 
 /// Jobs in a process of their own.

@@ -52,6 +52,17 @@ fn every_key_takes_effect() {
         ("libra.resources.quotas.spark-submit.max-memory-per-executor", "7g"),
         ("libra.resources.quotas.spark-submit.max-concurrent-jobs", "7"),
         ("libra.execution.modes.in-cluster.enabled", "false"),
+        ("libra.execution.modes.in-cluster.backend", "sail"),
+        ("libra.execution.modes.in-cluster.url", "sc://other:7"),
+        ("libra.execution.modes.in-cluster.token-file", "/dev/null"),
+        ("libra.execution.modes.in-cluster.ca-file", "/ca.pem"),
+        ("libra.execution.modes.in-cluster.lost-after", "7m"),
+        ("libra.execution.modes.in-cluster.sail-program", "/sail"),
+        ("libra.execution.modes.in-cluster.kill-after", "7s"),
+        ("libra.execution.modes.in-cluster.probe-every", "7s"),
+        ("libra.execution.modes.in-cluster.recycle-at", "7g"),
+        ("libra.execution.modes.in-cluster.recycle-after-jobs", "7"),
+        ("libra.execution.modes.in-cluster.recycle-wait", "7s"),
         ("libra.execution.modes.in-cluster.master", "local[7]"),
         ("libra.execution.modes.in-cluster.driver-memory", "7g"),
         ("libra.execution.modes.in-cluster.cores", "7"),
@@ -89,17 +100,39 @@ fn every_key_takes_effect() {
         ("libra.log.format", "text"),
     ]
     .into();
-    let plain = format!("{:?}", from_env(&[]).unwrap());
+    // Some keys mean something with one backend alone.
+    let surroundings = |name: &str| -> Vec<(&str, &str)> {
+        let backend = "LIBRA_EXECUTION_MODES_IN_CLUSTER_BACKEND";
+        match name.strip_prefix("libra.execution.modes.in-cluster.") {
+            Some("url" | "ca-file" | "lost-after") => {
+                vec![(backend, "external"), ("LIBRA_EXECUTION_MODES_IN_CLUSTER_URL", "sc://h/;use_ssl=true")]
+            }
+            Some("sail-program" | "kill-after") => vec![(backend, "sail")],
+            _ => Vec::new(),
+        }
+    };
+    // Objects, and what is shown by no text; see the tests below.
+    let elsewhere = [
+        AUTH_KEYS,
+        "libra.queue.redis.port",
+        "libra.queue.redis.password",
+        "libra.execution.modes.in-cluster.token",
+        "libra.execution.modes.in-cluster.token-file",
+    ];
     for key in KEYS {
-        // Objects, and what is shown by no text; see the tests below.
-        if [AUTH_KEYS, "libra.queue.redis.port", "libra.queue.redis.password"].contains(&key.name) {
+        if elsewhere.contains(&key.name) {
             continue;
         }
+        let around = surroundings(key.name);
+        let plain = format!("{:?}", from_env(&around).unwrap());
         let value = values.get(key.name).unwrap_or_else(|| panic!("{} is not tested", key.name));
         let spellings = key.aliases.iter().chain([&key.name]).map(|n| env_name(n));
         for name in spellings.chain(key.env.iter().map(|e| (*e).to_owned())) {
             let value = if name.ends_with("MINUTES") { value.trim_end_matches('m') } else { value };
-            let changed = format!("{:?}", from_env(&[(&name, value)]).unwrap());
+            let mut pairs: Vec<(&str, &str)> =
+                around.iter().copied().filter(|(other, _)| *other != name).collect();
+            pairs.push((&name, value));
+            let changed = format!("{:?}", from_env(&pairs).unwrap());
             assert_ne!(changed, plain, "{name}={value} changes nothing");
         }
     }
@@ -111,6 +144,71 @@ fn the_store_of_another_kind_is_refused() {
     assert!(error.hint().is_some() && !error.to_string().contains("hunter2"), "{error}");
     let config = from_env(&[("LIBRA_STORE_URL", "postgres://user:hunter2@h/db")]).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+}
+
+#[test]
+fn the_external_server_is_named_without_showing_its_token() {
+    // contract: P5
+    const BACKEND: (&str, &str) = ("LIBRA_EXECUTION_MODES_IN_CLUSTER_BACKEND", "external");
+    const URL: &str = "LIBRA_EXECUTION_MODES_IN_CLUSTER_URL";
+    const TOKEN: &str = "LIBRA_EXECUTION_MODES_IN_CLUSTER_TOKEN";
+    const FILE: &str = "LIBRA_EXECUTION_MODES_IN_CLUSTER_TOKEN_FILE";
+    let token = |pairs: &[(&str, &str)]| {
+        from_env(pairs).map(|config| {
+            assert!(!format!("{config:?}").contains("hunter2"), "{config:?}");
+            match config.in_cluster.backend {
+                Backend::External { address, .. } => address.token,
+                Backend::Spark | Backend::Sail { .. } => panic!("it is external"),
+            }
+        })
+    };
+    let file = std::env::temp_dir().join(format!("libra-token-{}", std::process::id()));
+    std::fs::write(&file, "hunter2\n").unwrap();
+    let file = file.to_str().unwrap();
+    for pairs in [
+        vec![BACKEND, (URL, "sc://h/;token=hunter2")],
+        vec![BACKEND, (URL, "sc://h"), (TOKEN, "hunter2")],
+        vec![BACKEND, (URL, "sc://h"), (FILE, file)],
+    ] {
+        assert_eq!(token(&pairs).unwrap().as_deref(), Some("hunter2"));
+    }
+    for pairs in [
+        vec![BACKEND],
+        vec![(URL, "sc://h/;token=hunter2")],
+        vec![BACKEND, (URL, "http://h/;token=hunter2")],
+        vec![BACKEND, (URL, "sc://h/;token=hunter2;use_ssl=false")],
+        vec![BACKEND, (URL, "sc://h"), (TOKEN, "hunter2"), (FILE, file)],
+        vec![BACKEND, (URL, "sc://h"), (FILE, "/dev/null")],
+    ] {
+        let error = token(&pairs).unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+#[test]
+fn what_contradicts_the_backend_is_refused() {
+    // contract: P5
+    const BACKEND: &str = "LIBRA_EXECUTION_MODES_IN_CLUSTER_BACKEND";
+    let key = |name: &str| format!("LIBRA_EXECUTION_MODES_IN_CLUSTER_{name}");
+    let (url, ca, lost, probe) = (key("URL"), key("CA_FILE"), key("LOST_AFTER"), key("PROBE_EVERY"));
+    let (sail, at) = (key("SAIL_PROGRAM"), key("RECYCLE_AT"));
+    let refused = |pairs: &[(&str, &str)]| from_env(pairs).unwrap_err().to_string();
+    for (pairs, said) in [
+        (vec![(BACKEND, "flink")], "must be `spark`, `sail` or `external`"),
+        (vec![(sail.as_str(), "/sail")], "sail-program has no effect with the backend `spark`"),
+        (vec![(BACKEND, "sail"), (url.as_str(), "sc://h")], "url has no effect with the backend `sail`"),
+        (
+            vec![(BACKEND, "external"), (&url, "sc://h"), (&ca, "/ca.pem")],
+            "ca-file has no effect without TLS",
+        ),
+        (vec![(BACKEND, "external"), (&url, "sc://h"), (&lost, "30s")], "longer than 3 probes take"),
+        (vec![(probe.as_str(), "0")], "probe-every must be at least 100ms"),
+        (vec![(at.as_str(), "much")], "recycle-at"),
+    ] {
+        let error = refused(&pairs);
+        assert!(error.contains(said), "{pairs:?}: {error}");
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl Service {
         let mut view = ExplainView {
             job_id: job.id.to_string(),
             status: job.state.as_str().to_owned(),
-            reason: plain_reason(&job, &log),
+            reason: self.engine_trouble(&job).unwrap_or_else(|| plain_reason(&job, &log)),
             position: None,
             blocked_by: None,
             held_by: Vec::new(),
@@ -70,6 +70,16 @@ impl Service {
             }
         }
         Ok(view)
+    }
+}
+
+impl Service {
+    /// What keeps the job's engine from running it, while it waits for its engine.
+    fn engine_trouble(&self, job: &Job) -> Option<String> {
+        if job.state != State::Scheduled || job.stop.is_some() {
+            return None;
+        }
+        self.engines.get(&job.mode)?.trouble().map(|text| format!("it waits for its engine: {text}"))
     }
 }
 

@@ -87,7 +87,7 @@ async fn a_query_of_a_dead_server_is_lost() {
     for (sql, unknown) in [("SELECT 1", false), ("INSERT INTO t VALUES (1)", true)] {
         let scratch = Scratch::new(if unknown { "lost-insert" } else { "lost-select" });
         let launch = scratch.launch(sql);
-        let sent = Sent { server: Token::new(Timestamp(1), [3; 10]), since: Timestamp(5) };
+        let sent = Sent { server: Token::new(Timestamp(1), [3; 10]), since: Timestamp(5), session: None };
         assert!(record::claim(&AttemptDir::new(&launch.dir), sent).unwrap());
         let engine = scratch.engine();
         assert!(engine.find(&launch).await.unwrap().is_some());

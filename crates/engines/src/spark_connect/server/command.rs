@@ -33,7 +33,7 @@ const OPENED: &[&str] = &[
 ];
 
 /// Variables of Libra's own environment that the server gets; everything else stays outside.
-const INHERITED: &[&str] = &[
+pub(super) const INHERITED: &[&str] = &[
     "PATH",
     "HOME",
     "USER",
@@ -91,7 +91,7 @@ pub(super) fn launch_file(
 
 /// Without a shared database any Libra that knows the server keeps it alive; with one, only a replica that reaches
 /// the database does.
-fn keepalive(settings: &Settings, dir: &AttemptDir) -> Keepalive {
+pub(super) fn keepalive(settings: &Settings, dir: &AttemptDir) -> Keepalive {
     let own = settings.keepalive_deadline.as_secs();
     match &settings.host_lease {
         Some(lease) => Keepalive { file: lease.file.clone(), deadline_secs: lease.deadline_secs.min(own) },
@@ -176,6 +176,20 @@ fn configuration(settings: &Settings, dir: &AttemptDir, metastore: &Path) -> BTr
     conf
 }
 
+/// True when two servers may use the catalog at once. Derby within a server's own process is for one alone.
+pub(super) fn catalog_is_shared(settings: &Settings) -> bool {
+    let conf = configuration(settings, &AttemptDir::new(""), Path::new(""));
+    let says = |key: &str| conf.get(key).map(String::as_str).unwrap_or_default();
+    let has = |key: &str| !says(key).is_empty();
+    let database = says("spark.hadoop.javax.jdo.option.ConnectionURL");
+    let embedded = database.starts_with("jdbc:derby:") && !database.starts_with("jdbc:derby://");
+    // One in memory is lost with its server in any case.
+    says("spark.sql.catalogImplementation") == "in-memory"
+        || has("spark.hadoop.hive.metastore.uris")
+        || has("spark.hive.metastore.uris")
+        || !embedded
+}
+
 /// The bytes of one result that the server holds at most: a third of its heap, because a result is there twice
 /// while it is packed. Beyond it the query fails, and its neighbours live on.
 fn result_room(driver_memory: &str) -> u64 {
@@ -199,6 +213,18 @@ fn environment(spark: &SparkHome, secret: &str) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_derby_in_the_servers_process_is_for_one_alone() {
+        let mut settings = Settings::new("/bin/libra", None, "/data/connect");
+        assert!(!catalog_is_shared(&settings));
+        let url = "spark.hadoop.javax.jdo.option.ConnectionURL".to_owned();
+        settings.conf.insert(url, "jdbc:postgresql://db/metastore".to_owned());
+        assert!(catalog_is_shared(&settings));
+        settings.conf.clear();
+        settings.conf.insert("spark.hadoop.hive.metastore.uris".to_owned(), "thrift://m:9083".to_owned());
+        assert!(catalog_is_shared(&settings));
+    }
 
     #[test]
     fn the_secret_is_no_argument() {

@@ -23,8 +23,22 @@ const KEPT_DIRECTORIES: usize = 3;
 pub(super) struct ServerRecord {
     /// The server's name.
     pub(super) id: Token,
-    /// What its clients must show.
+    /// What its clients must show; a Sail server asks for nothing.
     pub(super) secret: String,
+    /// What kind of server it is.
+    #[serde(default)]
+    pub(super) kind: Kind,
+}
+
+/// The servers that Libra can start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    /// Apache Spark's.
+    #[default]
+    Spark,
+    /// Sail's.
+    Sail,
 }
 
 /// Where a running server listens, as its log says.
@@ -93,7 +107,8 @@ pub(super) fn ports(dir: &AttemptDir) -> Option<Ports> {
 fn parse_ports(log: &str) -> Option<Ports> {
     let after =
         |marker: &str| log.lines().find_map(|line| line.split_once(marker)).map(|(_, rest)| rest.trim());
-    let address = after("Spark Connect server started at: ")?;
+    let sail = || Some(after("Starting the Spark Connect server on ")?.trim_end_matches('.'));
+    let address = after("Spark Connect server started at: ").or_else(sail)?;
     let connect = address.rsplit(':').next()?.parse().ok()?;
     let ui = after("Successfully started service 'SparkUI' on port ")
         .and_then(|rest| rest.trim_end_matches('.').parse().ok());
@@ -106,13 +121,18 @@ pub(super) fn log_end(dir: &AttemptDir) -> String {
     String::from_utf8_lossy(&log).into_owned()
 }
 
-/// Removes the directories of dead servers but the newest; `is_dead` is asked about each.
-pub(super) fn prune(data_dir: &Path, is_dead: impl Fn(&AttemptDir) -> bool) {
+/// All servers whose directories are there, the newest first.
+pub(super) fn servers(data_dir: &Path) -> Vec<Token> {
     let entries = std::fs::read_dir(data_dir).into_iter().flatten().flatten();
     let mut servers: Vec<Token> = entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
     // Tokens are ordered by time.
     servers.sort_unstable_by(|a, b| b.cmp(a));
-    for id in servers.into_iter().skip(KEPT_DIRECTORIES) {
+    servers
+}
+
+/// Removes the directories of dead servers but the newest; `is_dead` is asked about each.
+pub(super) fn prune(data_dir: &Path, is_dead: impl Fn(&AttemptDir) -> bool) {
+    for id in servers(data_dir).into_iter().skip(KEPT_DIRECTORIES) {
         let dir = directory(data_dir, id);
         if is_dead(&dir)
             && let Err(error) = std::fs::remove_dir_all(dir.path())
@@ -134,5 +154,7 @@ mod tests {
         let log = format!("{log}INFO SparkConnectServer: Spark Connect server started at: 127.0.0.1:25002\n");
         assert_eq!(parse_ports(&log), Some(Ports { connect: 25002, ui: Some(33711) }));
         assert_eq!(parse_ports("Spark Connect server started at: x:y"), None);
+        let sail = "[INFO sail_cli::spark::server] Starting the Spark Connect server on 127.0.0.1:45003...\n";
+        assert_eq!(parse_ports(sail), Some(Ports { connect: 45003, ui: None }));
     }
 }

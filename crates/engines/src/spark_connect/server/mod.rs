@@ -1,132 +1,73 @@
-//! The one Spark Connect server: started at the first job, adopted after a restart of Libra, started again
-//! when it is dead.
+//! The server that runs the queries: started at the first job, adopted after a restart of Libra, replaced when it is
+//! dead, does not answer or has grown too large; or somebody else's, which is only talked to.
 //!
-//! Invariant: a server is dead when its shim says so, never because it is slow; and no second server starts
-//! while the first is alive.
+//! | module | what it does |
+//! |---|---|
+//! | `live` | a server that answers, and what its files say about it |
+//! | `start`, `command`, `sail`, `files` | starts one, or adopts one that is there |
+//! | `external` | reaches one that Libra did not start |
+//! | `guests` | which attempts a server works on, for every Libra on this host |
+//! | `care`, `footprint` | asks whether it lives, and how large it is |
+//! | `recycle` | puts a new one in its place |
+//! | `backoff` | waits between starts that fail |
+//!
+//! Invariant: a server of Libra's own is dead when its shim says so, never because it is slow; and two servers use one
+//! catalog at once only if it is made for that.
 
+mod backoff;
+mod care;
 mod command;
+mod external;
 mod files;
+mod footprint;
+mod guests;
+mod live;
+mod recycle;
+mod sail;
 mod start;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use libra_core::attempt::Links;
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::id::Token;
 
-use super::client::Client;
-use super::settings::Settings;
+use super::settings::{Backend, Settings};
 use crate::attempt_dir::AttemptDir;
 use crate::shim::{self, process};
+use backoff::Backoff;
+pub(super) use live::Live;
+pub use sail::find as find_sail;
 
 /// How often Libra shows the shim that it lives.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
-/// The wait after the second failed start in a row; doubled after each further one.
-const FIRST_REFUSAL: Duration = Duration::from_secs(2);
-/// The longest time for which starts are refused.
-const LONGEST_REFUSAL: Duration = Duration::from_mins(1);
 /// How long a server that is told to stop is waited for.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long a server that answers with an odd error is watched, and how often: a Java process that was told to
-/// end closes Spark first and answers nonsense meanwhile.
-const DYING_PATIENCE: Duration = Duration::from_secs(1);
-const DYING_LOOK: Duration = Duration::from_millis(50);
 /// Java's exit code under `-XX:+ExitOnOutOfMemoryError`.
 const OUT_OF_MEMORY_EXIT: i32 = 3;
-
-/// A server that answers.
-pub(super) struct Live {
-    /// Its name.
-    pub(super) id: Token,
-    /// The way to it.
-    pub(super) client: Client,
-    /// Spark's application id.
-    pub(super) application_id: Option<String>,
-    /// Its pages.
-    pub(super) links: Links,
-    /// Queries that it works on; those that died with it stay counted.
-    busy: AtomicUsize,
-    dir: AttemptDir,
-}
-
-impl Live {
-    /// Counts a query in.
-    pub(super) fn enter(&self) {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a query out that the server has survived.
-    pub(super) fn leave(&self) {
-        self.busy.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// True when the server died of a lack of memory while it worked on one query only: that query's fault.
-    pub(super) fn was_exhausted_by_one(&self) -> bool {
-        let exhausted = matches!(
-            shim::status(&self.dir),
-            Ok(shim::Status::Exited { exit: shim::ExitRecord { code: Some(OUT_OF_MEMORY_EXIT), .. }, .. })
-        );
-        exhausted && self.busy.load(Ordering::Relaxed) <= 1
-    }
-
-    /// True when nothing of the server is alive. While that can't be told it counts as alive.
-    pub(super) fn is_dead(&self) -> bool {
-        is_dead(&self.dir)
-    }
-
-    /// True when no query should be sent to it any more. Cheaper than [`Self::is_dead`], and blind to a shim that
-    /// was killed.
-    fn is_leaving(&self) -> bool {
-        self.dir.exit_file().exists() || self.dir.stop_file().exists()
-    }
-
-    /// Waits for a death that an odd error may foretell; false when it does not come.
-    pub(super) async fn dies_soon(&self) -> bool {
-        let begun = Instant::now();
-        loop {
-            if self.is_dead() {
-                return true;
-            }
-            let patience = if self.is_leaving() { STOP_PATIENCE } else { DYING_PATIENCE };
-            if begun.elapsed() >= patience {
-                return false;
-            }
-            tokio::time::sleep(DYING_LOOK).await;
-        }
-    }
-
-    /// Ends what is left of a server whose shim was killed: a query that is reported as lost must not go on.
-    pub(super) async fn clear_away(&self) {
-        if matches!(shim::status(&self.dir), Ok(shim::Status::ShimLost { .. })) {
-            let ended = shim::kill_everything(&self.id.to_string(), STOP_PATIENCE).await;
-            if !matches!(ended, Ok(true)) {
-                tracing::warn!(server = %self.id, "a Spark server without a shim could not be ended");
-            }
-        }
-    }
-
-    /// Asks for the end of a server whose Spark no longer works.
-    pub(super) fn condemn(&self) {
-        if let Err(error) = shim::request_stop(&self.dir) {
-            tracing::warn!(%error, "a broken Spark server could not be told to stop");
-        }
-    }
-
-    /// What is known about its death: the exit code or signal.
-    pub(super) fn last_words(&self) -> String {
-        describe_end(&self.dir)
-    }
-}
+/// The code of the failure when a server died before it had answered a single query.
+const CRASHED: &str = "engine_crashed";
 
 /// The server and the rule of its life.
 pub(super) struct Server {
     settings: Settings,
-    live: Mutex<Option<Arc<Live>>>,
-    /// Held while a server is started or adopted.
-    starting: tokio::sync::Mutex<Backoff>,
+    known: Mutex<Known>,
+    /// Held while a server is started, adopted or replaced.
+    starting: tokio::sync::Mutex<()>,
+    backoff: Mutex<Backoff>,
+    /// True once somebody looks after the server.
+    watched: AtomicBool,
+}
+
+/// The servers that this process talks to.
+#[derive(Default)]
+struct Known {
+    /// The one that takes new queries.
+    present: Option<Arc<Live>>,
+    /// Those that have been replaced and still work on a query.
+    others: HashMap<Token, Arc<Live>>,
 }
 
 impl Server {
@@ -134,53 +75,101 @@ impl Server {
     pub(super) fn new(settings: Settings) -> Arc<Self> {
         Arc::new(Self {
             settings,
-            live: Mutex::new(None),
-            starting: tokio::sync::Mutex::new(Backoff { failures: 0, refused: None }),
+            known: Mutex::default(),
+            starting: tokio::sync::Mutex::new(()),
+            backoff: Mutex::default(),
+            watched: AtomicBool::new(false),
         })
     }
 
-    /// Says why no server could ever be started here.
+    /// Says why no server could ever be used here.
     ///
     /// # Errors
-    /// When Spark is not installed.
-    pub(super) fn check_spark(&self) -> Result<(), Failure> {
+    /// When it is not installed.
+    pub(super) fn check_installed(&self) -> Result<(), Failure> {
         if self.known().is_some() {
             return Ok(());
         }
-        start::find_spark(&self.settings).map(drop)
+        start::check(&self.settings)
     }
 
-    /// The server, started if need be.
+    /// The server, started if need be. Waits out a server that crashes again and again, and an external one that is
+    /// away, for as long as a start may take.
     ///
     /// # Errors
     /// When it can't be started, or was refused because it could not be started several times.
     pub(super) async fn live(self: &Arc<Self>) -> Result<Arc<Live>, Failure> {
-        if let Some(live) = self.known() {
-            return Ok(live);
-        }
-        let mut backoff = self.starting.lock().await;
-        if let Some(live) = self.known() {
-            return Ok(live);
-        }
-        backoff.check()?;
-        match start::bring_up(&self.settings).await {
-            Ok(live) => {
-                *backoff = Backoff { failures: 0, refused: None };
-                Ok(self.keep(live))
+        let begun = Instant::now();
+        loop {
+            if let Some(live) = self.known() {
+                return Ok(live);
             }
-            Err(failure) => {
-                backoff.failed(&failure);
-                Err(failure)
+            let starting = self.starting.lock().await;
+            if let Some(live) = self.known() {
+                return Ok(live);
             }
+            let pending = self.backoff().pending();
+            let (wait, failure) = match pending {
+                Some(pending) => pending,
+                None => match self.reach().await {
+                    Ok(live) => return Ok(self.keep(live)),
+                    Err(failure) => (Duration::ZERO, self.backoff().failed(&failure)),
+                },
+            };
+            drop(starting);
+            let worth_waiting = matches!(failure.code.as_str(), CRASHED | external::UNREACHABLE);
+            if !worth_waiting || begun.elapsed() + wait >= self.settings.start_timeout {
+                return Err(failure);
+            }
+            tokio::time::sleep(wait).await;
         }
     }
 
-    /// The server `id` if it is alive; never starts one.
+    async fn reach(&self) -> Result<Arc<Live>, Failure> {
+        let Backend::External { address, ca_file, lost_after } = &self.settings.backend else {
+            return start::bring_up(&self.settings).await.map(Arc::new);
+        };
+        let fresh = external::reach(address, ca_file.as_deref(), *lost_after).await?;
+        self.backoff().succeeded();
+        // The one that was away is the same server: what runs there goes on with it.
+        match self.locked().present.clone() {
+            Some(live) if live.id == fresh.id => {
+                live.heard();
+                Ok(live)
+            }
+            Some(_) | None => Ok(Arc::new(fresh)),
+        }
+    }
+
+    /// The server `id` if it is alive, replaced or not; never starts one.
     ///
     /// # Errors
     /// When it can't be told whether it is alive.
     pub(super) async fn adopted(self: &Arc<Self>, id: Token) -> Result<Option<Arc<Live>>, Failure> {
-        Ok(self.adopt().await?.filter(|live| live.id == id))
+        if let Some(live) = self.known_by_id(id) {
+            return Ok(Some(live));
+        }
+        if let Backend::External { address, lost_after, .. } = &self.settings.backend
+            && external::id(address) == Some(id)
+        {
+            let _starting = self.starting.lock().await;
+            return match self.reach().await {
+                Ok(live) => Ok(Some(self.keep(live))),
+                Err(failure) => {
+                    let failure = self.backoff().failed(&failure);
+                    if self.backoff().lasted() >= *lost_after { Ok(None) } else { Err(failure) }
+                }
+            };
+        }
+        let begun = Instant::now();
+        match start::adopt_by_id(&self.settings, id).await {
+            Ok(live) => Ok(live.map(|live| self.keep_other(live))),
+            Err(failure) => {
+                start::end_hanging(&self.settings, id, begun).await;
+                tracing::warn!(reason = %failure.message, "the Spark server from before could not be adopted");
+                Err(failure)
+            }
+        }
     }
 
     /// The server that is alive, if one is; never starts one.
@@ -188,15 +177,19 @@ impl Server {
     /// # Errors
     /// When it can't be told whether one is alive.
     pub(super) async fn adopt(self: &Arc<Self>) -> Result<Option<Arc<Live>>, Failure> {
+        self.look_after_it();
         if let Some(live) = self.known() {
             return Ok(Some(live));
+        }
+        if start::kind(&self.settings).is_none() {
+            return Ok(None);
         }
         let _starting = self.starting.lock().await;
         if let Some(live) = self.known() {
             return Ok(Some(live));
         }
         match start::adopt(&self.settings).await {
-            Ok(live) => Ok(live.map(|live| self.keep(live))),
+            Ok(live) => Ok(live.map(|live| self.keep(Arc::new(live)))),
             Err(failure) => {
                 tracing::warn!(reason = %failure.message, "the Spark server from before could not be adopted");
                 Err(failure)
@@ -209,85 +202,149 @@ impl Server {
         files::current(&self.settings.data_dir).is_some()
     }
 
-    /// Ends the server and waits until nothing of it is alive.
+    /// What keeps queries from being sent, in words; None when nothing is known to.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let misses = self.settings.care.probe_misses;
+        let present = self.locked().present.clone();
+        match present {
+            Some(live) if live.is_retiring() => {
+                return Some(
+                    "The shared Spark server is being replaced by a fresh one: new queries wait for the running ones."
+                        .to_owned(),
+                );
+            }
+            Some(live) if live.is_away(misses) => {
+                return Some(format!("The Spark server does not answer ({misses} probes in a row)."));
+            }
+            Some(live) if live.is_proved() => {
+                self.backoff().succeeded();
+                return None;
+            }
+            Some(_) | None => {}
+        }
+        self.backoff().trouble().map(|failure| failure.message.clone())
+    }
+
+    /// Ends the servers that Libra started and waits until nothing of them is alive.
     pub(super) async fn shut_down(&self) {
         let _starting = self.starting.lock().await;
-        *self.slot() = None;
-        let Some(id) = files::current(&self.settings.data_dir) else { return };
-        let dir = files::directory(&self.settings.data_dir, id);
-        if let Err(error) = process::stop(&dir, STOP_PATIENCE).await {
-            tracing::warn!(%error, "the Spark server could not be told to stop");
+        *self.locked() = Known::default();
+        for id in files::servers(&self.settings.data_dir) {
+            let dir = files::directory(&self.settings.data_dir, id);
+            if is_dead(&dir) {
+                continue;
+            }
+            if let Err(error) = process::stop(&dir, STOP_PATIENCE).await {
+                tracing::warn!(%error, "the Spark server could not be told to stop");
+            }
         }
     }
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Arc<Live>>> {
+    fn locked(&self) -> MutexGuard<'_, Known> {
         // Nothing panics while it is held; even then the value would be whole.
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server that was alive a moment ago; touches no more than one file name.
+    fn backoff(&self) -> MutexGuard<'_, Backoff> {
+        // Nothing panics while it is held; even then the value would be whole.
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server that was alive a moment ago and takes queries; touches no more than a few file names.
     pub(super) fn known(&self) -> Option<Arc<Live>> {
-        let mut slot = self.slot();
-        if slot.as_ref().is_some_and(|live| live.is_leaving()) {
-            *slot = None;
+        let live = self.locked().present.clone()?;
+        if live.is_leaving() {
+            self.forget(&live);
+            return None;
         }
-        slot.clone()
+        if live.is_away(self.settings.care.probe_misses) || live.is_retiring() {
+            return None;
+        }
+        if live.is_proved() {
+            self.backoff().succeeded();
+        }
+        Some(live)
+    }
+
+    fn known_by_id(&self, id: Token) -> Option<Arc<Live>> {
+        let known = self.locked();
+        let live = known.present.as_ref().filter(|live| live.id == id).or_else(|| known.others.get(&id))?;
+        Some(Arc::clone(live)).filter(|live| !live.is_leaving())
     }
 
     /// Forgets a server that turned out to be dead, so that the next job looks again.
-    pub(super) fn forget(&self, dead: &Live) {
-        let mut slot = self.slot();
-        if slot.as_ref().is_some_and(|live| live.id == dead.id) {
-            *slot = None;
+    pub(super) fn forget(&self, dead: &Arc<Live>) {
+        if dead.is_external() {
+            return;
+        }
+        let was_present = {
+            let mut known = self.locked();
+            known.others.remove(&dead.id);
+            known.present.take_if(|live| live.id == dead.id).is_some()
+        };
+        if was_present && dead.died_young() {
+            let words = format!(
+                "The shared Spark server ended before it had answered a single query: {}.",
+                dead.last_words()
+            );
+            let failure = Failure::new(ErrorClass::Infrastructure, CRASHED, words);
+            self.backoff().failed(&failure);
         }
     }
 
-    fn keep(self: &Arc<Self>, live: Live) -> Arc<Live> {
+    /// Makes a server the one that takes new queries; the one before goes on with what it has.
+    fn keep(self: &Arc<Self>, live: Arc<Live>) -> Arc<Live> {
+        let before = {
+            let mut known = self.locked();
+            known.others.remove(&live.id);
+            let before = known.present.replace(Arc::clone(&live)).filter(|before| before.id != live.id);
+            if let Some(before) = &before {
+                known.others.insert(before.id, Arc::clone(before));
+            }
+            before
+        };
+        if let Some(before) = before {
+            tracing::info!(server = %live.id, before = %before.id, "new queries go to another Spark server");
+        }
+        self.keep_alive(&live);
+        self.look_after_it();
+        live
+    }
+
+    /// Keeps a server that has been replaced and still works on a query.
+    fn keep_other(self: &Arc<Self>, live: Live) -> Arc<Live> {
         let live = Arc::new(live);
-        *self.slot() = Some(Arc::clone(&live));
+        let present = files::current(&self.settings.data_dir) == Some(live.id);
+        if present && !live.is_retiring() && start::is_of_this_kind(&self.settings, live.id) {
+            return self.keep(live);
+        }
+        self.locked().others.insert(live.id, Arc::clone(&live));
+        self.keep_alive(&live);
+        self.look_after_it();
+        live
+    }
+
+    /// Shows the server's shim that Libra lives, as long as both do.
+    fn keep_alive(self: &Arc<Self>, live: &Live) {
+        let Some(dir) = live.dir() else { return };
         let engine = Arc::downgrade(self);
-        let (file, exit) = (files::keepalive_file(&live.dir), live.dir.exit_file());
+        let (file, exit, dir) = (files::keepalive_file(dir), dir.exit_file(), dir.path().to_owned());
         tokio::spawn(async move {
-            while engine.strong_count() > 0 && !exit.exists() {
+            // The directory of a dead server is swept away some time.
+            while engine.strong_count() > 0 && !exit.exists() && dir.exists() {
                 if let Err(error) = process::touch(&file) {
                     tracing::warn!(%error, "the keepalive of the Spark server could not be touched");
                 }
                 tokio::time::sleep(KEEPALIVE_EVERY).await;
             }
         });
-        live
-    }
-}
-
-/// Refuses starts for a while after several failed in a row.
-struct Backoff {
-    failures: u32,
-    refused: Option<(Instant, Failure)>,
-}
-
-impl Backoff {
-    fn check(&self) -> Result<(), Failure> {
-        match &self.refused {
-            Some((until, failure)) if Instant::now() < *until => Err(failure.clone()),
-            _ => Ok(()),
-        }
     }
 
-    fn failed(&mut self, failure: &Failure) {
-        self.failures = self.failures.saturating_add(1);
-        if self.failures < 2 {
-            return;
+    /// Looks after the server from now on; repeats are harmless.
+    fn look_after_it(self: &Arc<Self>) {
+        if !self.watched.swap(true, Ordering::Relaxed) {
+            tokio::spawn(care::watch(Arc::downgrade(self)));
         }
-        let doublings = (self.failures - 2).min(10);
-        let wait = FIRST_REFUSAL.saturating_mul(1 << doublings).min(LONGEST_REFUSAL);
-        let mut failure = failure.clone();
-        failure.message = format!(
-            "{} It failed {} times in a row; the next try comes in {} seconds at the earliest.",
-            failure.message,
-            self.failures,
-            wait.as_secs()
-        );
-        self.refused = Some((Instant::now() + wait, failure));
     }
 }
 

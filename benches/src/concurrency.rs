@@ -1,0 +1,105 @@
+//! Sixteen callers at once: queries through Libra beside a bare client on the same server.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use crate::Outcome;
+use crate::connect::Client;
+use crate::figures::{Table, aim};
+use crate::http1::Connection;
+use crate::latency::{SQL, run};
+
+/// Callers that each have one query after another.
+pub(crate) const CALLERS: usize = 16;
+/// Turns of each way; they alternate, so that the server is as warm for one as for the other.
+const TURNS: usize = 3;
+/// Aimed at: this share of the bare client's rate.
+const AIM: f64 = 0.9;
+
+/// Queries a second.
+pub(crate) struct Rates {
+    libra: f64,
+    bare: f64,
+}
+
+impl Rates {
+    /// Adds the line.
+    pub(crate) fn show(&self, table: &mut Table) {
+        let share = self.libra / self.bare;
+        table.add(
+            &format!("SELECT 1, {CALLERS} callers at once, session of its own"),
+            &format!("{:.0}/s", self.libra),
+            &format!("{:.0}/s", self.bare),
+            &format!("{share:.2} of the rate of a bare Spark Connect client"),
+            &aim("≥ 0.9", share >= AIM),
+        );
+    }
+}
+
+/// Measures both. `queries` are those of one turn.
+pub(crate) async fn measure(address: SocketAddr, bare: &Client, queries: usize) -> Outcome<Rates> {
+    let (mut through_libra, mut alone) = (Vec::new(), Vec::new());
+    for turn in 0..=TURNS {
+        let began = Instant::now();
+        libra(address, queries).await?;
+        let libra = began.elapsed();
+        let began = Instant::now();
+        plain(bare, queries).await?;
+        // The first turn is for warmth.
+        if turn > 0 {
+            through_libra.push(libra.as_secs_f64());
+            alone.push(began.elapsed().as_secs_f64());
+        }
+    }
+    let rate = |seconds: &[f64]| (queries * seconds.len()) as f64 / seconds.iter().sum::<f64>();
+    Ok(Rates { libra: rate(&through_libra), bare: rate(&alone) })
+}
+
+async fn libra(address: SocketAddr, queries: usize) -> Outcome<()> {
+    let left = Arc::new(AtomicUsize::new(queries));
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let left = Arc::clone(&left);
+        callers.spawn(async move {
+            let mut api = Connection::open(address).await.map_err(|e| e.to_string())?;
+            while take(&left) {
+                run(&mut api, "ISOLATED").await.map_err(|e| e.to_string())?;
+            }
+            Ok::<(), String>(())
+        });
+    }
+    join(callers).await
+}
+
+async fn plain(bare: &Client, queries: usize) -> Outcome<()> {
+    let left = Arc::new(AtomicUsize::new(queries));
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let (left, bare) = (Arc::clone(&left), bare.clone());
+        callers.spawn(async move {
+            while take(&left) {
+                let executed = bare.execute(Uuid::new_v4(), SQL).await.map_err(|e| e.to_string())?;
+                // Libra lets go as well, behind the caller's back: the server has the same to do.
+                executed.release(true).await.map_err(|e| e.to_string())?;
+            }
+            Ok::<(), String>(())
+        });
+    }
+    join(callers).await
+}
+
+fn take(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+}
+
+async fn join(mut callers: JoinSet<Result<(), String>>) -> Outcome<()> {
+    while let Some(ended) = callers.join_next().await {
+        ended??;
+    }
+    Ok(())
+}
