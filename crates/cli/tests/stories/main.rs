@@ -14,6 +14,7 @@ mod given_up;
 mod in_cluster;
 mod listing;
 mod openapi;
+mod python_in_cluster;
 mod references;
 mod replicas;
 mod replicas_chaos;

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -46,7 +47,7 @@ pub fn run(dir: &Path) -> i32 {
 
 /// A line for the attempt's shim.log, which only people read. It may be on the same full disk as everything else,
 /// and `eprintln!` would panic then and leave the driver without its shim.
-fn say(line: &dyn Display) {
+pub(super) fn say(line: &dyn Display) {
     let _ = writeln!(io::stderr(), "libra shim: {line}");
 }
 
@@ -70,41 +71,45 @@ fn attend(dir: &AttemptDir) -> io::Result<()> {
     }
     failpoint::hit("shim-after-owner");
 
-    let mut shim =
-        Shim { dir, launch: &launch, bell, root: me.as_raw_nonzero().get(), ended: None, left: true };
+    let mut shim = Shim::new(dir, &launch, bell, me.as_raw_nonzero().get());
     let exit = if dir.stop_file().exists() {
         never_started(None, true)
     } else {
         match shim.start() {
-            Ok(driver) => shim.supervise(driver),
+            Ok(driver) => shim.supervise(driver, || {}),
             Err(error) => never_started(Some(error.to_string()), false),
         }
     };
+    finish(dir, &exit);
+    Ok(())
+}
+
+/// Says how it ended.
+pub(super) fn finish(dir: &AttemptDir, exit: &ExitRecord) {
     failpoint::hit("shim-before-exit-file");
     // Without this file nobody learns the truth, so a full disk is waited out.
-    while let Err(error) = records::write_record(&dir.exit_file(), &exit) {
+    while let Err(error) = records::write_record(&dir.exit_file(), exit) {
         if !dir.path().exists() {
             // Whoever removed the attempt's directory does not want to know.
-            return Ok(());
+            return;
         }
         say(&format_args!("the exit file can't be written, trying again: {error}"));
         std::thread::sleep(Duration::from_secs(1));
     }
-    Ok(())
 }
 
-fn never_started(spawn_error: Option<String>, stopped: bool) -> ExitRecord {
+pub(super) fn never_started(spawn_error: Option<String>, stopped: bool) -> ExitRecord {
     ExitRecord { code: None, signal: None, spawn_error, at: records::now(), stopped, abandoned: false }
 }
 
 /// Wakes the shim for SIGTERM and SIGCHLD.
-struct Bell {
+pub(super) struct Bell {
     stream: UnixStream,
     terminate: Arc<AtomicBool>,
 }
 
 impl Bell {
-    fn hang() -> io::Result<Self> {
+    pub(super) fn hang() -> io::Result<Self> {
         let (stream, ringer) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
         let terminate = Arc::new(AtomicBool::new(false));
@@ -116,12 +121,28 @@ impl Bell {
         Ok(Self { stream, terminate })
     }
 
+    /// True once SIGTERM came.
+    pub(super) fn is_told_to_end(&self) -> bool {
+        self.terminate.load(Ordering::Relaxed)
+    }
+
     /// Sleeps until a signal comes or `time` is over.
     fn wait(&mut self, time: Duration) {
+        self.wait_with([], time);
+    }
+
+    /// Sleeps until a signal comes, one of `others` can be read, or `time` is over; says which can be read.
+    pub(super) fn wait_with<const N: usize>(&mut self, others: [BorrowedFd<'_>; N], time: Duration) -> [bool; N] {
         let limit = Timespec::try_from(time).ok();
-        let _ = rustix::event::poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], limit.as_ref());
+        let mut watched: Vec<PollFd<'_>> =
+            others.iter().map(|other| PollFd::from_borrowed_fd(*other, PollFlags::IN)).collect();
+        watched.push(PollFd::new(&self.stream, PollFlags::IN));
+        let polled = rustix::event::poll(&mut watched, limit.as_ref());
+        let readable = std::array::from_fn(|i| polled.is_ok() && !watched[i].revents().is_empty());
+        drop(watched);
         let mut rings = [0; 64];
         while self.stream.read(&mut rings).is_ok_and(|n| n > 0) {}
+        readable
     }
 }
 
@@ -133,7 +154,7 @@ struct Ended {
     at: libra_core::time::Timestamp,
 }
 
-struct Shim<'a> {
+pub(super) struct Shim<'a> {
     dir: &'a AttemptDir,
     launch: &'a LaunchFile,
     bell: Bell,
@@ -145,9 +166,38 @@ struct Shim<'a> {
     left: bool,
 }
 
-impl Shim<'_> {
+/// Opens a log of the driver.
+pub(super) fn log(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(PRIVATE).open(path)
+}
+
+impl<'a> Shim<'a> {
+    /// The shim of an attempt, whose tree descends from the process `root`: this one.
+    pub(super) fn new(dir: &'a AttemptDir, launch: &'a LaunchFile, bell: Bell, root: i32) -> Self {
+        Self { dir, launch, bell, root, ended: None, left: true }
+    }
+
+    /// The same process goes on as the shim of another attempt.
+    pub(super) fn turn_to<'b>(self, dir: &'b AttemptDir, launch: &'b LaunchFile) -> Shim<'b> {
+        Shim { dir, launch, bell: self.bell, root: self.root, ended: self.ended, left: self.left }
+    }
+
+    pub(super) fn bell(&mut self) -> &mut Bell {
+        &mut self.bell
+    }
+
+    /// True once the driver was reaped.
+    pub(super) fn has_ended(&mut self, driver: i32) -> bool {
+        self.reap(driver);
+        self.ended.is_some()
+    }
+
     fn start(&self) -> io::Result<i32> {
-        let log = |path| OpenOptions::new().append(true).create(true).mode(PRIVATE).open(path);
+        self.start_with(Stdio::null(), log(&self.dir.stdout())?, log(&self.dir.stderr())?)
+    }
+
+    /// Starts the driver; answers its pid.
+    pub(super) fn start_with(&self, stdin: Stdio, stdout: File, stderr: File) -> io::Result<i32> {
         let (program, arguments) =
             self.launch.argv.split_first().ok_or_else(|| io::Error::other("there is no program to start"))?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.launch.cwd)?;
@@ -157,9 +207,9 @@ impl Shim<'_> {
             .envs(&self.launch.env)
             .env(TOKEN_VARIABLE, &self.launch.token)
             .current_dir(&self.launch.cwd)
-            .stdin(Stdio::null())
-            .stdout(log(self.dir.stdout())?)
-            .stderr(log(self.dir.stderr())?)
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr)
             // A group of its own: a driver that signals its whole group must not hit the shim.
             .process_group(0)
             .spawn()
@@ -169,8 +219,8 @@ impl Shim<'_> {
         Ok(pid)
     }
 
-    /// Stays with the driver until nothing of it is alive.
-    fn supervise(&mut self, driver: i32) -> ExitRecord {
+    /// Stays with the driver until nothing of it is alive; calls `begun` once it has said that it runs.
+    pub(super) fn supervise(&mut self, driver: i32, begun: impl FnOnce()) -> ExitRecord {
         let at = records::now();
         let dir = self.dir;
         let started = || {
@@ -181,6 +231,7 @@ impl Shim<'_> {
             // The driver runs: it is looked after all the same, it only seems to be starting until then.
             say(&format_args!("the started file can't be written, trying again: {error}"));
         });
+        begun();
         let mut watch = self.launch.keepalive.as_ref().map(Watch::new);
         let (mut stopped, mut abandoned) = (false, false);
         loop {
@@ -192,7 +243,7 @@ impl Shim<'_> {
                 break;
             }
             abandoned = watch.as_mut().is_some_and(Watch::is_over);
-            if abandoned || self.bell.terminate.load(Ordering::Relaxed) || self.dir.stop_file().exists() {
+            if abandoned || self.bell.is_told_to_end() || self.dir.stop_file().exists() {
                 stopped = self.terminate(driver);
                 break;
             }
@@ -224,7 +275,7 @@ impl Shim<'_> {
     }
 
     /// Kills until nothing of the tree is alive, however long that takes.
-    fn clear_away(&mut self, driver: i32) {
+    pub(super) fn clear_away(&mut self, driver: i32) {
         let mut rounds = 0_u32;
         loop {
             self.reap(driver);

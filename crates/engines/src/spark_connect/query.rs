@@ -92,11 +92,7 @@ impl Query {
             Source::File(_) => String::new(),
         };
         let shared = launch.spec.session_mode == SessionMode::Shared;
-        let session = if shared {
-            Uuid::new_v5(&NAMESPACE, format!("session\0{}\0{}", launch.tenant, launch.user).as_bytes())
-        } else {
-            token
-        };
+        let session = session_of(launch);
         let operation = |id| Operation { user: launch.user.clone(), session, id, tag: token };
         Self {
             reads: only_reads(&sql),
@@ -274,7 +270,7 @@ impl Query {
         let mut unanswered = 0;
         loop {
             match live.client.interrupt(&self.operation).await {
-                Ok(()) => unanswered = 0,
+                Ok(_) => unanswered = 0,
                 Err(status) => {
                     unanswered += 1;
                     tracing::debug!(%status, "an interrupt was not taken");
@@ -395,9 +391,19 @@ impl Query {
     }
 }
 
+/// The attempt's session on the server: its own, or its user's.
+pub(super) fn session_of(launch: &Launch) -> Uuid {
+    match launch.spec.session_mode {
+        SessionMode::Shared => {
+            Uuid::new_v5(&NAMESPACE, format!("session\0{}\0{}", launch.tenant, launch.user).as_bytes())
+        }
+        SessionMode::Isolated => launch.token.uuid(),
+    }
+}
+
 /// The settings that a session takes: those of Spark SQL. Others size drivers and executors, which the shared
 /// server has already.
-fn session_settings(config: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(super) fn session_settings(config: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     config
         .iter()
         .filter(|(key, _)| key.starts_with("spark.sql."))

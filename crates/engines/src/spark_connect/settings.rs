@@ -25,6 +25,8 @@ pub struct Settings {
     pub warehouse_dir: Option<PathBuf>,
     /// Queries that run at once; a safety net, the scheduler holds the real limit.
     pub max_concurrent_jobs: usize,
+    /// Python processes that wait for jobs, with everything imported; 0: each job starts its own.
+    pub python_pool: usize,
     /// How long the server may take to start.
     pub start_timeout: Duration,
     /// The shim ends the server when Libra was away for so long.
@@ -50,6 +52,7 @@ impl Settings {
             conf: BTreeMap::new(),
             warehouse_dir: None,
             max_concurrent_jobs: 10,
+            python_pool: 2,
             start_timeout: Duration::from_mins(2),
             keepalive_deadline: Duration::from_mins(10),
             host_lease: None,

@@ -10,7 +10,7 @@ const TAIL_BYTES: u64 = 64 * 1024;
 const TRACEBACK: &str = "Traceback (most recent call last)";
 
 /// The end of a log; empty when there is none.
-pub(super) fn tail(path: &Path) -> String {
+pub(crate) fn tail(path: &Path) -> String {
     let read = || {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -58,7 +58,7 @@ pub(super) fn java_error(log: &str) -> Option<&str> {
 }
 
 /// The marks of memory that ran out, in a JVM or in Python.
-pub(super) fn is_out_of_memory(text: &str) -> bool {
+pub(crate) fn is_out_of_memory(text: &str) -> bool {
     [
         "java.lang.OutOfMemoryError",
         "SparkOutOfMemoryError",
@@ -85,7 +85,7 @@ pub(super) fn lost_cluster(text: &str) -> Option<&'static str> {
 }
 
 /// The name of a signal for people.
-pub(super) fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     let names = [
         (1, "SIGHUP"),
         (2, "SIGINT"),

@@ -166,7 +166,7 @@ impl Service {
             ),
             ModeChoice::Explicit(Mode::InCluster) if spec.needs_own_process() => unsupported(
                 "/executionMode",
-                "in-cluster shares one Spark, which can't honour file, env, jars, pyFiles, files, archives, packages, \
+                "in-cluster shares one Spark, which can't honour file, env (of SQL), jars, pyFiles, files, archives, packages, \
                  proxyUser or spark.master; choose `auto` or `spark-submit`"
                     .to_owned(),
             ),

@@ -6,7 +6,7 @@
 
 mod command;
 mod files;
-mod start;
+pub(super) mod start;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,6 +43,10 @@ pub(super) struct Live {
     pub(super) id: Token,
     /// The way to it.
     pub(super) client: Client,
+    /// The port that it listens on.
+    pub(super) port: u16,
+    /// What its clients must show.
+    pub(super) secret: String,
     /// Spark's application id.
     pub(super) application_id: Option<String>,
     /// Its pages.

@@ -168,6 +168,8 @@ async fn wait_ready(
                     return Ok(Live {
                         id: record.id,
                         client,
+                        port: ports.connect,
+                        secret: record.secret.clone(),
                         application_id,
                         links,
                         busy: AtomicUsize::new(0),
@@ -184,7 +186,7 @@ async fn wait_ready(
 }
 
 /// Spark, or the failure that says what to do.
-pub(super) fn find_spark(settings: &Settings) -> Result<SparkHome, Failure> {
+pub(in super::super) fn find_spark(settings: &Settings) -> Result<SparkHome, Failure> {
     SparkHome::find(settings.spark_home.as_deref())
         .map_err(|missing| Failure::new(ErrorClass::Infrastructure, "spark_missing", missing.to_string()))
 }
