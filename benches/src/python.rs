@@ -42,7 +42,7 @@ impl Bare {
         let python = libra_engines::spark_home::SparkHome::find(None)?.python.ok_or("Spark has no Python")?;
         let mut child = Command::new(python)
             .arg(script)
-            .env("SPARK_REMOTE", format!("sc://127.0.0.1:{port}/;user_id=bench"))
+            .env("SPARK_REMOTE", format!("sc://localhost:{port}/;user_id=bench"))
             .env("SPARK_CONNECT_AUTHENTICATE_TOKEN", secret)
             .env("SPARK_CONNECT_MODE_ENABLED", "1")
             .stdin(Stdio::piped())

@@ -84,7 +84,11 @@ def session(job):
     from pyspark.sql.connect.client import DefaultChannelBuilder
     from pyspark.sql.connect.session import SparkSession
 
-    spark = SparkSession(connection=DefaultChannelBuilder(os.environ["SPARK_REMOTE"]))
+    class Builder(DefaultChannelBuilder):
+        # Where the server listens, without asking for the addresses of localhost first.
+        endpoint = property(lambda self: f"127.0.0.1:{self._port}")
+
+    spark = SparkSession(connection=Builder(os.environ["SPARK_REMOTE"]))
     client, tag = spark.client, job["tag"]
     tags = client.get_tags
     # On what every thread of the program starts: by the tag Libra finds it when the job is to end.
@@ -207,7 +211,7 @@ def rehearse():
 
     os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"
     try:
-        spark = SparkSession(connection=DefaultChannelBuilder("sc://127.0.0.1:1"))
+        spark = SparkSession(connection=DefaultChannelBuilder("sc://localhost:1/;token=none"))
         spark.range(1)
         spark.client.close()
         atexit.unregister(spark.client._on_exit)

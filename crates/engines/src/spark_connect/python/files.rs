@@ -179,10 +179,10 @@ fn job_environment(spark: &SparkHome, launch: &Launch, live: &Live, plan: &Plan)
             ("LIBRA_JOB_ID", launch.job_id.to_string()),
             ("LIBRA_ATTEMPT", launch.attempt.to_string()),
             ("LIBRA_ATTEMPT_DIR", launch.dir.to_string_lossy().into_owned()),
-            // By these a program that builds its own session gets the one that it has.
+            // By the name of localhost alone does Spark's client show a secret without TLS. By these a program that builds its own session gets the one that it has.
             (
                 "SPARK_REMOTE",
-                format!("sc://127.0.0.1:{}/;user_id={user};session_id={}", live.port, plan.session),
+                format!("sc://localhost:{}/;user_id={user};session_id={}", live.port, plan.session),
             ),
             ("SPARK_CONNECT_AUTHENTICATE_TOKEN", live.secret.clone()),
             ("SPARK_CONNECT_MODE_ENABLED", "1".to_owned()),
