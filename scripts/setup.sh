@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what Libra needs and does not find: Java 17, Python 3.11 with venv, a C compiler, curl (all by the
 # system's package manager), and Spark (from PyPI, into a directory of its own). Quick when nothing is to do.
-# `setup.sh test` adds what only the tests start for themselves: PostgreSQL, Redis, openssl; `setup.sh bench` also adds
-# Node, on which graphile-worker runs, beside which Libra is measured.
+# `setup.sh test` adds what only the tests use for themselves: PostgreSQL, Redis, openssl, a JDK; `setup.sh bench` also
+# adds Node, on which graphile-worker runs, beside which Libra is measured.
 set -euo pipefail
 
 PYSPARK_VERSION=4.3.0
@@ -130,6 +130,9 @@ postgres_is_there() {
   return 1
 }
 
+# The tests build a jar.
+jdk_is_there() { command -v javac >/dev/null && command -v jar >/dev/null; }
+
 redis_is_there() { command -v redis-server >/dev/null; }
 
 for_tests=no for_benches=no
@@ -167,6 +170,7 @@ if [[ $for_tests == yes ]]; then
   postgres_is_there || packages+=(postgresql)
   redis_is_there || packages+=(redis-server)
   command -v openssl >/dev/null || packages+=(openssl)
+  jdk_is_there || packages+=(openjdk-17-jdk-headless)
 fi
 if ((${#packages[@]})); then install_packages "${packages[@]}"; fi
 
@@ -178,6 +182,7 @@ if [[ $for_tests == yes ]]; then
   postgres_is_there || fail "the PostgreSQL of this system is older than $LEAST_POSTGRES, or not whole" \
     "install PostgreSQL $LEAST_POSTGRES or newer: https://www.postgresql.org/download"
   redis_is_there || fail "redis-server is missing even now" "install Redis: https://redis.io/docs"
+  jdk_is_there || fail "javac or jar is missing even now" "install a JDK 17, and put its bin directory on PATH"
 fi
 if [[ $own_spark == yes ]] && ! { spark_is_there && client_is_there; }; then
   # One installation at a time, when two of these run at once.

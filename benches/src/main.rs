@@ -5,6 +5,7 @@
 mod connect;
 mod end_to_end;
 mod figures;
+mod follow;
 mod http1;
 mod jobs;
 mod latency;
@@ -44,6 +45,8 @@ enum Part {
     EndToEnd,
     /// Lists of jobs in a full store.
     Lists,
+    /// A long log, written and followed.
+    Follow,
 }
 
 /// Measures Libra beside its bare parts.
@@ -78,6 +81,9 @@ struct Options {
     /// Jobs that are stored when lists are measured.
     #[arg(long, default_value_t = 1_000_000)]
     stored: u64,
+    /// The length of the log that is followed, in bytes.
+    #[arg(long, default_value_t = 1_000_000_000)]
+    log_bytes: u64,
     /// Pages read of each list.
     #[arg(long, default_value_t = 300)]
     pages: usize,
@@ -132,6 +138,10 @@ fn measure(part: Part, options: &Options, table: &mut Table) -> Outcome<()> {
         Part::EndToEnd => {
             eprintln!("end to end …");
             all_threads()?.block_on(end_to_end::measure(&options.graphile, options.jobs, table))
+        }
+        Part::Follow => {
+            eprintln!("a log that is followed …");
+            one_thread()?.block_on(follow::measure(&libra, options.log_bytes, table))
         }
         Part::Lists => {
             eprintln!("lists …");

@@ -50,14 +50,18 @@ const RULES: &[Rule] = &[
     },
     Rule {
         holds: "every row of the log is numbered, without gaps",
-        query: "SELECT count(*), count(feed_seq), min(feed_seq), max(feed_seq) FROM transitions \
-                HAVING count(*) > 0 AND (count(*) <> count(feed_seq) OR min(feed_seq) <> 1 OR max(feed_seq) <> count(*))",
+        query: "SELECT count(DISTINCT t.id), count(seq), count(DISTINCT seq), min(seq), max(seq) \
+                FROM transitions t LEFT JOIN (SELECT first_id, length, first_seq - first_id AS shift FROM feed_segments) s \
+                ON t.id >= s.first_id AND t.id < s.first_id + s.length, LATERAL (SELECT t.id + s.shift AS seq) n \
+                HAVING count(*) > 0 AND (count(DISTINCT t.id) <> count(seq) OR count(DISTINCT seq) <> count(seq) \
+                OR min(seq) <> 1 OR max(seq) <> count(seq))",
     },
     Rule {
         holds: "the feed tells a job's rows in their order",
-        query: "SELECT job_id, id, feed_seq FROM (SELECT job_id, id, feed_seq, \
-                lag(feed_seq) OVER (PARTITION BY job_id ORDER BY id) AS before FROM transitions) t \
-                WHERE before > feed_seq",
+        query: "SELECT job_id, id, seq FROM (SELECT job_id, id, seq, lag(seq) OVER (PARTITION BY job_id ORDER BY id) AS before \
+                FROM (SELECT t.job_id, t.id, t.id - s.first_id + s.first_seq AS seq FROM transitions t \
+                JOIN feed_segments s ON t.id >= s.first_id AND t.id < s.first_id + s.length) numbered) t \
+                WHERE before > seq",
     },
     Rule {
         holds: "leaders schedule in the order of their epochs",

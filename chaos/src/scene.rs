@@ -107,7 +107,7 @@ impl Scene {
     async fn settle(&self) {
         let open =
             "SELECT count(*) FROM jobs WHERE state NOT IN ('SUCCEEDED', 'FAILED', 'CANCELLED', 'TIMEOUT')";
-        let unread = "SELECT count(*), coalesce(max(feed_seq), 0) FROM transitions";
+        let unread = "SELECT (SELECT count(*) FROM transitions), (SELECT max(first_seq + length) - 1 FROM feed_segments)";
         let begun = Instant::now();
         let mut state;
         loop {

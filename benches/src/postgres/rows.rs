@@ -8,7 +8,7 @@ use crate::Outcome;
 
 /// The tables that a submission writes, the column with the job's id, and columns that the database gives.
 const TABLES: [(&str, &str, &[&str]); 3] =
-    [("jobs", "id", &[]), ("job_specs", "job_id", &[]), ("transitions", "job_id", &["id", "feed_seq"])];
+    [("jobs", "id", &[]), ("job_specs", "job_id", &[]), ("transitions", "job_id", &["id"])];
 
 enum Value {
     Text(Option<String>),

@@ -1,13 +1,20 @@
 //! The typed HTTP client.
 
+mod streams;
+
+use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::ACCEPT;
-use reqwest::{Method, StatusCode};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
+use tokio::io::AsyncReadExt as _;
 
+pub use streams::{LogEvent, LogEvents, ResultBody};
+
+use crate::artifacts::ArtifactView;
 use crate::feed::{FeedPageView, ReplayView, WebhookListView, WebhookView};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::submit::SubmitRequest;
 use crate::views::{
     CancelView, EventListView, ExplainView, JobListView, JobView, LogsView, ReplicaListView, ResultView,
@@ -19,6 +26,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes of an upload that are sent at once.
+const UPLOAD_PIECE_BYTES: usize = 256 * 1024;
+/// An upload that is slower than this is given up, bytes a second.
+const SLOWEST_UPLOAD: u64 = 64 * 1024;
 /// A submission whose answer was lost is sent this often in all.
 const SUBMIT_TRIES: u32 = 3;
 /// Between two of them.
@@ -89,35 +100,51 @@ impl Client {
         body: Option<(&SubmitRequest, &str)>,
         wait: Duration,
     ) -> Result<T, ClientError> {
+        let mut request = self.request(method, path, query).timeout(CALL_TIMEOUT + wait);
+        // The feed would stream for ever otherwise.
+        request = request.header(ACCEPT, "application/json");
+        if let Some((body, key)) = body {
+            request = request.json(body).header("Idempotency-Key", key);
+        }
+        self.answer(request).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let response = self.accepted(request).await?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
+        serde_json::from_slice(&bytes).map_err(|_| self.not_libra(status))
+    }
+
+    fn request(&self, method: Method, path: &str, query: &[(&str, String)]) -> RequestBuilder {
         let mut url = format!("{}{path}", self.base);
         let pairs: Vec<String> = query.iter().map(|(k, v)| format!("{k}={}", percent(v))).collect();
         if !pairs.is_empty() {
             url = format!("{url}?{}", pairs.join("&"));
         }
-        let mut request = self.http.request(method, &url).timeout(CALL_TIMEOUT + wait);
-        // The feed would stream for ever otherwise.
-        request = request.header(ACCEPT, "application/json");
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+        let request = self.http.request(method, &url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
         }
-        if let Some((body, key)) = body {
-            request = request.json(body).header("Idempotency-Key", key);
-        }
-        let unreachable = |e: reqwest::Error| ClientError::Unreachable {
-            url: self.base.clone(),
-            cause: root(&e),
-            perhaps_taken: !e.is_connect(),
-        };
-        let response = request.send().await.map_err(unreachable)?;
+    }
+
+    /// The answer, once its status says yes.
+    async fn accepted(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let response = request.send().await.map_err(|e| self.unreachable(&e))?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(unreachable)?;
         if status.is_success() {
-            return serde_json::from_slice(&bytes).map_err(|_| self.not_libra(status));
+            return Ok(response);
         }
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
         match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
             Err(_) => Err(self.not_libra(status)),
         }
+    }
+
+    fn unreachable(&self, e: &reqwest::Error) -> ClientError {
+        ClientError::Unreachable { url: self.base.clone(), cause: root(e), perhaps_taken: !e.is_connect() }
     }
 
     fn not_libra(&self, status: StatusCode) -> ClientError {
@@ -148,6 +175,51 @@ impl Client {
     /// the same key, to this Libra or to another replica of it.
     pub async fn submit_under(&self, request: &SubmitRequest, key: &str) -> Result<SubmitView, ClientError> {
         self.call(Method::POST, "/api/v1/jobs", &[], Some((request, key)), Duration::ZERO).await
+    }
+
+    /// Something that was uploaded, by its digest (`sha256:…`); None when it is not there.
+    pub async fn artifact(&self, digest: &str) -> Result<Option<ArtifactView>, ClientError> {
+        match self.get(&format!("/api/v1/artifacts/{}", percent(digest)), &[]).await {
+            Ok(view) => Ok(Some(view)),
+            Err(ClientError::Problem(problem)) if problem.error == Code::ArtifactNotFound.as_str() => {
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Uploads the file at `path`, whose SHA-256 has these digits, and tells `sent` of every piece.
+    ///
+    /// # Errors
+    /// Also [`ClientError::Setup`] when the file can't be read.
+    pub async fn upload(
+        &self,
+        sha256: &str,
+        path: &Path,
+        size: u64,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<ArtifactView, ClientError> {
+        let unreadable = |e| ClientError::Setup(format!("the file `{}` can't be read: {e}", path.display()));
+        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let pieces = futures::stream::try_unfold((file, sent), |(mut file, sent)| async move {
+            let mut piece = vec![0; UPLOAD_PIECE_BYTES];
+            let length = file.read(&mut piece).await?;
+            piece.truncate(length);
+            sent(length as u64);
+            Ok::<_, std::io::Error>((length > 0).then_some((piece, (file, sent))))
+        });
+        let patience = CALL_TIMEOUT + Duration::from_secs(size / SLOWEST_UPLOAD);
+        let mut request = self
+            .http
+            .post(format!("{}/api/v1/artifacts?sha256={}", self.base, percent(sha256)))
+            .timeout(patience)
+            .header(CONTENT_LENGTH, size)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(reqwest::Body::wrap_stream(pieces));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        self.answer(request).await
     }
 
     /// One job; with `wait` > 0 the answer comes when it ends, or after that time.

@@ -30,12 +30,20 @@ pub enum Code {
     NoResult,
     /// It is no longer kept.
     Expired,
+    /// Nothing of this digest was uploaded.
+    ArtifactNotFound,
+    /// What was uploaded has another digest.
+    DigestMismatch,
+    /// The disk is full.
+    StorageFull,
     /// There is no such message, or it may not be seen.
     WebhookNotFound,
     /// The message was delivered already.
     AlreadyDelivered,
     /// The job has already ended.
     AlreadyEnded,
+    /// It can't be had in a form that the client accepts.
+    NotAcceptable,
     /// The body or a field is too large.
     TooLarge,
     /// The body is not declared as JSON.
@@ -48,6 +56,8 @@ pub enum Code {
     IdempotencyKeyReused,
     /// Too many jobs wait.
     QueueFull,
+    /// Too many follow logs.
+    TooManyFollowers,
     /// A bug.
     Internal,
     /// Try again.
@@ -56,17 +66,20 @@ pub enum Code {
 
 impl Code {
     /// All codes, by HTTP status.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidQuery,
         Self::InvalidHeader,
+        Self::DigestMismatch,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
         Self::JobNotFound,
+        Self::ArtifactNotFound,
         Self::WebhookNotFound,
         Self::MethodNotAllowed,
+        Self::NotAcceptable,
         Self::NotFinished,
         Self::NoResult,
         Self::AlreadyEnded,
@@ -78,8 +91,10 @@ impl Code {
         Self::Unsupported,
         Self::IdempotencyKeyReused,
         Self::QueueFull,
+        Self::TooManyFollowers,
         Self::Internal,
         Self::Unavailable,
+        Self::StorageFull,
     ];
 
     /// Code, HTTP status and title.
@@ -93,8 +108,12 @@ impl Code {
             Self::Forbidden => ("forbidden", 403, "Your role does not allow this"),
             Self::NotFound => ("not_found", 404, "There is no such page"),
             Self::JobNotFound => ("job_not_found", 404, "There is no such job"),
+            Self::ArtifactNotFound => ("artifact_not_found", 404, "Nothing of this digest was uploaded"),
+            Self::DigestMismatch => ("digest_mismatch", 400, "The upload has another digest"),
+            Self::StorageFull => ("storage_full", 507, "The disk is full"),
             Self::WebhookNotFound => ("webhook_not_found", 404, "There is no such webhook message"),
             Self::MethodNotAllowed => ("method_not_allowed", 405, "This page does not take that method"),
+            Self::NotAcceptable => ("not_acceptable", 406, "There is no such form of it"),
             Self::NotFinished => ("not_finished", 409, "The job has not ended yet"),
             Self::NoResult => ("no_result", 409, "The job ended without a result"),
             Self::AlreadyEnded => ("already_ended", 409, "The job has already ended"),
@@ -108,6 +127,7 @@ impl Code {
                 ("idempotency_key_reused", 422, "The idempotency key belongs to another request")
             }
             Self::QueueFull => ("queue_full", 429, "The queue is full"),
+            Self::TooManyFollowers => ("too_many_followers", 429, "Too many readers follow logs"),
             Self::Internal => ("internal", 500, "Something is wrong inside Libra"),
             Self::Unavailable => ("unavailable", 503, "Not available at present"),
         }

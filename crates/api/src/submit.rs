@@ -37,7 +37,7 @@ pub struct SubmitRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "SELECT 1 AS one")]
     pub code: Option<String>,
-    /// A path or URI of the program that the driver can read.
+    /// A path or URI of the program that the driver can read, or an upload: `artifact:sha256:…#name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// `sql`, `python`, `scala` or `jar`. For a file it follows from its ending.
@@ -99,16 +99,16 @@ pub struct SubmitRequest {
     /// Datasets that the job writes. Not available yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<String>,
-    /// `--jars` of spark-submit.
+    /// `--jars` of spark-submit; uploads as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub jars: Vec<String>,
-    /// `--py-files` of spark-submit.
+    /// `--py-files` of spark-submit; uploads as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub py_files: Vec<String>,
-    /// `--files` of spark-submit.
+    /// `--files` of spark-submit; uploads as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
-    /// `--archives` of spark-submit.
+    /// `--archives` of spark-submit; uploads as well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub archives: Vec<String>,
     /// `--packages` of spark-submit.

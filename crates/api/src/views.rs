@@ -222,21 +222,26 @@ pub struct JobView {
 }
 
 /// A page of jobs, newest first.
+///
+/// Where several conditions are combined that are each met by very many jobs, a page looks at a limited number of them:
+/// it may hold fewer jobs than `limit`, even none, and still have a `nextCursor`. Only a page without one is the last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobListView {
     /// The jobs.
     pub jobs: Vec<JobView>,
-    /// How many match in all; null beyond 10,000.
+    /// How many matched in all when the first page was read. Null beyond 10,000, and where conditions are combined
+    /// that are each met by too many jobs to look at them all at once.
     pub total: Option<u64>,
-    /// A lower bound where `total` is null.
+    /// Where `total` is null: how many were found so far. There may be more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_at_least: Option<u64>,
     /// Jobs on a page at most.
     pub limit: u32,
     /// Jobs skipped.
     pub offset: u32,
-    /// Hand this back as `cursor` for the next page; null on the last one.
+    /// Hand this back as `cursor` for the next page, which goes on behind the last job that was looked at; null on the
+    /// last one. Following it until it is null gives every job once.
     pub next_cursor: Option<String>,
 }
 
@@ -268,6 +273,11 @@ pub struct ResultRows {
     /// True when rows beyond 256 MiB were left out.
     pub truncated: bool,
 }
+
+/// The media type of a result as CSV.
+pub const CSV: &str = "text/csv";
+/// The media type of a result as an Arrow IPC stream.
+pub const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 
 /// A page of a job's result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -309,6 +319,36 @@ pub struct LogsView {
     pub complete: bool,
     /// The text; bytes that are no UTF-8 are shown as `�`.
     pub content: String,
+}
+
+/// Lines of a log that is followed: the data of a `log` event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLinesView {
+    /// The attempt.
+    pub attempt: u32,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// Where they begin, bytes.
+    pub offset: u64,
+    /// Where the next ones begin, bytes.
+    pub next_offset: u64,
+    /// The text, with its line ends; bytes that are no UTF-8 are shown as `�`.
+    pub content: String,
+}
+
+/// The end of a log that is followed: the data of the `end` event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogEndView {
+    /// The job.
+    pub job_id: String,
+    /// The job's state.
+    pub status: String,
+    /// The attempt that was followed last; 0 when there was none.
+    pub attempt: u32,
+    /// The exit code of its driver, where it had one.
+    pub exit_code: Option<i32>,
 }
 
 /// One row of a job's history.

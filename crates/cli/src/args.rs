@@ -22,7 +22,7 @@ Environment:
   NO_COLOR     when set, nothing is coloured
 
 Exit codes:
-  0  done; with `wait` and `submit --wait`: the job SUCCEEDED
+  0  done; with `wait`, `submit --wait`, `submit --follow` and `logs -f`: the job SUCCEEDED
   1  the job FAILED, or what you asked for can't be done with this job
   2  the command or the request is wrong
   3  the job was CANCELLED
@@ -216,14 +216,30 @@ pub(crate) struct LogsArgs {
     /// Standard error instead of standard output.
     #[arg(long)]
     pub(crate) stderr: bool,
+    /// Both: standard output on standard output, standard error on standard error.
+    #[arg(long, conflicts_with = "stderr")]
+    pub(crate) both: bool,
     /// Another attempt than the last one, from 1.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) attempt: Option<u32>,
-    /// Go on until the driver has written everything.
+    /// Begin at the last so many lines.
+    #[arg(long, value_name = "LINES")]
+    pub(crate) tail: Option<u32>,
+    /// Go on until the job has ended, and end as it did.
+    ///
+    /// A lost connection or a restart of Libra is ridden out. Ctrl-C leaves the job alone.
     #[arg(short, long)]
     pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResultFormat {
+    Table,
+    Json,
+    Csv,
+    Arrow,
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +253,12 @@ pub(crate) struct ResultArgs {
     /// Every row.
     #[arg(long)]
     pub(crate) all: bool,
+    /// Another form than --output's: CSV and Arrow come with every row unless --limit is given.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<ResultFormat>,
+    /// Write it to this file instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }

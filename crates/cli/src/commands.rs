@@ -1,6 +1,7 @@
 //! The client's commands: ask, then print.
 
 mod events;
+mod follow;
 mod logs;
 mod result;
 mod webhooks;
@@ -50,11 +51,15 @@ fn show<V: serde::Serialize>(
 }
 
 async fn submit(args: &SubmitArgs) -> Result<Exit, Failure> {
-    let request = submission::request(args)?;
+    let (request, uploads) = submission::request(args)?;
     let client = connect(&args.connect)?;
+    uploads.send(&client).await?;
     let submitted = client.submit(&request).await?;
     for warning in &submitted.warnings {
         output::say(&format!("warning: {}", output::one_line(warning)));
+    }
+    if args.follow {
+        return follow::submitted(&client, &submitted.job_id, args.connect.output.output).await;
     }
     if !args.wait {
         return show(&args.connect, &submitted, |view| format!("{}\n", view.job_id));
@@ -83,12 +88,19 @@ async fn jobs(args: &ListArgs) -> Result<Exit, Failure> {
     let client = connect(&args.connect)?;
     let query = filters(args);
     let mut list = client.jobs(&query).await?;
-    while let Some(cursor) = list.next_cursor.clone().filter(|_| args.all) {
+    // A page may be short although more follow: go on until there are as many as were asked for.
+    let wanted = if args.all { usize::MAX } else { list.limit as usize };
+    while let Some(cursor) = list.next_cursor.clone().filter(|_| list.jobs.len() < wanted) {
         let mut next = query.clone();
+        if !args.all {
+            next.retain(|(name, _)| *name != "limit");
+            next.push(("limit", (wanted - list.jobs.len()).to_string()));
+        }
         next.push(("cursor", cursor));
         let page = client.jobs(&next).await?;
-        list.next_cursor = page.next_cursor;
         list.jobs.extend(page.jobs);
+        (list.total, list.total_at_least) = (page.total, page.total_at_least);
+        list.next_cursor = page.next_cursor;
     }
     let exit = show(&args.connect, &list, |list: &JobListView| job_table::jobs(&list.jobs, age::now()))?;
     if let (Format::Table, Some(more)) = (args.connect.output.output, job_table::more(&list)) {

@@ -132,6 +132,8 @@ fn from_problem(problem: Problem) -> Failure {
         "unauthenticated" => Some("put your key into LIBRA_TOKEN".to_owned()),
         "forbidden" => Some("ask an administrator of this Libra for a role that allows it".to_owned()),
         "job_not_found" => Some("`libra jobs` lists the jobs that you may see".to_owned()),
+        "storage_full" => Some("free some space on Libra's host, then submit again".to_owned()),
+        "digest_mismatch" => Some("did the file change meanwhile? submit again".to_owned()),
         "webhook_not_found" => Some("`libra webhooks list` lists the messages that you may see".to_owned()),
         "not_finished" => Some("`libra wait ID` waits until it ends".to_owned()),
         "no_result" => Some("`libra job ID` says how it ended, `libra logs ID` what it wrote".to_owned()),

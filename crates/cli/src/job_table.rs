@@ -36,7 +36,7 @@ pub(crate) fn more(list: &JobListView) -> Option<String> {
     list.next_cursor.as_ref()?;
     let total = match (list.total, list.total_at_least) {
         (Some(total), _) => format!("{total} jobs"),
-        (None, Some(least)) => format!("more than {least} jobs"),
+        (None, Some(least)) => format!("at least {least} jobs"),
         (None, None) => "more jobs".to_owned(),
     };
     Some(format!("{} of {total} shown; --all shows every one", list.jobs.len()))
@@ -94,6 +94,8 @@ mod tests {
             next_cursor: Some("c".into()),
         };
         assert_eq!(more(&list).unwrap(), "1 of 7 jobs shown; --all shows every one");
+        (list.total, list.total_at_least) = (None, Some(3));
+        assert_eq!(more(&list).unwrap(), "1 of at least 3 jobs shown; --all shows every one");
         list.next_cursor = None;
         assert_eq!(more(&list), None);
         list.jobs.clear();

@@ -18,6 +18,7 @@ mod rows;
 mod serve;
 mod store;
 mod submission;
+mod uploads;
 
 use std::process::ExitCode;
 

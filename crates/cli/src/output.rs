@@ -6,8 +6,13 @@ use crate::failure::{Exit, Failure};
 
 /// Writes data. A reader that went away (`libra jobs | head`) ends the command quietly.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for data that is no text.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         Err(e) => Err(Failure::new(Exit::Failed, format!("standard output can't be written: {e}"))),
@@ -26,6 +31,12 @@ pub(crate) fn print_json_line(value: &impl serde::Serialize) -> Result<(), Failu
     let text = serde_json::to_string(value)
         .map_err(|e| Failure::new(Exit::Failed, format!("the answer can't be printed: {e}")))?;
     print(&format!("{text}\n"))
+}
+
+/// Writes what a job wrote to its standard error to ours. Where nobody listens, nothing is lost.
+pub(crate) fn print_error(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
 }
 
 /// Tells people something, on standard error. Where nobody listens, nothing is lost.

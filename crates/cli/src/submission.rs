@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::net::IpAddr;
-use std::path::Path;
 
 use libra_api::submit::{RetryPolicyRequest, SubmitRequest, kind_of_file};
 use libra_core::spec::{Kind, MAX_CODE_BYTES};
 
 use crate::args::{SessionMode, SubmitArgs};
 use crate::failure::Failure;
+use crate::uploads::{Uploads, has_scheme};
 
-/// The request that `args` ask for. Files are read, and paths made absolute, where that is needed.
-pub(crate) fn request(args: &SubmitArgs) -> Result<SubmitRequest, Failure> {
-    let same_host = is_loopback(&args.connect.url);
+/// The request that `args` ask for, and the local files that have to be sent before it.
+pub(crate) fn request(args: &SubmitArgs) -> Result<(SubmitRequest, Uploads), Failure> {
+    let mut uploads = Uploads::default();
+    let mut names = |given: &[String], with_directory: bool| {
+        given.iter().map(|path| uploads.name(path, with_directory)).collect::<Result<Vec<_>, _>>()
+    };
     let mut request = SubmitRequest {
         kind: args.kind.clone(),
         name: args.name.clone(),
@@ -29,10 +31,10 @@ pub(crate) fn request(args: &SubmitArgs) -> Result<SubmitRequest, Failure> {
         cluster: args.cluster.clone(),
         labels: pairs("--label", &args.label)?,
         env: pairs("--env", &args.env)?,
-        jars: paths(&args.jars, same_host),
-        py_files: paths(&args.py_files, same_host),
-        files: paths(&args.files, same_host),
-        archives: paths(&args.archives, same_host),
+        jars: names(&args.jars, false)?,
+        py_files: names(&args.py_files, false)?,
+        files: names(&args.files, false)?,
+        archives: names(&args.archives, true)?,
         packages: args.packages.clone(),
         proxy_user: args.proxy_user.clone(),
         ..SubmitRequest::default()
@@ -53,59 +55,32 @@ pub(crate) fn request(args: &SubmitArgs) -> Result<SubmitRequest, Failure> {
     } else if let Some(python) = &args.python {
         (request.code, request.kind) = (Some(text_or_stdin(python)?), Some("python".to_owned()));
     } else if let Some(file) = &args.file {
-        program(&mut request, file, same_host)?;
+        program(&mut request, file, &mut uploads)?;
     }
-    Ok(request)
+    Ok((request, uploads))
 }
 
-/// A program file: SQL travels as its text. Other programs are read by the driver where it runs on this host;
-/// else Python travels as its text as well.
-fn program(request: &mut SubmitRequest, file: &str, same_host: bool) -> Result<(), Failure> {
-    if file.contains("://") {
-        request.file = Some(file.to_owned());
-        return Ok(());
-    }
+/// A program file: SQL travels as its text, and so may run in the shared Spark; other programs are uploaded.
+fn program(request: &mut SubmitRequest, file: &str, uploads: &mut Uploads) -> Result<(), Failure> {
     let kind = request.kind.as_deref().and_then(Kind::parse).or_else(|| kind_of_file(file));
-    let as_text = match kind {
-        Some(Kind::Sql) => true,
-        Some(Kind::Python) => !same_host,
-        Some(Kind::Scala | Kind::Jar) | None => false,
-    };
+    let as_text = kind == Some(Kind::Sql) && !has_scheme(file);
+    if !as_text {
+        request.file = Some(uploads.name(file, false)?);
+        return Ok(());
+    }
     let about = |e: std::io::Error| Failure::usage(format!("the file `{file}` can't be read: {e}"));
-    if as_text {
-        if !request.args.is_empty() {
-            return Err(Failure::usage(format!("`{file}` is sent as its text, which takes no arguments"))
-                .hint("put the file where the driver can read it, and give its address, such as s3a://…"));
-        }
-        let size = fs::metadata(file).map_err(about)?.len();
-        if size > MAX_CODE_BYTES as u64 {
-            return Err(Failure::usage(format!(
-                "the file `{file}` is {size} bytes long; at most {MAX_CODE_BYTES} are taken"
-            )));
-        }
-        request.code = Some(fs::read_to_string(file).map_err(about)?);
-        request.kind = kind.map(|kind| kind.as_str().to_owned());
-        return Ok(());
+    if !request.args.is_empty() {
+        return Err(Failure::usage(format!("`{file}` is sent as its text, which takes no arguments")));
     }
-    if same_host {
-        if !fs::metadata(file).map_err(about)?.is_file() {
-            return Err(Failure::usage(format!("`{file}` is not a file")));
-        }
-        request.file = Some(std::path::absolute(file).map_err(about)?.display().to_string());
-        return Ok(());
+    let size = fs::metadata(file).map_err(about)?.len();
+    if size > MAX_CODE_BYTES as u64 {
+        return Err(Failure::usage(format!(
+            "the file `{file}` is {size} bytes long; at most {MAX_CODE_BYTES} are taken"
+        )));
     }
-    Err(Failure::usage(format!("Libra runs on another host, where `{file}` can't be read"))
-        .hint("put the file where the driver can read it, and give its address, such as s3a://…"))
-}
-
-/// Local files by their absolute paths: the driver runs in a directory of its own.
-fn paths(given: &[String], same_host: bool) -> Vec<String> {
-    let absolute = |path: &String| {
-        let local = same_host && !path.contains("://") && Path::new(path).exists();
-        let found = local.then(|| std::path::absolute(path).ok()).flatten();
-        found.map_or_else(|| path.clone(), |p| p.display().to_string())
-    };
-    given.iter().map(absolute).collect()
+    request.code = Some(fs::read_to_string(file).map_err(about)?);
+    request.kind = Some(Kind::Sql.as_str().to_owned());
+    Ok(())
 }
 
 fn text_or_stdin(text: &str) -> Result<String, Failure> {
@@ -135,18 +110,6 @@ fn pairs(option: &str, given: &[String]) -> Result<BTreeMap<String, String>, Fai
     Ok(found)
 }
 
-/// True when `url` leads to this very host.
-fn is_loopback(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host_and_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = match host_and_port.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host_and_port.split(':').next().unwrap_or_default(),
-    };
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,10 +121,8 @@ mod tests {
         let Command::Client(ClientCommand::Submit(args)) = Cli::try_parse_from(line).unwrap().command else {
             panic!("a submission")
         };
-        request(&args)
+        request(&args).map(|(request, _)| request)
     }
-
-    const FAR: &str = "--url=http://libra.example:8080";
 
     #[test]
     fn every_option_reaches_its_field() {
@@ -181,10 +142,10 @@ mod tests {
             "--queue-timeout-minutes=0",
             "--max-retries=2",
             "--retry-on=user,infrastructure",
-            "--py-files=s3a://x/a.zip,b.py",
-            "--jars=x.jar",
-            "--files=f",
-            "--archives=a",
+            "--py-files=s3a://x/a.zip,s3a://x/b.py",
+            "--jars=file:/x.jar",
+            "--files=file:/f",
+            "--archives=file:/a.zip#a",
             "--packages=g:n:1",
             "--proxy-user=u",
             "--class=C",
@@ -195,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_travel_as_text_or_by_path() {
+    fn programs_are_uploaded_and_sql_travels_as_its_text() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &[u8]| {
             let path = dir.path().join(name);
@@ -204,30 +165,20 @@ mod tests {
         };
         let (py, sql, bad) =
             (write("a.py", b"print(1)"), write("a.SQL", b"SELECT 1"), write("b.sql", b"\xff"));
-        let near = build(&[&py, "--", "--day", "1"]).unwrap();
-        assert_eq!(
-            (near.file.as_deref(), near.code, near.args),
-            (Some(py.as_str()), None, vec!["--day".into(), "1".into()])
-        );
-        let far = build(&[&py, FAR]).unwrap();
-        assert_eq!(
-            (far.file, far.code.as_deref(), far.kind.as_deref()),
-            (None, Some("print(1)"), Some("python"))
-        );
-        for place in [FAR, "--url=http://localhost:1"] {
-            let text = build(&[&sql, place]).unwrap();
-            assert_eq!((text.code.as_deref(), text.kind.as_deref()), (Some("SELECT 1"), Some("sql")));
-        }
-        assert_eq!(
-            build(&["s3a://b/x.py", "--kind=python", FAR]).unwrap().file.as_deref(),
-            Some("s3a://b/x.py")
-        );
+        let python = build(&[&py, "--", "--day", "1"]).unwrap();
+        let file = python.file.clone().unwrap();
+        assert!(file.starts_with("artifact:sha256:") && file.ends_with("#a.py"), "{file}");
+        assert_eq!((python.code, python.args), (None, vec!["--day".into(), "1".into()]));
+        let text = build(&[&sql]).unwrap();
+        assert_eq!((text.code.as_deref(), text.kind.as_deref()), (Some("SELECT 1"), Some("sql")));
+        assert_eq!(build(&["s3a://b/x.py", "--kind=python"]).unwrap().file.as_deref(), Some("s3a://b/x.py"));
         for (words, says) in [
-            (vec![py.as_str(), FAR, "--", "x"], "takes no arguments"),
+            (vec![sql.as_str(), "--", "x"], "takes no arguments"),
             (vec!["/no/such.py"], "can't be read"),
             (vec!["/no/such.sql"], "can't be read"),
             (vec![bad.as_str()], "can't be read"),
-            (vec!["app.jar", FAR], "another host"),
+            (vec!["app.jar"], "file:"),
+            (vec!["--sql=x", "--jars=no-such.jar"], "can't be read"),
             (vec!["--sql=x", "--conf=a"], "KEY=VALUE"),
             (vec!["--sql=x", "--label=a=1", "--label=a=2"], "two values"),
         ] {
@@ -240,24 +191,6 @@ mod tests {
     fn one_program_and_only_one() {
         for words in [vec![], vec!["a.py", "--sql=x"], vec!["--sql=x", "--python=y"]] {
             assert!(Cli::try_parse_from(["libra", "submit"].iter().chain(&words)).is_err(), "{words:?}");
-        }
-    }
-
-    #[test]
-    fn this_host_is_told_from_others() {
-        for url in [
-            "http://127.0.0.1:8080",
-            "localhost:8080",
-            "http://LOCALHOST/x",
-            "https://[::1]:1/",
-            "http://u@127.9.9.9",
-        ] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in
-            ["http://libra.example", "http://10.0.0.1:8080", "http://127.0.0.1.example", "http://[::2]", ""]
-        {
-            assert!(!is_loopback(url), "{url}");
         }
     }
 }

@@ -45,8 +45,9 @@ impl Mode {
     /// True when this build of Libra can run jobs of `kind` in this mode.
     pub fn runs(self, kind: Kind) -> bool {
         match (self, kind) {
-            (Self::InCluster | Self::SparkSubmit, Kind::Sql | Kind::Python) => true,
-            (Self::InCluster | Self::SparkSubmit, Kind::Scala | Kind::Jar)
+            (Self::InCluster, Kind::Sql | Kind::Python)
+            | (Self::SparkSubmit, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar) => true,
+            (Self::InCluster, Kind::Scala | Kind::Jar)
             | (Self::Kubernetes, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar) => false,
         }
     }
@@ -135,7 +136,10 @@ mod tests {
             "kubernetes is not enabled"
         );
         assert_eq!(select(shape(Kind::Python, 1, 1), &both), Some(Mode::InCluster));
-        assert_eq!(select(shape(Kind::Jar, 1, 1), &both), None);
+        for kind in [Kind::Scala, Kind::Jar] {
+            assert_eq!(select(shape(kind, 1, 1), &both), Some(Mode::SparkSubmit), "never in-cluster");
+            assert_eq!(select(shape(kind, 1, 1), &[Mode::InCluster]), None);
+        }
     }
 
     #[test]

@@ -35,11 +35,11 @@ impl AttemptDir {
     pub fn stop_file(&self) -> PathBuf {
         self.0.join("stop")
     }
-    /// The driver's standard output, whole.
+    /// The beginning of the driver's standard output; [`crate::logs::LogReader`] reads all of it.
     pub fn stdout(&self) -> PathBuf {
         self.0.join("stdout.log")
     }
-    /// The driver's standard error, whole.
+    /// The beginning of the driver's standard error.
     pub fn stderr(&self) -> PathBuf {
         self.0.join("stderr.log")
     }

@@ -3,9 +3,12 @@
 //! Invariant: no engine sees the store, the API or the server. An engine is told what to launch and says
 //! what it observes; it decides nothing about a job.
 
+#[cfg(feature = "arrow")]
+pub mod arrow_rows;
 pub mod attempt_dir;
 pub mod engine;
 pub mod failpoint;
+pub mod logs;
 pub mod shim;
 #[cfg(feature = "spark-connect")]
 pub mod spark_connect;

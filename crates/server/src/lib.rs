@@ -3,6 +3,7 @@
 //! Invariant: faces parse and print; `service` decides with core's rules and writes through the store; workers
 //! read the world, act outside of transactions and record what came of it.
 
+mod artifacts;
 pub mod auth;
 mod clock;
 pub mod config;
@@ -21,3 +22,13 @@ mod workers;
 
 pub use faces::openapi_json;
 pub use run::{ServeError, run};
+
+/// Bytes as lower-case hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -383,6 +383,7 @@ fn in_cluster(config: &Config, places: &Places<'_>) -> spark_connect::SparkConne
         start_timeout: mode.start_timeout,
         keepalive_deadline: mode.keepalive,
         host_lease: places.host_lease.clone(),
+        logs: config.logs.limits,
     })
 }
 
@@ -399,6 +400,7 @@ fn engines(
         default_conf: config.spark_submit.conf.clone(),
         stop_grace: spark_submit::DEFAULT_STOP_GRACE,
         host_lease: places.host_lease.clone(),
+        logs: config.logs.limits,
     });
     let connect: Arc<dyn Engine> = connect;
     let submit: Arc<dyn Engine> = Arc::new(submit);

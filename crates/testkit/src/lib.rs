@@ -16,6 +16,7 @@ pub mod ports;
 pub mod postgres;
 pub mod processes;
 mod redis;
+mod standalone;
 pub mod wait;
 pub mod watchdog;
 
@@ -23,6 +24,7 @@ pub use api::{Answer, Api};
 pub use libra::{Libra, Setup, write};
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use standalone::Standalone;
 
 /// What to do about a server that is missing.
 const INSTALL: &str = "`scripts/setup.sh test` installs it";

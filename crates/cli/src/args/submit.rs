@@ -7,14 +7,17 @@ use super::ConnectArgs;
 const AFTER_HELP: &str = "\
 Examples:
   libra submit --sql 'SELECT 1 AS one' --wait
-  libra submit --python 'print(spark.range(5).count())' --wait
+  libra submit --python 'print(spark.range(5).count())' --follow
   libra submit report.py --conf spark.executor.memory=2g -- --day 2026-01-31
+  libra submit app.jar --class com.example.Main --jars lib.jar -- 2026-01-31
   id=$(libra submit load.sql) && libra wait \"$id\"";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP, group = ArgGroup::new("program").required(true))]
 pub(crate) struct SubmitArgs {
-    /// The program: a .sql, .py, .scala or .jar file, or an address that the driver can read.
+    /// The program: a local .sql, .py, .scala or .jar file, or an address that the driver can read.
+    ///
+    /// Local files are uploaded, here and below.
     #[arg(group = "program")]
     pub(crate) file: Option<String>,
     /// SQL text; `-` reads it from standard input.
@@ -83,7 +86,7 @@ pub(crate) struct SubmitArgs {
     /// Files to put into the working directory.
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub(crate) files: Vec<String>,
-    /// Archives to unpack into the working directory.
+    /// Archives to unpack into the working directory; `env.tar.gz#env` into a directory of this name.
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub(crate) archives: Vec<String>,
     /// Maven packages to add, as group:name:version.
@@ -96,6 +99,9 @@ pub(crate) struct SubmitArgs {
     /// Wait until it ends, show how far it is, then print its rows.
     #[arg(short, long)]
     pub(crate) wait: bool,
+    /// Print its log as it comes, then its rows if it has any, and end as it does.
+    #[arg(short, long, conflicts_with = "wait")]
+    pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }

@@ -36,6 +36,10 @@ const SEE: [u16; 6] = [401, 401, 200, 200, 404, 200];
 const RESULT: [u16; 6] = [401, 401, 409, 409, 404, 409];
 /// No message has the id of a job; whoever may replay is told so.
 const REPLAY: [u16; 6] = [401, 401, 403, 404, 404, 404];
+/// The body is no file of the announced digest: whoever may upload is told so.
+const UPLOAD: [u16; 6] = [401, 401, 403, 400, 400, 400];
+/// Nothing has the id of a job as its digest; whoever may upload is told so.
+const UPLOADED: [u16; 6] = [401, 401, 403, 404, 404, 404];
 const CANCEL: [u16; 6] = [401, 401, 403, 200, 404, 200];
 
 const ROWS: &[(&str, &str, [u16; 6])] = &[
@@ -43,6 +47,8 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/actuator/health/liveness", PUBLIC),
     ("GET", "/actuator/health/readiness", PUBLIC),
     ("GET", "/actuator/prometheus", FIGURES),
+    ("POST", "/api/v1/artifacts", UPLOAD),
+    ("GET", "/api/v1/artifacts/{digest}", UPLOADED),
     ("GET", "/api/v1/events", LIST),
     ("GET", "/api/v1/jobs", LIST),
     ("POST", "/api/v1/jobs", SUBMIT),
@@ -111,7 +117,7 @@ async fn every_endpoint_keeps_the_matrix_of_roles() {
         for ((who, key), expected) in CALLERS.iter().zip(expected) {
             let id = ada.submit(&job).await;
             let api = key.map_or_else(|| libra.api(), |key| libra.api_as(key));
-            let path = path.replace("{id}", &id);
+            let path = path.replace("{id}", &id).replace("{digest}", &id);
             let answer = match *method {
                 "POST" => api.post(&path, &job).await,
                 // The feed would go on for ever otherwise.

@@ -1,8 +1,9 @@
 //! Finding jobs again.
 
 use serde_json::json;
+use tokio::task::JoinSet;
 
-use crate::surroundings::sleepy;
+use crate::surroundings::{setup, sleepy};
 
 #[tokio::test]
 async fn filters_and_cursors_find_every_job_once() {
@@ -62,6 +63,46 @@ async fn filters_and_cursors_find_every_job_once() {
     }
     let rest = api.get("/api/v1/jobs?offset=4").await.expect(200);
     assert_eq!((&rest["total"], rest["jobs"].as_array().unwrap().len()), (&json!(6), 2));
+}
+
+#[tokio::test]
+async fn a_page_of_conditions_that_hardly_ever_meet_is_short() {
+    // contract: A3, docs/decisions/0005
+    const EACH: usize = 1_200;
+    const AT_ONCE: usize = 12;
+    let setup =
+        setup().config("libra.queue.max-size: 10000\nlibra.resources.limits.max-concurrent-jobs: 0\n");
+    let libra = setup.start().await;
+    let api = libra.api();
+    let job = |labels| json!({"code": "SELECT 1", "kind": "sql", "labels": labels});
+    let both = api.submit(&job(json!({"colour": "red", "team": "data"}))).await;
+    for labels in [json!({"colour": "red"}), json!({"team": "data"})] {
+        let mut submitters = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let (api, body) = (libra.api(), job(labels.clone()));
+            submitters.spawn(async move {
+                for _ in 0..EACH / AT_ONCE {
+                    api.submit(&body).await;
+                }
+            });
+        }
+        submitters.join_all().await;
+    }
+    let asked = "/api/v1/jobs?label=colour=red&label=team=data";
+    let first = api.get(asked).await.expect(200);
+    assert_eq!(
+        (&first["jobs"], &first["total"], &first["totalAtLeast"]),
+        (&json!([]), &json!(null), &json!(0))
+    );
+    let next = first["nextCursor"].as_str().unwrap();
+    let last = api.get(&format!("{asked}&cursor={next}")).await.expect(200);
+    assert_eq!((&last["jobs"][0]["jobId"], &last["nextCursor"]), (&json!(both), &json!(null)));
+    assert_eq!(last["totalAtLeast"], 1);
+    assert_eq!(api.get(&format!("{asked}&offset=1")).await.pointers(), ["/offset"]);
+
+    let output = setup.run(&["jobs", "--url", libra.url(), "--label", "colour=red", "--label", "team=data"]);
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && shown.contains(&both), "{shown}");
 }
 
 #[tokio::test]

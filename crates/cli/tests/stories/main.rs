@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod adoption;
+mod artifacts;
 mod authorisation;
 mod bad_input;
 mod cancelling;
@@ -12,13 +13,16 @@ mod events_feed;
 mod failpoints;
 mod given_up;
 mod in_cluster;
+mod kinds;
 mod listing;
+mod logs;
 mod openapi;
 mod python_in_cluster;
 mod references;
 mod replicas;
 mod replicas_chaos;
 mod replicas_tell;
+mod result_formats;
 mod retention;
 mod spark_submit;
 mod starting;

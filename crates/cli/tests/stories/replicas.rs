@@ -249,10 +249,16 @@ async fn without_a_shared_directory_files_are_read_through_the_replica_that_has_
     for one in [&a, &b] {
         assert_eq!(one.api().ended(&program).await["status"], "SUCCEEDED");
         assert!(one.api().log(&program, "stdout").await.contains("said once"));
+        let followed = one.api().get(&format!("/api/v1/jobs/{program}/logs?follow=true")).await;
+        assert_eq!((followed.status, followed.header("content-type")), (200, "text/event-stream"));
+        assert!(followed.text.contains("said once") && followed.text.contains("event: end"), "{followed:?}");
         let job = one.api().ended(&sql).await;
         assert_eq!(job["result"]["rows"], json!([{"n": 42}]), "{job:#}");
         let result = one.api().get(&format!("/api/v1/jobs/{sql}/result")).await.expect(200);
         assert_eq!(result["result"]["rows"], json!([{"n": 42}]));
+        let csv = [("accept", "text/csv")];
+        let csv = one.api().send("GET", &format!("/api/v1/jobs/{sql}/result"), &csv, Vec::new()).await;
+        assert_eq!((csv.text.as_str(), csv.header("x-libra-row-count")), ("n\r\n42\r\n", "1"));
     }
 }
 

@@ -11,6 +11,9 @@
 //! then does the cradle create the attempt's `owner` file. So an attempt that is owned is found by its token, as if its
 //! shim had started it, and from there on the cradle is its shim. A driver whose cradle dies before that sees the
 //! socket's end and ends; a cradle whose Libra dies before that sees the end of its standard input and ends.
+//!
+//! The driver's output goes through pipes from the beginning, but it writes into a file of the cradle's until it begins
+//! with the attempt; nobody reads the pipes before that. So the attempt's log holds the attempt's words and no others.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -21,7 +24,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use super::records::{self, LaunchFile, Owner};
-use super::run::{Bell, Shim, finish, log, never_started, say};
+use super::run::{Bell, Shim, never_started, say};
 use super::table;
 use crate::attempt_dir::AttemptDir;
 use crate::failpoint;
@@ -71,8 +74,7 @@ fn keep(dir: &AttemptDir) -> io::Result<()> {
     let (socket, theirs) = UnixStream::pair()?;
     socket.set_read_timeout(Some(NAMING_PATIENCE))?;
     let mut shim = Shim::new(dir, &launch, bell, root);
-    let said = log(&dir.stderr())?;
-    let driver = shim.start_with(Stdio::from(OwnedFd::from(theirs)), said.try_clone()?, said)?;
+    let (driver, pipes) = shim.start_with(Stdio::from(OwnedFd::from(theirs)))?;
     let mut driver = Driver { pid: driver, answers: BufReader::new(socket.try_clone()?), socket };
 
     let Some(attempt) = wait_for_order(&mut shim, &mut driver) else {
@@ -97,7 +99,7 @@ fn keep(dir: &AttemptDir) -> io::Result<()> {
         }
     };
     failpoint::hit("shim-after-owner");
-    let mut shim = shim.turn_to(&attempt, &launch);
+    let mut shim = shim.turn_to(&attempt, &launch, pipes);
     let exit = if attempt.stop_file().exists() {
         shim.clear_away(driver.pid);
         never_started(None, true)
@@ -109,7 +111,7 @@ fn keep(dir: &AttemptDir) -> io::Result<()> {
         let _ = std::env::set_current_dir(attempt.path());
         shim.supervise(driver.pid, || report("taken"))
     };
-    finish(&attempt, &exit);
+    shim.finish(&exit);
     Ok(())
 }
 

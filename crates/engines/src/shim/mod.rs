@@ -15,6 +15,7 @@
 //! every process of the attempt is gone.
 
 mod cradle;
+mod output;
 pub mod process;
 pub mod records;
 mod run;

@@ -10,6 +10,8 @@ use libra_core::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::logs::LogLimits;
+
 /// Only Libra's own user reads these files: the launch file holds the driver's environment.
 pub(crate) const PRIVATE: u32 = 0o600;
 
@@ -30,6 +32,9 @@ pub struct LaunchFile {
     /// Ends the driver when Libra stays away; None for a driver that may outlive Libra for any time.
     #[serde(default)]
     pub keepalive: Option<Keepalive>,
+    /// How the driver's output is kept.
+    #[serde(default)]
+    pub logs: LogLimits,
 }
 
 /// A sign of life that Libra gives by touching a file.

@@ -1,10 +1,14 @@
-//! The shim itself: `libra shim --dir DIR`. No async runtime, no threads: small, and quick to start.
+//! The shim itself: `libra shim --dir DIR`. No async runtime: small, and quick to start.
+//!
+//! It reads the driver's output through pipes, one thread for each, and writes it in segments ([`crate::logs`]): a
+//! full disk then costs a piece of the log and never the job. The pipes end with the shim; a driver that outlives its
+//! shim is lost anyway, and is ended as soon as that is noticed.
 
 use std::fmt::Display;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::BorrowedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -17,10 +21,12 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Signal, WaitOptions};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGTERM};
 
-use super::records::{self, ExitRecord, Keepalive, LaunchFile, Owner, PRIVATE, StartedRecord};
+use super::output::Output;
+use super::records::{self, ExitRecord, Keepalive, LaunchFile, Owner, StartedRecord};
 use super::{TOKEN_VARIABLE, table, tree};
 use crate::attempt_dir::AttemptDir;
 use crate::failpoint;
+use crate::logs::{self, LogWriter};
 
 /// How often the shim looks for the stop file and at the keepalive when no signal wakes it.
 const TICK: Duration = Duration::from_millis(500);
@@ -30,6 +36,8 @@ const ROUND: Duration = Duration::from_millis(20);
 const SLOW_ROUND: Duration = Duration::from_millis(250);
 /// After so many quick rounds the slow ones begin.
 const QUICK_ROUNDS: u32 = 50;
+/// How much later than others the shim gets the processor while it compresses.
+const PACKING_NICENESS: i32 = 10;
 /// How long the rest of the tree may take to end by itself after the driver has ended.
 const STRAGGLER_GRACE: Duration = Duration::from_millis(500);
 
@@ -80,22 +88,8 @@ fn attend(dir: &AttemptDir) -> io::Result<()> {
             Err(error) => never_started(Some(error.to_string()), false),
         }
     };
-    finish(dir, &exit);
+    shim.finish(&exit);
     Ok(())
-}
-
-/// Says how it ended.
-pub(super) fn finish(dir: &AttemptDir, exit: &ExitRecord) {
-    failpoint::hit("shim-before-exit-file");
-    // Without this file nobody learns the truth, so a full disk is waited out.
-    while let Err(error) = records::write_record(&dir.exit_file(), exit) {
-        if !dir.path().exists() {
-            // Whoever removed the attempt's directory does not want to know.
-            return;
-        }
-        say(&format_args!("the exit file can't be written, trying again: {error}"));
-        std::thread::sleep(Duration::from_secs(1));
-    }
 }
 
 pub(super) fn never_started(spawn_error: Option<String>, stopped: bool) -> ExitRecord {
@@ -154,6 +148,9 @@ struct Ended {
     at: libra_core::time::Timestamp,
 }
 
+/// What a driver writes: standard output and standard error.
+pub(super) type Pipes = [Option<OwnedFd>; 2];
+
 pub(super) struct Shim<'a> {
     dir: &'a AttemptDir,
     launch: &'a LaunchFile,
@@ -164,22 +161,23 @@ pub(super) struct Shim<'a> {
     ended: Option<Ended>,
     /// False once the shim has no child left; then nothing of the tree is alive.
     left: bool,
+    /// What the driver writes.
+    output: Output,
 }
 
-/// Opens a log of the driver.
-pub(super) fn log(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(PRIVATE).open(path)
-}
 
 impl<'a> Shim<'a> {
     /// The shim of an attempt, whose tree descends from the process `root`: this one.
     pub(super) fn new(dir: &'a AttemptDir, launch: &'a LaunchFile, bell: Bell, root: i32) -> Self {
-        Self { dir, launch, bell, root, ended: None, left: true }
+        Self { dir, launch, bell, root, ended: None, left: true, output: Output::default() }
     }
 
-    /// The same process goes on as the shim of another attempt.
-    pub(super) fn turn_to<'b>(self, dir: &'b AttemptDir, launch: &'b LaunchFile) -> Shim<'b> {
-        Shim { dir, launch, bell: self.bell, root: self.root, ended: self.ended, left: self.left }
+    /// The same process goes on as the shim of another attempt, whose log keeps what its driver writes from now on.
+    pub(super) fn turn_to<'b>(self, dir: &'b AttemptDir, launch: &'b LaunchFile, pipes: Pipes) -> Shim<'b> {
+        let Self { bell, root, ended, left, output, .. } = self;
+        let mut shim = Shim { dir, launch, bell, root, ended, left, output };
+        shim.keep(pipes);
+        shim
     }
 
     pub(super) fn bell(&mut self) -> &mut Bell {
@@ -192,31 +190,40 @@ impl<'a> Shim<'a> {
         self.ended.is_some()
     }
 
-    fn start(&self) -> io::Result<i32> {
-        self.start_with(Stdio::null(), log(&self.dir.stdout())?, log(&self.dir.stderr())?)
+    fn start(&mut self) -> io::Result<i32> {
+        let (driver, pipes) = self.start_with(Stdio::null())?;
+        self.keep(pipes);
+        failpoint::hit("shim-after-spawn");
+        Ok(driver)
     }
 
-    /// Starts the driver; answers its pid.
-    pub(super) fn start_with(&self, stdin: Stdio, stdout: File, stderr: File) -> io::Result<i32> {
+    /// Writes what comes out of the driver into the attempt's log.
+    fn keep(&mut self, pipes: Pipes) {
+        for (pipe, log) in pipes.into_iter().zip(LogWriter::pair(self.dir, self.launch.logs)) {
+            self.output.keep(pipe, log);
+        }
+    }
+
+    /// Starts the driver; answers its pid, and what it writes.
+    pub(super) fn start_with(&self, stdin: Stdio) -> io::Result<(i32, Pipes)> {
         let (program, arguments) =
             self.launch.argv.split_first().ok_or_else(|| io::Error::other("there is no program to start"))?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.launch.cwd)?;
-        let driver = Command::new(program)
+        let mut driver = Command::new(program)
             .args(arguments)
             .env_clear()
             .envs(&self.launch.env)
             .env(TOKEN_VARIABLE, &self.launch.token)
             .current_dir(&self.launch.cwd)
             .stdin(stdin)
-            .stdout(stdout)
-            .stderr(stderr)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             // A group of its own: a driver that signals its whole group must not hit the shim.
             .process_group(0)
             .spawn()
             .map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
         let pid = i32::try_from(driver.id()).map_err(io::Error::other)?;
-        failpoint::hit("shim-after-spawn");
-        Ok(pid)
+        Ok((pid, [driver.stdout.take().map(OwnedFd::from), driver.stderr.take().map(OwnedFd::from)]))
     }
 
     /// Stays with the driver until nothing of it is alive; calls `begun` once it has said that it runs.
@@ -253,6 +260,10 @@ impl<'a> Shim<'a> {
             self.wait_for(STRAGGLER_GRACE, |shim| !shim.left, driver);
         }
         self.clear_away(driver);
+        // Nobody is left who could write: what is in the pipes is all there is.
+        if !self.output.end() {
+            say(&"the end of the log is missing: somebody holds the driver's output open");
+        }
         // Without a child left the driver has been reaped; a missing status is not invented.
         let ended = self.ended.unwrap_or(Ended { code: None, signal: None, at: records::now() });
         ExitRecord {
@@ -262,6 +273,25 @@ impl<'a> Shim<'a> {
             at: ended.at,
             stopped,
             abandoned: stopped && abandoned,
+        }
+    }
+
+    /// Says how it ended, and puts the log away.
+    pub(super) fn finish(&self, exit: &ExitRecord) {
+        failpoint::hit("shim-before-exit-file");
+        // Without this file nobody learns the truth, so a full disk is waited out.
+        while let Err(error) = records::write_record(&self.dir.exit_file(), exit) {
+            if !self.dir.path().exists() {
+                // Whoever removed the attempt's directory does not want to know.
+                return;
+            }
+            say(&format_args!("the exit file can't be written, trying again: {error}"));
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        // Everything is told by now. Nobody waits for this, and other jobs need the processor more.
+        let _ = rustix::process::nice(PACKING_NICENESS);
+        if let Err(error) = logs::pack(self.dir, &|| self.bell.is_told_to_end()) {
+            say(&format_args!("the log was not compressed: {error}"));
         }
     }
 
@@ -336,12 +366,13 @@ impl<'a> Shim<'a> {
 struct Watch<'a> {
     keepalive: &'a Keepalive,
     last: Option<SystemTime>,
-    /// Seconds since the machine was started.
-    since: i64,
+    /// By the time since the machine was started.
+    since: Duration,
 }
 
-fn since_boot() -> i64 {
-    rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec
+fn since_boot() -> Duration {
+    // Never negative.
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::Boottime)).unwrap_or_default()
 }
 
 impl<'a> Watch<'a> {
@@ -351,11 +382,8 @@ impl<'a> Watch<'a> {
 
     fn is_over(&mut self) -> bool {
         let now = since_boot();
-        let over = |since: i64| {
-            u64::try_from(now.saturating_sub(since)).is_ok_and(|s| s >= self.keepalive.deadline_secs)
-        };
         // First of all: a sign of life that comes after the deadline comes too late, others may have taken over.
-        if over(self.since) {
+        if now.saturating_sub(self.since) >= Duration::from_secs(self.keepalive.deadline_secs) {
             return true;
         }
         let present = modified(&self.keepalive.file);

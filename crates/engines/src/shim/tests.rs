@@ -10,6 +10,7 @@ use super::process::{self, Status};
 use super::records::{ExitRecord, Keepalive, LaunchFile};
 use super::{kill_everything, table, tree};
 use crate::attempt_dir::AttemptDir;
+use crate::logs::{LogLimits, LogReader, Stream};
 
 const SHIM_DIR: &str = "LIBRA_TEST_SHIM_DIR";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,6 +75,7 @@ impl Scratch {
             token: self.token.clone(),
             grace_ms: 300,
             keepalive: None,
+            logs: LogLimits::default(),
         }
     }
 
@@ -160,6 +162,28 @@ async fn the_exit_code_and_all_output_are_kept() {
     for file in [scratch.dir.launch_file(), scratch.dir.stdout(), scratch.dir.exit_file()] {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
     }
+}
+
+#[tokio::test]
+async fn a_long_log_is_kept_in_segments_and_compressed_after_the_end() {
+    let scratch = Scratch::new();
+    let logs = LogLimits { rotate_bytes: 10_000, ..LogLimits::default() };
+    // What a child writes after its parent has ended counts as well.
+    let launch = LaunchFile { logs, ..scratch.launch("(sleep 0.2; echo late >&2) & seq 1 20000; exit 3") };
+    let mut spawned = process::spawn(&scratch.exe(""), &scratch.dir, &launch).unwrap();
+    assert_eq!(scratch.exit().await.code, Some(3));
+    let expected: String = (1..=20_000).fold(String::new(), |text, n| text + &n.to_string() + "\n");
+    let read = |stream| {
+        let whole = LogReader::new(&scratch.dir, stream).read(0, usize::MAX).unwrap();
+        String::from_utf8(whole).unwrap()
+    };
+    // At the moment of the end it is whole; it may be compressed just now.
+    assert!(read(Stream::Stdout) == expected);
+    assert_eq!(read(Stream::Stderr), "late\n");
+    spawned.ended.wait_for(|ended| *ended).await.unwrap();
+    assert!(read(Stream::Stdout) == expected);
+    assert!(!scratch.dir.stdout().exists(), "compressed");
+    assert!(scratch.dir.stderr().exists(), "too small for that");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::logs::LogLimits;
 use crate::shim::Keepalive;
 
 /// The settings of the in-cluster engine.
@@ -34,6 +35,8 @@ pub struct Settings {
     /// Where the database is shared: the server ends itself when no replica of this host has touched this file for
     /// so long, before another host gives its queries up (design §6).
     pub host_lease: Option<Keepalive>,
+    /// How the logs of Python jobs, and the server's own, are kept.
+    pub logs: LogLimits,
 }
 
 impl Settings {
@@ -56,6 +59,7 @@ impl Settings {
             start_timeout: Duration::from_mins(2),
             keepalive_deadline: Duration::from_mins(10),
             host_lease: None,
+            logs: LogLimits::default(),
         }
     }
 }

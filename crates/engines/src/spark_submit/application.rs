@@ -1,18 +1,16 @@
 //! What a running driver tells of itself: its application id and the address of its UI.
 
-use std::io::Read;
-use std::path::Path;
-
 use libra_core::attempt::Links;
 use serde::Deserialize;
 
 use crate::attempt_dir::AttemptDir;
+use crate::logs::{LogReader, Stream};
 use crate::shim::records;
 
 /// Written by our driver script once the session is there.
 const FILE: &str = "application.json";
 /// How much of the standard error is searched for an application id, in bytes: it stands near the beginning.
-const SEARCHED: u64 = 256 * 1024;
+const SEARCHED: usize = 256 * 1024;
 
 /// What is known of the application; all of it may be missing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -26,7 +24,7 @@ impl Application {
     /// Reads what the driver of `dir` has told so far.
     pub(super) fn read(dir: &AttemptDir) -> Self {
         let told: Option<Self> = records::read(&dir.path().join(FILE)).unwrap_or_default();
-        told.unwrap_or_else(|| beginning(&dir.stderr()).map(|text| in_log(&text)).unwrap_or_default())
+        told.unwrap_or_else(|| beginning(dir).map(|text| in_log(&text)).unwrap_or_default())
     }
 
     pub(super) fn links(&self) -> Links {
@@ -34,9 +32,8 @@ impl Application {
     }
 }
 
-fn beginning(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).ok()?.take(SEARCHED).read_to_end(&mut bytes).ok()?;
+fn beginning(dir: &AttemptDir) -> Option<String> {
+    let bytes = LogReader::new(dir, Stream::Stderr).read(0, SEARCHED).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

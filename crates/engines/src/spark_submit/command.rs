@@ -13,9 +13,12 @@ use crate::spark_home::SparkHome;
 
 /// Our driver script, beside the program in the attempt's directory.
 const DRIVER: &str = "libra_driver.py";
-/// The scripts that it uses, by name: the one that turns a `DataFrame` into a result, and what drivers have in common.
+/// The scripts that the drivers of Python programs use, by name: the one that turns a `DataFrame` into a result, and
+/// what drivers have in common.
 pub(crate) const SCRIPTS: [(&str, &[u8]); 2] =
     [("libra_result.py", include_bytes!("result.py")), ("libra_program.py", include_bytes!("program.py"))];
+/// The script that runs Scala.
+const SCALA: &str = "libra_scala.py";
 
 /// What a driver inherits from Libra's own environment, and nothing else: Libra's secrets stay with Libra.
 pub(crate) const INHERITED: &[&str] = &[
@@ -71,29 +74,35 @@ pub(super) fn prepare(
         token: launch.token.to_string(),
         grace_ms: u64::try_from(settings.stop_grace.as_millis()).unwrap_or(u64::MAX),
         keepalive: settings.host_lease.clone(),
+        logs: settings.logs,
     })
 }
 
 /// Writes the program, where it is a text, and answers what stands at the end of the command line.
 fn write_program(spec: &JobSpec, dir: &AttemptDir) -> io::Result<Vec<String>> {
-    if let (Kind::Python, Source::File(file)) = (spec.kind, &spec.source) {
-        return Ok(std::iter::once(file).chain(&spec.args).cloned().collect());
-    }
+    // What our driver script is told to run, and under which name a text is kept.
+    let (kind, name) = match (spec.kind, &spec.source) {
+        (Kind::Python | Kind::Jar, Source::File(file)) => {
+            return Ok(std::iter::once(file).chain(&spec.args).cloned().collect());
+        }
+        (Kind::Python | Kind::Jar, Source::Code(_)) => ("python", "main.py"),
+        (Kind::Sql, _) => ("sql", "query.sql"),
+        (Kind::Scala, _) => ("scala", "main.scala"),
+    };
     let text = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     records::write_private(&dir.path().join(DRIVER), include_bytes!("driver.py"))?;
     for (name, script) in SCRIPTS {
         records::write_private(&dir.path().join(name), script)?;
     }
-    let sql = spec.kind == Kind::Sql;
+    records::write_private(&dir.path().join(SCALA), include_bytes!("scala.py"))?;
     let program = match &spec.source {
         Source::Code(code) => {
-            let (name, code) = if sql { ("query.sql", unwrap_sql(code)) } else { ("main.py", code.clone()) };
+            let code = if spec.kind == Kind::Sql { unwrap_sql(code) } else { code.clone() };
             records::write_private(&dir.path().join(name), code.as_bytes())?;
             text(name)
         }
         Source::File(file) => file.clone(),
     };
-    let kind = if sql { "sql" } else { "python" };
     Ok([text(DRIVER), kind.to_owned(), program].into_iter().chain(spec.args.iter().cloned()).collect())
 }
 
@@ -133,6 +142,9 @@ fn arguments(
             let set = conf.remove(key).filter(|value| !value.trim().is_empty());
             option(name, set.iter().chain(items).map(String::as_str).collect::<Vec<_>>().join(","));
         }
+    }
+    if let Some(class) = &spec.class_name {
+        option("--class", class.clone());
     }
     if let Some(user) = &spec.proxy_user {
         option("--proxy-user", user.clone());

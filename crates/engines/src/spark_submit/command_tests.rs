@@ -36,6 +36,7 @@ impl Case {
             default_conf: BTreeMap::new(),
             stop_grace: Duration::from_secs(3),
             host_lease: None,
+            logs: crate::logs::LogLimits::default(),
         };
         Self { launch, settings }
     }

@@ -1,4 +1,4 @@
-"""The driver of a job whose program is a text: `libra_driver.py python FILE [ARG…]` or `libra_driver.py sql FILE`.
+"""The driver of a job whose program is a text: `libra_driver.py KIND FILE [ARG…]`; KIND is python, sql or scala.
 
 It runs inside spark-submit. What went wrong is written to error.json, in the words of the program's author.
 """
@@ -11,6 +11,7 @@ import sys
 
 import libra_program
 import libra_result
+import libra_scala
 
 DIRECTORY = os.environ["LIBRA_ATTEMPT_DIR"]
 RESULT_LIMIT = int(os.environ.get("LIBRA_RESULT_LIMIT", 256 * 1024 * 1024))
@@ -36,12 +37,15 @@ class Scope(dict):
         return self["spark"]
 
 
-def session():
+def session(**settings):
     from pyspark.sql import SparkSession
 
     before = PHASE[0]
     phase("start")
-    spark = SparkSession.builder.getOrCreate()
+    builder = SparkSession.builder
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
     phase(before)
     context = spark.sparkContext
     about = {"applicationId": context.applicationId, "sparkUi": context.uiWebUrl}
@@ -96,18 +100,46 @@ def run_python(path, arguments):
     exec(compile(tree, path, "exec", dont_inherit=True), scope)
 
 
-def run_sql(path):
+def read(path, **settings):
+    """The text at a path or an address; `settings` are those of a session that has to be there for it."""
     phase("read")
     if path.startswith("file:"):
         from urllib.parse import unquote, urlparse
 
         path = unquote(urlparse(path).path)
     if "://" in path:
-        first = session().read.text(path, wholetext=True).first()
-        text = first[0] if first else ""
-    else:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read()
+        first = session(**settings).read.text(path, wholetext=True).first()
+        return first[0] if first else ""
+    with open(path, encoding="utf-8-sig") as file:
+        return file.read()
+
+
+def run_scala(path, arguments):
+    from py4j.protocol import Py4JNetworkError
+
+    classes = os.path.join(DIRECTORY, "classes")
+    os.makedirs(classes, mode=0o700, exist_ok=True)
+    # Executors fetch the program's classes from the driver, which offers what is there.
+    settings = {"spark.repl.class.outputDir": classes}
+    phase("start")
+    interpreter = libra_scala.start(classes)
+    text = read(path, **settings)
+    spark = session(**settings)
+
+    def write(java):
+        from pyspark.sql import DataFrame
+
+        libra_result.write(DataFrame(java, spark), DIRECTORY, RESULT_LIMIT)
+
+    try:
+        libra_scala.run(interpreter, text, arguments, write, phase)
+    except Py4JNetworkError:
+        # The program ended the JVM, whose exit code is the job's.
+        os._exit(1)
+
+
+def run_sql(path):
+    text = read(path)
     spark = session()
     phase("sql")
     libra_result.write(spark.sql(text), DIRECTORY, RESULT_LIMIT)
@@ -120,6 +152,19 @@ def phase(name):
     PHASE[0] = name
 
 
+def report(error):
+    # Of Scala, the program's own words are not those of the Python around it.
+    if isinstance(error, libra_scala.ProgramError):
+        text = libra_scala.readable(error.trace, sys.argv[2])
+        libra_program.tell(error.name, error.message, text, PHASE[0], DIRECTORY)
+    elif isinstance(error, libra_scala.CompileError):
+        text = str(error)
+        message = libra_scala.compile_message(text)
+        libra_program.tell(type(error).__name__, message, text, "compile", DIRECTORY)
+    else:
+        libra_program.report(error, __file__, PHASE[0], DIRECTORY)
+
+
 def main():
     kind, path, *arguments = sys.argv[1:]
     # Not in a `finally`: the program's own threads may still use Spark, and Python waits for them before this.
@@ -128,12 +173,14 @@ def main():
     try:
         if kind == "python":
             run_python(path, arguments)
+        elif kind == "scala":
+            run_scala(path, arguments)
         else:
             run_sql(path)
     except SystemExit:
         raise
     except BaseException as error:
-        libra_program.report(error, __file__, PHASE[0], DIRECTORY)
+        report(error)
         sys.exit(1)
 
 

@@ -7,10 +7,13 @@ use serde::Deserialize;
 
 use super::words;
 use crate::attempt_dir::AttemptDir;
+use crate::logs::Stream;
 use crate::shim::{ExitRecord, records};
 
 /// The exit code of a JVM that ends itself because its heap is full.
 const JVM_OUT_OF_MEMORY: i32 = 3;
+/// The exit code of a spark-submit that does not find the main class.
+const CLASS_NOT_LOADED: i32 = 101;
 /// A shell and a JVM report a child that was ended by signal n as 128 + n.
 const SIGNAL_BASE: i32 = 128;
 /// The signals that end a process from outside or by its own crash: SIGABRT, SIGBUS, SIGKILL, SIGSEGV, SIGTERM.
@@ -24,7 +27,7 @@ struct Told {
     kind: String,
     message: String,
     traceback: String,
-    /// What it was doing: `start`, `read`, `sql`, `code`.
+    /// What it was doing: `start`, `read`, `sql`, `compile`, `code`, `result`.
     phase: String,
 }
 
@@ -92,13 +95,19 @@ fn outcome(kind: Kind, dir: &AttemptDir, record: &ExitRecord) -> Outcome {
 }
 
 fn failed(kind: Kind, dir: &AttemptDir, code: i32) -> Failure {
-    let (out, err) = (words::tail(&dir.stdout()), words::tail(&dir.stderr()));
+    let (out, err) = (words::tail(dir, Stream::Stdout), words::tail(dir, Stream::Stderr));
     if code == JVM_OUT_OF_MEMORY && (words::is_out_of_memory(&out) || words::is_out_of_memory(&err)) {
         return out_of_memory(&if words::is_out_of_memory(&out) { out } else { err });
     }
     // An unreadable file says as little as an absent one; the logs are still there.
     if let Some(told) = records::read::<Told>(&dir.error_file()).unwrap_or_default() {
         return by_own_account(kind, &told, &err);
+    }
+    if kind == Kind::Jar
+        && matches!(code, 1 | CLASS_NOT_LOADED)
+        && let Some(failure) = by_jar(&err)
+    {
+        return failure;
     }
     if code == 1 || code == 2 {
         if let Some(file) = words::missing_program(&out) {
@@ -147,6 +156,9 @@ fn by_own_account(kind: Kind, told: &Told, err: &str) -> Failure {
         } else {
             Failure::new(ErrorClass::Infrastructure, "session_failed", message)
         }
+    } else if told.phase == "compile" {
+        let message = format!("The program does not compile: {}", told.message);
+        Failure::new(ErrorClass::User, "compile_error", message)
     } else if kind == Kind::Sql && matches!(told.kind.as_str(), "OSError" | "PermissionError") {
         let message = format!("The result could not be written: {}", told.message);
         Failure::new(ErrorClass::Infrastructure, "result_not_written", message)
@@ -181,6 +193,32 @@ fn by_traceback(out: &str) -> Option<Failure> {
     Some(failure.with_detail(traceback))
 }
 
+/// What the JVM says of a jar's main class; None when it says nothing, or was lost to the cluster.
+fn by_jar(err: &str) -> Option<Failure> {
+    let said = words::java_error(err)?;
+    if let Some(class) = said.strip_prefix("Failed to load class ") {
+        if let Some(file) = words::missing_jar(err) {
+            return Some(file_missing(file).with_detail(last_lines(err)));
+        }
+        let message = format!("The jar holds no class {}.", class.trim_end_matches('.'));
+        return Some(Failure::new(ErrorClass::User, "class_missing", message).with_detail(last_lines(err)));
+    }
+    if said.contains("No main class set in JAR") {
+        let message = "The jar's manifest names no main class; send `className`.";
+        return Some(Failure::new(ErrorClass::User, "class_missing", message));
+    }
+    // Below everything that the main class does; above it, spark-submit itself failed.
+    if !err.contains("JavaMainApplication.start") || words::lost_cluster(err).is_some() {
+        return None;
+    }
+    let trace = words::stack_trace(err);
+    if words::is_out_of_memory(trace) {
+        return Some(out_of_memory(trace));
+    }
+    let message = words::without_package(said);
+    Some(Failure::new(ErrorClass::User, "exception", message).with_detail(first_lines(trace)))
+}
+
 fn submit_failed(said: &str, err: &str) -> Failure {
     let missing = said.contains("FileNotFoundException") || said.contains("NoSuchFileException");
     let (code, message) = if missing {
@@ -210,8 +248,14 @@ fn killed(dir: &AttemptDir, signal: i32) -> Failure {
     let hint = if signal == KILL { "; the kernel does so when the machine's memory runs out" } else { "" };
     let message =
         format!("The driver was ended by {} that Libra did not send{hint}.", words::signal_name(signal));
-    let err = words::tail(&dir.stderr());
+    let err = words::tail(dir, Stream::Stderr);
     Failure::new(ErrorClass::Infrastructure, "driver_killed", message).with_detail(last_lines(&err))
+}
+
+/// The beginning of a stack trace: the end says only what started the program.
+fn first_lines(text: &str) -> String {
+    const LINES: usize = 40;
+    text.lines().take(LINES).collect::<Vec<_>>().join("\n")
 }
 
 /// The last lines that people read: enough to see what happened.

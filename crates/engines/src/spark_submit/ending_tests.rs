@@ -100,6 +100,39 @@ fn failures_of_the_program_are_the_users() {
 }
 
 #[test]
+fn a_jars_last_words_are_the_users() {
+    let died = |said: &str| {
+        format!("{said}\n\tat A.main(A.java:4)\n\tat o.a.s.JavaMainApplication.start(S.scala:52)\n")
+    };
+    let case = Case::new()
+        .with("stderr.log", &died("Exception in thread \"main\" java.lang.IllegalStateException: no till"));
+    let expected = (ErrorClass::User, "exception".to_owned(), "IllegalStateException: no till".to_owned());
+    assert_eq!(case.failure(Kind::Jar, &code(1)), expected);
+    let case = Case::new().with("stderr.log", "Error: Failed to load class Nope.\n");
+    let (class, name, message) = case.failure(Kind::Jar, &code(101));
+    assert_eq!((class, name.as_str()), (ErrorClass::User, "class_missing"));
+    assert_eq!(message, "The jar holds no class Nope.");
+    let case = Case::new().with(
+        "stderr.log",
+        "WARN Local jar /no.jar does not exist, skipping.\nError: Failed to load class A.\n",
+    );
+    assert_eq!(named(&case, Kind::Jar, &code(101)), (ErrorClass::User, "file_missing".to_owned()));
+    let case = Case::new().with(
+        "stderr.log",
+        "Exception in thread \"main\" org.apache.spark.SparkException: No main class set in JAR; x\n",
+    );
+    assert_eq!(named(&case, Kind::Jar, &code(1)), (ErrorClass::User, "class_missing".to_owned()));
+    let lost = died(
+        "ERROR All masters are unresponsive\nException in thread \"main\" java.lang.NullPointerException",
+    );
+    let case = Case::new().with("stderr.log", &lost);
+    assert_eq!(named(&case, Kind::Jar, &code(1)), (ErrorClass::Infrastructure, "cluster_lost".to_owned()));
+    assert_eq!(named(&Case::new(), Kind::Jar, &code(7)), (ErrorClass::User, "exit_code".to_owned()));
+    let case = Case::new().told("CompileError", "line 2: not found: value x", "compile");
+    assert_eq!(named(&case, Kind::Scala, &code(1)), (ErrorClass::User, "compile_error".to_owned()));
+}
+
+#[test]
 fn memory_and_machines_are_told_apart_from_programs() {
     let heap = "Terminating due to java.lang.OutOfMemoryError: Java heap space\n";
     let full = (ErrorClass::Resources, "out_of_memory".to_owned());

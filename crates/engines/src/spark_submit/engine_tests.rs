@@ -49,6 +49,7 @@ impl Case {
             default_conf: BTreeMap::new(),
             stop_grace: Duration::from_millis(300),
             host_lease: None,
+            logs: crate::logs::LogLimits::default(),
         });
         *engine.spark.lock().unwrap() = Some(SparkHome {
             home: self.launch.dir.join("spark"),

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use libra_core::failure::{ErrorClass, Failure};
 
+use crate::logs::LogLimits;
 use crate::shim::Keepalive;
 use crate::spark_home::{SparkHome, SparkMissing};
 
@@ -38,6 +39,8 @@ pub struct Settings {
     /// Where the database is shared: drivers end themselves when no replica of this host has touched this file for
     /// so long, before another host gives them up (design §6). None: a driver may outlive Libra for any time.
     pub host_lease: Option<Keepalive>,
+    /// How a driver's log is kept.
+    pub logs: LogLimits,
 }
 
 /// The default of [`Settings::stop_grace`]: less than the 5 s that a cancellation waits for (contract L6).

@@ -57,12 +57,17 @@ def report(error, driver, phase, directory):
     while frames is not None and frames.tb_frame.f_code.co_filename == driver:
         frames = frames.tb_next
     text = "".join(traceback.format_exception(type(error), error, frames))
+    tell(type(error).__name__, own_words(error), text, phase, directory)
+
+
+def tell(name, message, text, phase, directory):
+    """Writes what went wrong to the log and to error.json; `text` is the whole of it."""
     sys.stdout.flush()
     sys.stderr.write(text)
     sys.stderr.flush()
     about = {
-        "type": type(error).__name__,
-        "message": own_words(error),
+        "type": name,
+        "message": message,
         "traceback": text,
         "phase": phase,
     }

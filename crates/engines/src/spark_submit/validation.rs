@@ -7,11 +7,22 @@ pub(crate) fn violations(spec: &JobSpec) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut refuse = |pointer: String, reason: &str| found.push((pointer, reason.to_owned()));
 
-    match spec.kind {
-        Kind::Sql | Kind::Python => {}
-        Kind::Scala | Kind::Jar => refuse("/kind".to_owned(), "spark-submit runs sql and python so far"),
+    match (spec.kind, &spec.class_name) {
+        (Kind::Jar, Some(class)) if !is_class(class) => {
+            refuse("/className".to_owned(), "must be the whole name of a class, such as com.example.Main");
+        }
+        (Kind::Sql | Kind::Python | Kind::Scala, Some(_)) => {
+            refuse("/className".to_owned(), "is for jars; other programs have no main class");
+        }
+        (Kind::Jar | Kind::Sql | Kind::Python | Kind::Scala, _) => {}
+    }
+    if matches!(spec.kind, Kind::Scala | Kind::Jar) && !spec.py_files.is_empty() {
+        refuse("/pyFiles".to_owned(), "are for python and sql jobs");
     }
     let source = match &spec.source {
+        Source::Code(_) if spec.kind == Kind::Jar => {
+            Some(("/code", "a jar is not a text; send its address as `file`"))
+        }
         Source::Code(code) if code.trim().is_empty() => Some(("/code", "must not be empty")),
         Source::Code(code) if code.contains('\0') => Some(("/code", "must not contain a NUL character")),
         Source::File(file) if file.trim().is_empty() => Some(("/file", "must not be empty")),
@@ -58,6 +69,15 @@ pub(crate) fn violations(spec: &JobSpec) -> Vec<(String, String)> {
             // spark-submit takes each list as one text, separated by commas.
             if item.trim().is_empty() || item.contains(',') || has_control(item) {
                 refuse(format!("/{list}/{i}"), "must not be empty or contain commas or control characters");
+            } else if list == "packages" {
+                if !is_package(item) {
+                    refuse(format!("/{list}/{i}"), "must be group:name:version, as Maven has it");
+                }
+            } else if !is_absolute(item) {
+                refuse(
+                    format!("/{list}/{i}"),
+                    "must be an absolute path, a URI that the driver can read, or an upload (artifact:sha256:…)",
+                );
             }
         }
     }
@@ -73,6 +93,21 @@ pub(crate) fn violations(spec: &JobSpec) -> Vec<(String, String)> {
         refuse("/proxyUser".to_owned(), "must not be empty or contain control characters");
     }
     found
+}
+
+/// `group:name:version`; Spark also takes slashes.
+fn is_package(text: &str) -> bool {
+    let parts: Vec<&str> = text.split([':', '/']).collect();
+    parts.len() == 3 && parts.iter().all(|part| !part.is_empty() && !part.contains(char::is_whitespace))
+}
+
+/// A class name as Java and Scala write it.
+fn is_class(name: &str) -> bool {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'))
+            && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'))
+    };
+    name.split('.').all(part)
 }
 
 fn has_control(text: &str) -> bool {
@@ -136,8 +171,31 @@ mod tests {
     fn what_can_not_be_tracked_or_run_is_refused() {
         // contract: S4
         assert_eq!(config("spark.submit.deployMode", "cluster"), ["/sparkConfig/spark.submit.deployMode"]);
-        assert_eq!(pointers(|spec| spec.kind = Kind::Scala), ["/kind"]);
-        assert_eq!(pointers(|spec| spec.kind = Kind::Jar), ["/kind"]);
+        assert_eq!(pointers(|spec| spec.kind = Kind::Jar), ["/code"]);
+        assert_eq!(pointers(|spec| spec.class_name = Some("A".to_owned())), ["/className"]);
+    }
+
+    #[test]
+    fn a_jar_is_a_file_with_a_class() {
+        let jar = |class: Option<&str>| {
+            pointers(|spec| {
+                spec.kind = Kind::Jar;
+                spec.source = Source::File("/a.jar".to_owned());
+                spec.class_name = class.map(str::to_owned);
+            })
+        };
+        assert!(jar(None).is_empty(), "the manifest may name it");
+        assert!(jar(Some("com.example.Main$")).is_empty());
+        for class in ["", "a b", "--verbose", "a..b", "1A"] {
+            assert_eq!(jar(Some(class)), ["/className"], "{class}");
+        }
+        assert_eq!(
+            pointers(|spec| {
+                spec.kind = Kind::Scala;
+                spec.py_files = vec!["/a.py".to_owned()];
+            }),
+            ["/pyFiles"]
+        );
     }
 
     #[test]
@@ -150,6 +208,11 @@ mod tests {
         }
         assert_eq!(pointers(|spec| spec.source = Source::Code(" \n".to_owned())), ["/code"]);
         assert_eq!(pointers(|spec| spec.source = Source::File("a.py".to_owned())), ["/file"]);
-        assert_eq!(pointers(|spec| spec.jars = vec!["a.jar".to_owned(), "b,c".to_owned()]), ["/jars/1"]);
+        assert_eq!(pointers(|spec| spec.jars = vec!["/a.jar".to_owned(), "/b,c".to_owned()]), ["/jars/1"]);
+        assert_eq!(pointers(|spec| spec.files = vec!["s3a://b/f".to_owned(), "f".to_owned()]), ["/files/1"]);
+        assert_eq!(
+            pointers(|spec| spec.packages = vec!["g:n:1".to_owned(), "g:n".to_owned()]),
+            ["/packages/1"]
+        );
     }
 }

@@ -1,25 +1,17 @@
 //! Reading a driver's last words: the end of its logs, and what the end says.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use crate::attempt_dir::AttemptDir;
+use crate::logs::{LogReader, Stream};
 
 /// How much of the end of a log is read, in bytes.
-const TAIL_BYTES: u64 = 64 * 1024;
+const TAIL_BYTES: usize = 64 * 1024;
 /// The head line of a Python traceback.
 const TRACEBACK: &str = "Traceback (most recent call last)";
 
 /// The end of a log; empty when there is none.
-pub(crate) fn tail(path: &Path) -> String {
-    let read = || {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        std::io::Result::Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+pub(crate) fn tail(dir: &AttemptDir, stream: Stream) -> String {
+    let bytes = LogReader::new(dir, stream).tail(TAIL_BYTES).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What the last traceback ends with: `ZeroDivisionError: division by zero`.
@@ -44,6 +36,25 @@ pub(super) fn missing_program(log: &str) -> Option<&str> {
     let (_, after) = log.rsplit_once("can't open file '")?;
     let (file, rest) = after.split_once('\'')?;
     rest.starts_with(": [Errno 2]").then_some(file)
+}
+
+/// The jar that spark-submit passed over because it is not there.
+pub(super) fn missing_jar(log: &str) -> Option<&str> {
+    let (_, after) = log.split_once("Local jar ")?;
+    let (file, rest) = after.split_once(' ')?;
+    rest.starts_with("does not exist").then_some(file)
+}
+
+/// What the main thread of a JVM died of, from its first line on.
+pub(super) fn stack_trace(log: &str) -> &str {
+    log.rfind("Exception in thread \"main\" ").map_or("", |at| &log[at..])
+}
+
+/// `java.lang.IllegalStateException: words` without the package.
+pub(super) fn without_package(said: &str) -> String {
+    let (name, words) = said.split_once(':').unwrap_or((said, ""));
+    let short = name.rsplit_once('.').filter(|_| !name.contains(' ')).map_or(name, |(_, short)| short);
+    if words.is_empty() { short.to_owned() } else { format!("{short}:{words}") }
 }
 
 /// The first line in which the JVM says that something went wrong.
@@ -124,6 +135,21 @@ mod tests {
         let log = "Traceback (most recent call last):\n  x\nKeyboardInterrupt\n";
         assert_eq!(exception(log).as_deref(), Some("KeyboardInterrupt"));
         assert_eq!(exception("all is well"), None);
+    }
+
+    #[test]
+    fn a_jar_says_what_it_died_of() {
+        assert_eq!(
+            without_package("java.lang.IllegalStateException: a: b.c"),
+            "IllegalStateException: a: b.c"
+        );
+        assert_eq!(without_package("Boom"), "Boom");
+        let log = "WARN DependencyUtils: Local jar /no.jar does not exist, skipping.\nError: Failed to load class A.\n";
+        assert_eq!(missing_jar(log), Some("/no.jar"));
+        assert_eq!(
+            stack_trace("x\nException in thread \"main\" E\n\tat a"),
+            "Exception in thread \"main\" E\n\tat a"
+        );
     }
 
     #[test]

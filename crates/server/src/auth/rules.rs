@@ -106,6 +106,10 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
         };
     }
     match (method.as_str(), route) {
+        // Whoever submits uploads, and asks first what is missing.
+        ("POST", "/api/v1/artifacts") | ("GET" | "HEAD", "/api/v1/artifacts/{digest}") => {
+            Some(Permission::Submit)
+        }
         ("GET" | "HEAD", "/api/v1/events" | "/api/v1/webhooks") => Some(Permission::View),
         ("POST", "/api/v1/webhooks/replay" | "/api/v1/webhooks/{id}/replay") => Some(Permission::Replay),
         ("GET" | "HEAD", "/metrics" | "/actuator/prometheus" | "/api/v1/replicas") => {

@@ -10,18 +10,26 @@ use libra_core::admission::{Limits, ModeQuota};
 use libra_core::memory::{self, GIB, MIB};
 use libra_core::mode::Mode;
 use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
+use libra_engines::logs::LogLimits;
 
 use super::keys::{IN_CLUSTER_CONF, KEYS, SPARK_SUBMIT_CONF};
 use super::source::Gathered;
 use super::units::duration;
 use super::{
-    Config, ConfigError, InCluster, Monitor, Retention, SecretText, SparkSubmit, Webhooks, replicas,
+    Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, SparkSubmit, Webhooks, replicas,
 };
 use crate::auth;
 use crate::{host, webhooks};
 
 /// From this number on, a memory limit is in bytes, as the Downward API gives it (contract R2).
 const BYTES_FROM: u64 = 1_000_000;
+/// The smallest size of a log or of one of its files, in bytes.
+const SMALLEST_LOG: u64 = 4 * 1024;
+/// The largest size of one file of a log, in bytes.
+const LARGEST_LOG_FILE: u64 = 4 * GIB;
+
+/// Uploads are kept at least so long after they were last asked for.
+const LEAST_ARTIFACT_RETENTION: Duration = Duration::from_hours(1);
 
 pub(super) struct Values {
     values: BTreeMap<String, String>,
@@ -220,7 +228,13 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             jobs: v.limit("libra.retention.jobs")?,
             max_jobs: v.parse("libra.retention.max-jobs", "a whole number", |t| t.parse().ok())?,
             files: v.limit("libra.retention.files")?,
+            // What was uploaded a moment ago belongs to a job that is about to come.
+            artifacts: v.must("libra.retention.artifacts", "a duration of at least 1h", |t| {
+                duration(t).filter(|d| *d >= LEAST_ARTIFACT_RETENTION)
+            })?,
         },
+        max_artifact_bytes: v.memory("libra.artifacts.max-size")?,
+        logs: logs(&v)?,
         spark_home: v.text("libra.spark.home").map(PathBuf::from),
         keys,
         limits,
@@ -238,6 +252,19 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             _ => None,
         })?,
         warnings,
+    })
+}
+
+fn logs(v: &Values) -> Result<Logs, ConfigError> {
+    let size = |name: &str, words: &str, most: u64| {
+        v.must(name, words, |t| memory::parse(t, MIB).ok().filter(|n| (SMALLEST_LOG..=most).contains(n)))
+    };
+    Ok(Logs {
+        limits: LogLimits {
+            rotate_bytes: size("libra.logs.rotate-size", "a size from 4k to 4g", LARGEST_LOG_FILE)?,
+            max_bytes: size("libra.logs.max-size", "a size of at least 4k", u64::MAX)?,
+        },
+        max_followers: v.number("libra.logs.max-followers")?,
     })
 }
 

@@ -161,6 +161,27 @@ pub const KEYS: &[Key] = &[
         "30d",
         "Logs and results are removed this long after the end; 0 = with their job.",
     ),
+    key(
+        "libra.retention.artifacts",
+        "7d",
+        "Uploads that no kept job names are removed this long after they were last asked for; at least 1h.",
+    ),
+    key("libra.artifacts.max-size", "512m", "The largest upload."),
+    key(
+        "libra.logs.rotate-size",
+        "64m",
+        "The size of one file of a log, at most 4g; the files are compressed after the end. Readers see one log.",
+    ),
+    key(
+        "libra.logs.max-size",
+        "10g",
+        "Both streams of one attempt together. What is beyond is left out, and the log says how much; its end is kept.",
+    ),
+    key(
+        "libra.logs.max-followers",
+        "100",
+        "Readers that follow a log through this replica at the same time; one more is refused with 429.",
+    ),
     key("libra.execution.launch-timeout", "10m", "How long a launch may take; 0 = no limit."),
     Key {
         name: "libra.resources.limits.cpu-cores",

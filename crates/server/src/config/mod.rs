@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use libra_core::admission::Limits;
 use libra_core::mode::Mode;
+use libra_engines::logs::LogLimits;
 use libra_store::{PoolSettings, StoreUrl};
 
 pub use keys::{KEYS, Key};
@@ -43,6 +44,10 @@ pub struct Config {
     pub webhooks: Webhooks,
     /// How long things are kept.
     pub retention: Retention,
+    /// The largest upload, bytes.
+    pub max_artifact_bytes: u64,
+    /// How logs are kept and followed.
+    pub logs: Logs,
     /// Spark's directory, when given.
     pub spark_home: Option<PathBuf>,
     /// Who may call; empty = the local administrator, on loopback only.
@@ -125,6 +130,17 @@ pub struct Retention {
     pub max_jobs: Option<u64>,
     /// Logs and results after the end; None = as long as their job.
     pub files: Option<Duration>,
+    /// Uploads that no job holds, after they were last asked for.
+    pub artifacts: Duration,
+}
+
+/// How logs are kept and followed.
+#[derive(Clone, Copy, Debug)]
+pub struct Logs {
+    /// Their sizes.
+    pub limits: LogLimits,
+    /// Readers that follow a log through this replica at the same time.
+    pub max_followers: usize,
 }
 
 /// The shared Spark Connect server.

@@ -34,6 +34,9 @@ fn every_key_takes_effect() {
         ("libra.queue.max-size", "7"),
         ("libra.queue.max-wait-time", "7m"),
         ("libra.execution.launch-timeout", "7m"),
+        ("libra.logs.rotate-size", "7m"),
+        ("libra.logs.max-size", "7g"),
+        ("libra.logs.max-followers", "7"),
         ("libra.resources.limits.cpu-cores", "77"),
         ("libra.resources.limits.memory-gb", "77"),
         ("libra.resources.limits.max-concurrent-jobs", "7"),
@@ -80,6 +83,8 @@ fn every_key_takes_effect() {
         ("libra.retention.jobs", "7d"),
         ("libra.retention.max-jobs", "7"),
         ("libra.retention.files", "7d"),
+        ("libra.retention.artifacts", "8d"),
+        ("libra.artifacts.max-size", "7m"),
         ("libra.log.level", "trace"),
         ("libra.log.format", "text"),
     ]

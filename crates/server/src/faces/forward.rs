@@ -9,18 +9,34 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::stream::unfold;
 use libra_api::problem::Code;
 use libra_core::id::JobId;
 
 use crate::auth::Principal;
+use super::logs;
 use crate::service::{Service, ServiceError, Whereabouts};
 
 /// Marks a request that was forwarded once: it is answered where it arrives.
 const FORWARDED: HeaderName = HeaderName::from_static("x-libra-forwarded");
 /// What goes along with a forwarded request.
-const PASSED_ON: [HeaderName; 3] =
-    [header::AUTHORIZATION, header::ACCEPT, HeaderName::from_static("x-correlation-id")];
-/// How long the other replica may take.
+const PASSED_ON: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    header::ACCEPT,
+    HeaderName::from_static("x-correlation-id"),
+    HeaderName::from_static(logs::LAST_EVENT_ID),
+];
+/// What comes back with the answer, besides what begins with [`OWN_HEADERS`].
+const PASSED_BACK: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::CACHE_CONTROL,
+    header::RETRY_AFTER,
+    header::VARY,
+    HeaderName::from_static("x-accel-buffering"),
+];
+/// The beginning of the names of Libra's own headers.
+const OWN_HEADERS: &str = "x-libra-";
+/// How long the other replica may be silent; one that follows a log says something every 15 s.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection to it may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
@@ -102,7 +118,10 @@ fn wanted(request: &Request) -> Option<(Wanted, JobId, Option<u32>)> {
         _ => return None,
     };
     let query = request.uri().query().unwrap_or_default();
-    let attempt = query.split('&').find_map(|pair| pair.strip_prefix("attempt=")?.parse().ok());
+    let named = query.split('&').find_map(|pair| pair.strip_prefix("attempt=")?.parse().ok());
+    // A follower that was cut off comes back to the attempt that it was at.
+    let last = || logs::last_event_id(request.headers().get(logs::LAST_EVENT_ID)?.to_str().ok()?);
+    let attempt = named.or_else(|| last().map(|(attempt, _)| attempt));
     Some((wanted, id, attempt))
 }
 
@@ -112,7 +131,7 @@ async fn ask(url: &str, me: &str, headers: &HeaderMap) -> Result<Response, Strin
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .connect_timeout(CONNECT_PATIENCE)
-        .timeout(PATIENCE)
+        .read_timeout(PATIENCE)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build()
@@ -129,10 +148,20 @@ async fn ask(url: &str, me: &str, headers: &HeaderMap) -> Result<Response, Strin
     let answer = request.send().await.map_err(failed)?;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
-    if let Some(kind) = answer.headers().get(header::CONTENT_TYPE) {
-        response.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
+    for (name, value) in answer.headers() {
+        if PASSED_BACK.contains(name) || name.as_str().starts_with(OWN_HEADERS) {
+            response.headers_mut().insert(name, value.clone());
+        }
     }
-    *response.body_mut() = Body::from(answer.bytes().await.map_err(failed)?);
+    // Piece by piece, as the client takes it: an answer may be large, or have no end for hours. One that is cut off
+    // there is cut off here.
+    *response.body_mut() = Body::from_stream(unfold(Some(answer), |answer| async move {
+        let mut answer = answer?;
+        match answer.chunk().await {
+            Ok(piece) => Some((Ok(piece?), Some(answer))),
+            Err(error) => Some((Err(error), None)),
+        }
+    }));
     Ok(response)
 }
 

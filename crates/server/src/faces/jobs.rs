@@ -8,16 +8,15 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use libra_api::problem::Problem;
 use libra_api::submit::SubmitRequest;
-use libra_api::views::{
-    CancelView, EventListView, ExplainView, JobListView, JobView, LogsView, ResultView, SubmitView,
-};
+use libra_api::views::{CancelView, EventListView, ExplainView, JobListView, JobView, SubmitView};
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::jobs_query::{self as query, Pairs};
-use super::{body, guard};
+use super::{body, guard, logs, results};
 use crate::auth::Principal;
+use crate::hex;
 use crate::service::{Service, ServiceError, Submit};
 
 /// Which face a request came through.
@@ -43,8 +42,8 @@ pub(super) fn router(face: Face) -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(list_jobs, create_job))
         .routes(routes!(submit_job))
         .routes(routes!(get_job, cancel_job))
-        .routes(routes!(get_job_result))
-        .routes(routes!(get_job_logs))
+        .routes(routes!(results::get_job_result))
+        .routes(routes!(logs::get_job_logs))
         .routes(routes!(get_job_events))
         .routes(routes!(explain_job))
         .layer(Extension(face))
@@ -81,7 +80,7 @@ async fn submit(
 }
 
 /// The id in the path, as it was written.
-struct JobPath(String);
+pub(super) struct JobPath(pub(super) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for JobPath {
     type Rejection = ServiceError;
@@ -95,15 +94,6 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
             Err(_) => Err(ServiceError::job_not_found("of this id")),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Submits a job.
@@ -149,7 +139,8 @@ async fn submit_job(
         ("since" = Option<String>, Query, description = "Submitted at or after, RFC 3339"),
         ("until" = Option<String>, Query, description = "Submitted before, RFC 3339"),
         ("limit" = Option<u32>, Query, description = "1–1000, 50 when absent"),
-        ("offset" = Option<u32>, Query), ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
+        ("offset" = Option<u32>, Query, description = "Jobs to skip; refused where conditions are combined and it reaches too far: follow `nextCursor` then"),
+        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
     responses((status = 200, body = JobListView), (status = 400, body = Problem), (status = 401, body = Problem)))]
 async fn list_jobs(
     State(service): State<Arc<Service>>,
@@ -192,39 +183,6 @@ async fn cancel_job(
 ) -> Result<(StatusCode, Json<CancelView>), ServiceError> {
     let (view, done) = service.cancel(&who, &id).await?;
     Ok((if done { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(view)))
-}
-
-/// A page of a job's rows.
-#[utoipa::path(get, path = "/{id}/result", tag = "jobs",
-    params(("id" = String, Path), ("limit" = Option<u32>, Query, description = "1–100000, 1000 when absent"),
-        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before")),
-    responses((status = 200, body = ResultView), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 404, body = Problem), (status = 409, body = Problem)))]
-async fn get_job_result(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    JobPath(id): JobPath,
-    Query(pairs): Query<Pairs>,
-) -> Result<Json<ResultView>, ServiceError> {
-    let page = query::result(pairs)?;
-    Ok(Json(service.result(&who, &id, page).await?))
-}
-
-/// A piece of a job's log.
-#[utoipa::path(get, path = "/{id}/logs", tag = "jobs",
-    params(("id" = String, Path), ("stream" = Option<String>, Query, description = "`stdout` (default) or `stderr`"),
-        ("attempt" = Option<u32>, Query, description = "The last one when absent"),
-        ("offset" = Option<u64>, Query, description = "Bytes from the beginning"),
-        ("limit" = Option<u32>, Query, description = "Bytes at most; 1 MiB when absent")),
-    responses((status = 200, body = LogsView), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem)))]
-async fn get_job_logs(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    JobPath(id): JobPath,
-    Query(pairs): Query<Pairs>,
-) -> Result<Json<LogsView>, ServiceError> {
-    let piece = query::logs(pairs)?;
-    Ok(Json(service.logs(&who, &id, piece).await?))
 }
 
 /// A job's history.

@@ -10,14 +10,10 @@ use libra_core::spec::Kind;
 use libra_core::time::Timestamp;
 use libra_store::tables::jobs::Filter;
 
-use crate::service::{ListQuery, LogQuery, ResultQuery, ServiceError};
+use crate::service::{ListQuery, ServiceError};
 
 /// Jobs on a page when nothing is said, and at most.
 const LIST_LIMIT: (u32, u32) = (50, 1_000);
-/// Rows on a page when nothing is said, and at most.
-const ROW_LIMIT: (u32, u32) = (1_000, 100_000);
-/// Bytes of a log when nothing is said, and at most.
-const LOG_LIMIT: (u32, u32) = (1024 * 1024, 16 * 1024 * 1024);
 /// The longest time that a request waits for a job.
 const MAX_WAIT: Duration = Duration::from_mins(5);
 /// The most jobs that can be skipped; further on, use the cursor.
@@ -148,44 +144,6 @@ pub(super) fn list(pairs: Pairs) -> Result<ListQuery, ServiceError> {
     Ok(q)
 }
 
-/// The page of a result.
-pub(super) fn result(pairs: Pairs) -> Result<ResultQuery, ServiceError> {
-    let mut q = ResultQuery { limit: ROW_LIMIT.0, cursor: None };
-    for (name, value) in pairs {
-        match name.as_str() {
-            "limit" => q.limit = small("limit", &value, 1, ROW_LIMIT.1)?,
-            "cursor" => q.cursor = Some(value),
-            _ => return Err(unknown(&name, &["limit", "cursor"])),
-        }
-    }
-    Ok(q)
-}
-
-/// The piece of a log.
-pub(super) fn logs(pairs: Pairs) -> Result<LogQuery, ServiceError> {
-    let mut q = LogQuery { stderr: false, attempt: None, offset: 0, limit: LOG_LIMIT.0 };
-    for (name, value) in pairs {
-        match name.as_str() {
-            "stream" => {
-                q.stderr = match value.as_str() {
-                    "stdout" => false,
-                    "stderr" => true,
-                    _ => return Err(ServiceError::query("stream", "must be `stdout` or `stderr`")),
-                }
-            }
-            "attempt" => q.attempt = Some(small("attempt", &value, 1, u32::MAX)?),
-            "offset" => q.offset = number("offset", &value, 0, u64::MAX)?,
-            "limit" => q.limit = small("limit", &value, 1, LOG_LIMIT.1)?,
-            "follow" => {
-                let words = "is not available in this version: ask again with `offset` = `nextOffset`";
-                return Err(ServiceError::query("follow", words));
-            }
-            _ => return Err(unknown(&name, &["stream", "attempt", "offset", "limit"])),
-        }
-    }
-    Ok(q)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +170,6 @@ mod tests {
             assert_eq!(error.violations[0].pointer, format!("/{name}"), "{value}");
         }
         assert!(wait(pair("wait", "5m")).is_err());
-        assert!(logs(pair("stream", "both")).is_err());
     }
 
     #[test]

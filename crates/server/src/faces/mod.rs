@@ -1,5 +1,6 @@
 //! The HTTP faces: thin routes over the service. They parse, call, and print.
 
+mod artifacts;
 mod body;
 mod feed;
 mod feed_query;
@@ -8,15 +9,19 @@ mod guard;
 mod health;
 mod jobs;
 mod jobs_query;
+mod logs;
+mod media;
 mod openapi;
 mod problem;
 mod replicas;
+mod results;
 mod webhooks;
 
 use std::sync::Arc;
 
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use utoipa_axum::router::OpenApiRouter;
@@ -26,11 +31,15 @@ pub use openapi::openapi_json;
 use crate::service::Service;
 use crate::workers::Shutdown;
 
+/// A client that acknowledges nothing of what it was sent, or takes none of it, is gone after this many milliseconds.
+const CLIENT_SILENCE_MS: u32 = 60_000;
+
 /// All routes with their description.
 fn documented() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::with_openapi(openapi::base())
         .nest("/api/v1/jobs", jobs::router(jobs::Face::Any))
         .nest("/api/v1/spark/jobs", jobs::router(jobs::Face::Spark))
+        .merge(artifacts::router())
         .merge(replicas::router())
         .merge(feed::router())
         .merge(webhooks::router())
@@ -68,6 +77,12 @@ fn finish(router: Router<Arc<Service>>, service: Arc<Service>) -> Router {
 pub(crate) async fn serve(listener: TcpListener, router: Router, mut shutdown: Shutdown) {
     // Streams have no end of their own: they are told as well.
     let router = router.layer(Extension(shutdown.clone()));
+    // A client that takes nothing any more is let go, with what it holds.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(&*connection, CLIENT_SILENCE_MS) {
+            tracing::debug!(%error, "a connection has no limit for silent clients");
+        }
+    });
     let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.wait().await });
     if let Err(e) = served.await {
         tracing::error!(error = %e, "the listener failed");

@@ -21,6 +21,7 @@ use super::documented;
     tags(
         (name = "jobs", description = "Jobs on every engine"),
         (name = "spark jobs", description = "The same jobs with the engine fixed to Spark"),
+        (name = "artifacts", description = "Uploads by digest: programs, and what goes along with a job"),
         (name = "feed", description = "What happens to all jobs, in order"),
         (name = "webhooks", description = "Messages to webhooks, and how their delivery goes"),
         (name = "health", description = "Probes and figures")

@@ -1,22 +1,34 @@
 //! A job's log, piece by piece, from the attempt's files.
 
-use std::io::{Read, Seek, SeekFrom};
-
 use libra_api::problem::Code;
 use libra_api::views::LogsView;
+use libra_core::attempt::Attempt;
+use libra_core::job::Job;
 use libra_engines::attempt_dir::AttemptDir;
+use libra_engines::logs::{LogReader, Stream};
 
 use super::{Service, ServiceError};
 use crate::auth::Principal;
 
+/// How far back the last lines are looked for, in bytes.
+const MAX_TAIL_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogPlace {
+    /// So many bytes from the beginning.
+    Offset(u64),
+    /// At the last so many lines.
+    Lines(u32),
+}
+
 /// Which piece.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct LogQuery {
-    /// True for standard error.
-    pub(crate) stderr: bool,
+    pub(crate) stream: Stream,
     /// None = the last attempt.
     pub(crate) attempt: Option<u32>,
-    /// Bytes from the beginning.
-    pub(crate) offset: u64,
+    pub(crate) from: LogPlace,
     /// Bytes at most.
     pub(crate) limit: u32,
 }
@@ -29,69 +41,99 @@ impl Service {
         id: &str,
         query: LogQuery,
     ) -> Result<LogsView, ServiceError> {
-        let (job, attempts) = self.job(principal, id).await?;
-        if let Some(expired) = self.files_expired(&job) {
-            return Err(expired);
-        }
+        let (job, attempts) = self.job_with_logs(principal, id, query.attempt).await?;
         let number = query.attempt.unwrap_or(job.attempt);
-        let attempt = attempts.iter().find(|a| a.number == number);
-        if attempt.is_none() && query.attempt.is_some() {
-            return Err(ServiceError::query("attempt", format!("the job has attempts 1 to {}", job.attempt)));
-        }
-        let ended = attempt.map_or(job.state.is_terminal(), |a| a.ended_at.is_some());
-        let dir = AttemptDir::new(self.attempt_dir(job.id, number));
-        let path = if query.stderr { dir.stderr() } else { dir.stdout() };
-        let piece = tokio::task::spawn_blocking(move || read(&path, query.offset, query.limit)).await;
-        let (bytes, total) = match piece {
-            Ok(Ok(found)) => found,
-            Ok(Err(e)) => return Err(unreadable(&e.to_string())),
-            Err(e) => return Err(unreadable(&e.to_string())),
-        };
+        let ended = can_write_no_more(&job, &attempts, number);
+        let mut reader = self.log_reader(&job, number, query.stream);
+        let LogQuery { from, limit, .. } = query;
+        let (offset, bytes, total) = blocking(move || {
+            let offset = begin(&mut reader, from)?;
+            let bytes = reader.read(offset, limit as usize)?;
+            // What was read is there, whatever was written or compressed meanwhile.
+            let total = reader.total()?.max(if bytes.is_empty() { 0 } else { offset + bytes.len() as u64 });
+            Ok((offset, bytes, total))
+        })
+        .await?;
         let kept = if ended { bytes.len() } else { whole_characters(&bytes) };
-        let next_offset = query.offset.min(total) + kept as u64;
+        let next_offset = offset.min(total) + kept as u64;
         Ok(LogsView {
             job_id: job.id.to_string(),
             attempt: number,
-            stream: if query.stderr { "stderr" } else { "stdout" }.to_owned(),
-            offset: query.offset,
+            stream: query.stream.as_str().to_owned(),
+            offset,
             next_offset,
             total,
             complete: ended && next_offset >= total,
             content: String::from_utf8_lossy(&bytes[..kept]).into_owned(),
         })
     }
-}
 
-fn unreadable(cause: &str) -> ServiceError {
-    ServiceError {
-        cause: Some(cause.to_owned()),
-        ..ServiceError::new(Code::Internal, "the log's file can't be read; the server's log has the cause")
+    /// A job whose logs are kept, and which has the attempt that is asked for.
+    pub(super) async fn job_with_logs(
+        &self,
+        principal: &Principal,
+        id: &str,
+        attempt: Option<u32>,
+    ) -> Result<(Job, Vec<Attempt>), ServiceError> {
+        let (job, attempts) = self.job(principal, id).await?;
+        if let Some(expired) = self.files_expired(&job) {
+            return Err(expired);
+        }
+        if let Some(number) = attempt
+            && !attempts.iter().any(|a| a.number == number)
+        {
+            let words = match job.attempt {
+                0 => "the job has no attempts so far".to_owned(),
+                last => format!("the job has attempts 1 to {last}"),
+            };
+            return Err(ServiceError::query("attempt", words));
+        }
+        Ok((job, attempts))
+    }
+
+    pub(super) fn log_reader(&self, job: &Job, attempt: u32, stream: Stream) -> LogReader {
+        LogReader::new(&AttemptDir::new(self.attempt_dir(job.id, attempt)), stream)
     }
 }
 
-/// The piece and the size of the whole; a log that was never begun is empty.
-fn read(path: &std::path::Path, offset: u64, limit: u32) -> std::io::Result<(Vec<u8>, u64)> {
-    let mut file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
-        Err(e) => return Err(e),
+/// True when the log of this attempt grows no more.
+pub(super) fn can_write_no_more(job: &Job, attempts: &[Attempt], number: u32) -> bool {
+    attempts.iter().find(|a| a.number == number).map_or(job.state.is_terminal(), |a| a.ended_at.is_some())
+}
+
+/// Where reading begins, bytes from the beginning.
+pub(super) fn begin(reader: &mut LogReader, from: LogPlace) -> std::io::Result<u64> {
+    match from {
+        LogPlace::Offset(offset) => Ok(offset),
+        LogPlace::Lines(lines) => reader.last_lines(lines, MAX_TAIL_BYTES),
+    }
+}
+
+/// Reads files away from the threads that serve everybody.
+pub(super) async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, ServiceError> {
+    let unreadable = |cause: String| ServiceError {
+        cause: Some(cause),
+        ..ServiceError::new(Code::Internal, "the log's file can't be read; the server's log has the cause")
     };
-    let total = file.metadata()?.len();
-    file.seek(SeekFrom::Start(offset.min(total)))?;
-    let mut bytes = Vec::new();
-    file.take(u64::from(limit)).read_to_end(&mut bytes)?;
-    Ok((bytes, total))
+    match tokio::task::spawn_blocking(read).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(e)) => Err(unreadable(e.to_string())),
+        Err(e) => Err(unreadable(e.to_string())),
+    }
 }
 
 /// How many of `bytes` end with a whole character, so that a piece never cuts one in two.
-fn whole_characters(bytes: &[u8]) -> usize {
-    match std::str::from_utf8(bytes) {
-        Ok(_) => bytes.len(),
-        Err(e) => match e.error_len() {
-            // An unfinished character at the very end: leave it for the next piece.
-            None if e.valid_up_to() > 0 => e.valid_up_to(),
-            None | Some(_) => bytes.len(),
-        },
+pub(super) fn whole_characters(bytes: &[u8]) -> usize {
+    // A character has four bytes at most: what is before them can't be unfinished.
+    let end = bytes.len().saturating_sub(3);
+    let lead = bytes[end..].iter().rposition(|byte| byte & 0xc0 != 0x80);
+    let Some(start) = lead.map(|at| end + at) else { return bytes.len() };
+    match std::str::from_utf8(&bytes[start..]) {
+        // An unfinished character at the very end: leave it for the next piece.
+        Err(e) if e.error_len().is_none() && start > 0 => start,
+        Ok(_) | Err(_) => bytes.len(),
     }
 }
 
@@ -105,5 +147,12 @@ mod tests {
         assert_eq!(whole_characters(&text[..2]), 1);
         assert_eq!(whole_characters(text), 3);
         assert_eq!(whole_characters(&[0xff, b'a']), 2, "what is no UTF-8 is shown as it is");
+        let clef = "a\u{1d11e}".as_bytes();
+        for cut in 2..5 {
+            assert_eq!(whole_characters(&clef[..cut]), 1, "{cut}");
+        }
+        assert_eq!(whole_characters(clef), 5);
+        assert_eq!(whole_characters(&[0x80; 9]), 9);
+        assert_eq!(whole_characters(&[0xc3]), 1, "alone it is shown: the next look may bring nothing more");
     }
 }

@@ -1,12 +1,15 @@
 //! The use cases. Every face calls these; none of them knows HTTP.
 
+mod artifacts;
 mod cancel;
+mod cursor;
 mod deliveries;
 mod error;
 pub(crate) mod expiry;
 mod explain;
 mod feed;
 mod hand_off;
+mod log_follow;
 mod logs;
 mod notify;
 mod query;
@@ -26,22 +29,25 @@ use libra_core::id::JobId;
 use libra_core::mode::Mode;
 use libra_engines::engine::Engine;
 use libra_store::Db;
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 
+pub(crate) use artifacts::uploads_dir;
 pub(crate) use deliveries::WebhookQuery;
 pub(crate) use error::ServiceError;
 pub(crate) use feed::{After, FeedReader};
 pub(crate) use hand_off::{HandOff, handed_to, host_lease_file};
-pub(crate) use logs::LogQuery;
+pub(crate) use log_follow::{LogFollower, LogPiece};
+pub(crate) use logs::{LogPlace, LogQuery};
 pub(crate) use query::ListQuery;
 pub(crate) use replicas::{Whereabouts, usage_of};
-pub(crate) use results::ResultQuery;
+pub(crate) use results::{ResultQuery, ResultStream};
 pub(crate) use signals::Signals;
 pub(crate) use standing::Standing;
 pub(crate) use standing::machine_of;
 pub(crate) use step::{Applied, ByWhom, FromEngine, Place};
 pub(crate) use submit::Submit;
 
+use crate::artifacts::Artifacts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::files::Files;
@@ -62,10 +68,14 @@ pub(crate) struct Service {
     pub(crate) files: Arc<dyn Files>,
     /// Where the attempts' files are.
     pub(crate) files_dir: PathBuf,
+    /// What was uploaded.
+    pub(crate) artifacts: Artifacts,
     /// True when no other process can use this database: what it does not know is nobody's.
     pub(crate) alone: bool,
     /// Hands scheduled attempts on, where it is configured.
     pub(crate) redis: Option<Arc<dyn HandOff>>,
+    /// Places for those who follow a log.
+    pub(crate) followers: Arc<Semaphore>,
 }
 
 /// What a [`Service`] is put together from.
@@ -85,7 +95,9 @@ pub(crate) struct Parts {
 impl Service {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis } = parts;
+        let followers = Arc::new(Semaphore::new(config.logs.max_followers.min(Semaphore::MAX_PERMITS)));
         Self {
+            followers,
             config,
             db,
             engines,
@@ -94,6 +106,7 @@ impl Service {
             standing,
             signals,
             files,
+            artifacts: Artifacts::within(&files_dir),
             files_dir,
             alone,
             redis,

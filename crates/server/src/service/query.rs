@@ -3,19 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libra_api::views::{EventListView, JobListView, JobView};
 use libra_core::attempt::Attempt;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
-use libra_store::tables::jobs::{COUNTED_AT_MOST, Filter};
+use libra_store::tables::jobs::{Filter, PageAt, Total};
 use libra_store::tables::{attempts, jobs, retention, transitions};
-use sha2::{Digest, Sha256};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Service, ServiceError, results, view};
+use super::{Service, ServiceError, cursor, results, view};
 use crate::auth::{Principal, Role, may_see};
 
 /// Rows of a result that come along with a job.
@@ -118,23 +115,30 @@ impl Service {
                 query.filter.tenant = Some(principal.tenant.clone());
             }
         }
-        let mark = fingerprint(&query.filter);
-        let before = query.cursor.as_deref().map(|c| read_cursor(c, mark)).transpose()?;
+        let from = query.cursor.as_deref().map(|text| cursor::read(&query.filter, text)).transpose()?;
         let (limit, offset) = (query.limit, query.offset);
-        let filter = query.filter;
+        let at = PageAt { from, offset, ..PageAt::first(limit) };
+        let filter = query.filter.clone();
         let (page, last) = self
             .db
             .read(move |tx| {
-                let page = jobs::list(tx, &filter, before, limit, offset)?;
+                let page = jobs::list(tx, &filter, &at)?;
                 // Progress and exit codes live with the last attempt.
                 let ids: Vec<JobId> = page.jobs.iter().filter(|j| j.attempt > 0).map(|j| j.id).collect();
                 let last = attempts::last_of(tx, &ids)?;
                 Ok((page, last))
             })
             .await?;
+        if !page.reached {
+            let reason = "reaches further than conditions are combined at once; follow `nextCursor` instead";
+            return Err(ServiceError::query("offset", reason));
+        }
         let last: BTreeMap<JobId, Attempt> = last.into_iter().map(|a| (a.job_id, a)).collect();
         let now = self.clock.now();
-        let next = page.jobs.last().filter(|_| page.more).map(|job| write_cursor(job.id, mark));
+        let (total, total_at_least) = match page.total {
+            Total::Exactly(all) => (Some(all), None),
+            Total::AtLeast(some) => (None, Some(some)),
+        };
         let jobs = page
             .jobs
             .iter()
@@ -147,11 +151,11 @@ impl Service {
             .collect();
         Ok(JobListView {
             jobs,
-            total: page.total,
-            total_at_least: page.total.is_none().then_some(COUNTED_AT_MOST + 1),
+            total,
+            total_at_least,
             limit,
             offset,
-            next_cursor: next,
+            next_cursor: page.next.map(|place| cursor::write(&query.filter, &place)),
         })
     }
 
@@ -164,47 +168,5 @@ impl Service {
         let (job, _) = self.job(principal, id).await?;
         let rows = self.db.read(move |tx| transitions::of_job(tx, job.id)).await?;
         Ok(EventListView { job_id: job.id.to_string(), events: rows.into_iter().map(view::event).collect() })
-    }
-}
-
-/// Ties a cursor to its filter: a cursor of another list is refused.
-fn fingerprint(filter: &Filter) -> [u8; 4] {
-    let hash: [u8; 32] = Sha256::digest(format!("{filter:?}").as_bytes()).into();
-    [hash[0], hash[1], hash[2], hash[3]]
-}
-
-fn write_cursor(id: JobId, mark: [u8; 4]) -> String {
-    let mut bytes = mark.to_vec();
-    bytes.extend(id.to_string().bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn read_cursor(cursor: &str, mark: [u8; 4]) -> Result<JobId, ServiceError> {
-    let read = || {
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-        let (found, id) = bytes.split_at_checked(4)?;
-        let id: JobId = std::str::from_utf8(id).ok()?.parse().ok()?;
-        (found == mark).then_some(id)
-    };
-    read().ok_or_else(|| {
-        ServiceError::query("cursor", "is not one that this list gave out; begin again without a cursor")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_works_for_its_own_list_only() {
-        let id = JobId::new(libra_core::time::Timestamp(1), [1; 10]);
-        let mark = fingerprint(&Filter::default());
-        let cursor = write_cursor(id, mark);
-        assert_eq!(read_cursor(&cursor, mark).unwrap(), id);
-        let other = fingerprint(&Filter { user: Some("ada".into()), ..Filter::default() });
-        assert!(read_cursor(&cursor, other).is_err());
-        for text in ["", "x", "!!!!", "AAAA"] {
-            assert!(read_cursor(text, mark).is_err(), "{text}");
-        }
     }
 }

@@ -1,23 +1,26 @@
-//! A job's rows, page by page, from the attempt's files (contract A2).
+//! A job's rows, from the attempt's files: page by page as JSON, or as a file that is made while it is sent
+//! (contract A2).
 
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+mod csv;
+mod stored;
+mod stream;
+
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libra_api::problem::Code;
 use libra_api::views::{ResultRows, ResultView};
 use libra_core::id::JobId;
-use libra_core::job::State;
+use libra_core::job::{Job, State};
 use libra_core::time::Timestamp;
 use libra_engines::attempt_dir::{AttemptDir, ResultMeta};
-use serde_json::{Value, json};
 
+pub(crate) use stream::ResultStream;
+
+use self::stored::{Lines, meta, page};
 use super::{Service, ServiceError, view};
 use crate::auth::Principal;
-
-/// Bytes of rows on one page, at most (one row is always given).
-const MAX_PAGE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Which rows.
 pub(crate) struct ResultQuery {
@@ -25,20 +28,21 @@ pub(crate) struct ResultQuery {
     pub(crate) cursor: Option<String>,
 }
 
-/// Rows and where the next ones begin (bytes), if there are more.
-struct Page {
-    rows: Vec<Value>,
-    next: Option<u64>,
+/// A result that is there.
+pub(crate) struct StoredResult {
+    job: Job,
+    dir: std::path::PathBuf,
+    /// Its schema and figures.
+    pub(crate) meta: ResultMeta,
 }
 
 impl Service {
-    /// A page of the result.
-    pub(crate) async fn result(
+    /// The result of a job that SUCCEEDED.
+    pub(crate) async fn stored_result(
         &self,
         principal: &Principal,
         id: &str,
-        query: ResultQuery,
-    ) -> Result<ResultView, ServiceError> {
+    ) -> Result<StoredResult, ServiceError> {
         let (job, _) = self.job(principal, id).await?;
         match job.state {
             State::Succeeded => {}
@@ -59,18 +63,23 @@ impl Service {
         if let Some(expired) = self.files_expired(&job) {
             return Err(expired);
         }
-        let from = query.cursor.as_deref().map(|c| read_cursor(c, job.id)).transpose()?.unwrap_or(0);
         let dir = self.attempt_dir(job.id, job.attempt);
-        let (meta, page) = blocking(move || {
-            let meta = meta(&dir)?;
-            let page = if meta.rows == 0 {
-                Page { rows: vec![], next: None }
-            } else {
-                page(&dir, from, query.limit)?
-            };
-            Ok((meta, page))
-        })
-        .await?;
+        let of = dir.clone();
+        let meta = blocking(move || meta(&of)).await?;
+        Ok(StoredResult { job, dir, meta })
+    }
+}
+
+impl StoredResult {
+    /// A page of it as JSON.
+    pub(crate) async fn page(self, query: ResultQuery) -> Result<ResultView, ServiceError> {
+        let Self { job, dir, meta } = self;
+        let from = query.cursor.as_deref().map(|c| read_cursor(c, job.id)).transpose()?.unwrap_or(0);
+        let page = if meta.rows == 0 {
+            stored::Page::default()
+        } else {
+            blocking(move || page(&dir, from, query.limit)).await?
+        };
         let completed_at = job.completed_at.unwrap_or(job.submitted_at);
         Ok(ResultView {
             job_id: job.id.to_string(),
@@ -79,8 +88,35 @@ impl Service {
             row_count: meta.rows,
             execution_time: view::execution_time(&job, completed_at).unwrap_or_default(),
             completed_at: Timestamp::rfc3339(completed_at),
-            next_cursor: page.next.map(|at| URL_SAFE_NO_PAD.encode(format!("{}:{at}", job.id))),
+            next_cursor: page.next.map(|at| write_cursor(job.id, at)),
         })
+    }
+
+    /// The rows from `cursor` on as CSV, at most `limit`; and the cursor of those after them. The names of the columns
+    /// stand before the first row of all.
+    pub(crate) async fn csv(
+        self,
+        limit: Option<u32>,
+        cursor: Option<&str>,
+    ) -> Result<(ResultStream, Option<String>), ServiceError> {
+        let from = cursor.map(|c| read_cursor(c, self.job.id)).transpose()?.unwrap_or(0);
+        let (rows, meta, job) = (self.meta.rows, self.meta.clone(), self.job.id);
+        let (stream, next) = blocking(move || {
+            let mut lines = if rows == 0 { Lines::none() } else { Lines::open(&self.dir, from)? };
+            let next = limit.map(|limit| lines.end_after(u64::from(limit))).transpose()?.flatten();
+            Ok((ResultStream::csv(&meta, lines, from == 0), next))
+        })
+        .await?;
+        Ok((stream, next.map(|at| write_cursor(job, at))))
+    }
+
+    /// All rows as an Arrow IPC stream.
+    pub(crate) async fn arrow(self) -> Result<ResultStream, ServiceError> {
+        blocking(move || {
+            let lines = if self.meta.rows == 0 { Lines::none() } else { Lines::open(&self.dir, 0)? };
+            ResultStream::arrow(&self.meta, lines)
+        })
+        .await
     }
 }
 
@@ -113,48 +149,8 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Schema and figures; a job that wrote no rows has an empty schema.
-fn meta(dir: &Path) -> std::io::Result<ResultMeta> {
-    match std::fs::read(AttemptDir::new(dir).result_file()) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Ok(ResultMeta { schema: json!({"type": "struct", "fields": []}), rows: 0, truncated: false })
-        }
-        Err(e) => Err(e),
-    }
-}
-
-fn page(dir: &Path, from: u64, limit: u32) -> std::io::Result<Page> {
-    let path: PathBuf = AttemptDir::new(dir).rows_file();
-    let mut file = std::fs::File::open(path)?;
-    let size = file.metadata()?.len();
-    if from >= size {
-        return Ok(Page { rows: vec![], next: None });
-    }
-    if from > 0 {
-        // A place that no page ended at was not given out by this result.
-        let mut before = [0];
-        file.seek(SeekFrom::Start(from - 1))?;
-        file.read_exact(&mut before)?;
-        if before != *b"\n" {
-            return Ok(Page { rows: vec![], next: None });
-        }
-    }
-    file.seek(SeekFrom::Start(from))?;
-    let mut reader = BufReader::new(file);
-    let mut rows = Vec::new();
-    let mut at = from;
-    let mut line = Vec::new();
-    while rows.len() < limit as usize && at - from < MAX_PAGE_BYTES {
-        line.clear();
-        let read = reader.read_until(b'\n', &mut line)?;
-        if read == 0 {
-            break;
-        }
-        rows.push(serde_json::from_slice(&line)?);
-        at += read as u64;
-    }
-    Ok(Page { rows, next: Some(at).filter(|at| *at < size) })
+fn write_cursor(job: JobId, at: u64) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{job}:{at}"))
 }
 
 fn read_cursor(cursor: &str, job: JobId) -> Result<u64, ServiceError> {
@@ -163,28 +159,4 @@ fn read_cursor(cursor: &str, job: JobId) -> Result<u64, ServiceError> {
         std::str::from_utf8(&bytes).ok()?.strip_prefix(&format!("{job}:"))?.parse().ok()
     };
     read().ok_or_else(|| ServiceError::query("cursor", "is not one that this result gave out"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_follow_each_other() {
-        let dir = tempfile::tempdir().unwrap();
-        let text = "{\"n\":0}\n{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n{\"n\":4}\n";
-        std::fs::write(AttemptDir::new(dir.path()).rows_file(), text).unwrap();
-        let mut seen = Vec::new();
-        let mut from = 0;
-        loop {
-            let page = page(dir.path(), from, 2).unwrap();
-            seen.extend(page.rows.iter().map(|r| r["n"].as_u64().unwrap()));
-            match page.next {
-                Some(next) => from = next,
-                None => break,
-            }
-        }
-        assert_eq!(seen, [0, 1, 2, 3, 4]);
-        assert!(page(dir.path(), 1_000, 2).unwrap().rows.is_empty(), "a cursor beyond the end");
-    }
 }

@@ -7,6 +7,7 @@ use libra_api::problem::{Code, Violation};
 use libra_api::submit::{self as wire, Parsed};
 use libra_api::views::{LimitsView, SubmitView};
 use libra_core::admission;
+use libra_core::artifact::{self, Named};
 use libra_core::id::JobId;
 use libra_core::job::{Job, State, TimeLimits};
 use libra_core::lifecycle;
@@ -63,6 +64,7 @@ impl Service {
         if !unsupported.is_empty() {
             return Err(ServiceError::violations(Code::Unsupported, unsupported));
         }
+        let uploads = self.uploads_of(&spec, &request.principal.tenant).await?;
         Self::check_supported(&spec, request.principal)?;
         self.check_webhook(&spec)?;
         let mode = self.mode(&spec, &needed)?;
@@ -73,8 +75,9 @@ impl Service {
             return Err(ServiceError::new(Code::NeverFits, message));
         }
         if let Some(engine) = self.engines.get(&mode) {
+            // An engine sees paths only.
             let wrong: Vec<Violation> = engine
-                .validate(&spec)
+                .validate(&artifact::at(&spec, &self.files_dir))
                 .into_iter()
                 .map(|(pointer, reason)| Violation::new(pointer, reason))
                 .collect();
@@ -82,7 +85,7 @@ impl Service {
                 return Err(ServiceError::violations(Code::Unsupported, wrong));
             }
         }
-        self.store(request, spec, mode, needed).await
+        self.store(request, spec, mode, needed, &uploads).await
     }
 
     /// A webhook that would never be delivered is refused at once, where its address alone tells.
@@ -192,6 +195,7 @@ impl Service {
         spec: JobSpec,
         mode: Mode,
         needed: Requirement,
+        uploads: &[Named],
     ) -> Result<SubmitAnswer, ServiceError> {
         let now = self.clock.now();
         let limits = self.limits(&spec, mode);
@@ -252,6 +256,8 @@ impl Service {
             }),
             max_queued: self.config.limits.max_queued,
         };
+        self.hold_uploads(&submission.job, uploads).await?;
+        let held = (!uploads.is_empty()).then(|| self.jobs_dir().join(&job_id));
         // A task of its own: the client may go away in the middle, and what is stored must be told all the same.
         let service = Arc::clone(self);
         let stored = tokio::spawn(async move {
@@ -263,6 +269,9 @@ impl Service {
             if submitted == Submitted::Stored {
                 service.metrics.stored();
                 service.announce(&step);
+            } else if let Some(dir) = held {
+                // No job of this id was stored, so nothing is needed for it.
+                service.let_go(dir).await;
             }
             Ok::<_, StoreError>(submitted)
         });

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use libra_core::artifact;
 use libra_core::attempt::{Attempt, Exit, Handle, Holder, Links, Outcome as Ended};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::id::JobId;
@@ -23,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Shutdown;
 use super::supervisor::Found;
-use crate::service::{Applied, ByWhom, FromEngine, Service};
+use crate::service::{Applied, ByWhom, FromEngine, Service, uploads_dir};
 
 /// A running attempt is looked at this often when nothing was heard of it (contract L2: at least every 10 s).
 const LOOK: Duration = Duration::from_secs(5);
@@ -150,7 +151,7 @@ fn launch_of(service: &Service, job: &Job, attempt: &Attempt, until: Option<Inst
         job_id: job.id,
         attempt: attempt.number,
         token: attempt.token,
-        spec: job.spec.clone(),
+        spec: artifact::at(&job.spec, &uploads_dir(&service.attempt_dir(job.id, attempt.number))),
         user: job.user.clone(),
         tenant: job.tenant.clone(),
         dir: service.attempt_dir(job.id, attempt.number),
@@ -300,6 +301,9 @@ impl Driver {
             let message =
                 format!("the job's directory can't be made: {e}; check the disk of the data directory");
             let failure = Failure::new(ErrorClass::Infrastructure, "no_directory", message);
+            return self.failed(failure, None).await;
+        }
+        if let Err(failure) = self.service.place_uploads(&self.job, &self.launch.dir).await {
             return self.failed(failure, None).await;
         }
         if self.launch.is_late() {

@@ -32,6 +32,8 @@ const DELIVERED_KEPT: Duration = Duration::from_hours(7 * 24);
 const MESSAGES_AT_ONCE: u32 = 500;
 /// Directories looked at, and perhaps removed, in one go.
 const DIRECTORIES_AT_ONCE: usize = 200;
+/// Uploads removed in one go, while nobody can upload.
+const ARTIFACTS_AT_ONCE: usize = 100;
 
 pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
     let period = period(&service.config.retention);
@@ -65,6 +67,9 @@ async fn tidy(service: &Arc<Service>) {
     }
     if let Err(e) = remove_files(service).await {
         tracing::warn!(error = %e, "old logs and results could not be removed; trying again later");
+    }
+    if let Err(e) = remove_artifacts(service).await {
+        tracing::warn!(error = %e, "old uploads could not be removed; trying again later");
     }
 }
 
@@ -178,6 +183,26 @@ async fn remove_files(service: &Arc<Service>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Uploads that no job holds. Every replica looks after its own storage; those that share one take turns by a lock.
+async fn remove_artifacts(service: &Arc<Service>) -> std::io::Result<()> {
+    let kept = service.config.retention.artifacts;
+    let mut removed = 0;
+    loop {
+        let artifacts = service.artifacts.clone();
+        let batch = tokio::task::spawn_blocking(move || artifacts.remove_old(kept, ARTIFACTS_AT_ONCE));
+        let (some, more) = batch.await.map_err(std::io::Error::other)??;
+        removed += some;
+        if !more {
+            break;
+        }
+        sleep(PAUSE).await;
+    }
+    if removed > 0 {
+        tracing::info!(uploads = removed, "uploads that no job names are removed");
+    }
+    Ok(())
+}
+
 /// Removes directories; says how many. Another replica may be doing the same.
 fn remove(paths: &[PathBuf]) -> u64 {
     let mut removed = 0;
@@ -216,7 +241,13 @@ mod tests {
     fn it_looks_often_enough_and_not_too_often() {
         let period = |jobs: Option<u64>, files: Option<u64>| {
             let kept = |s: Option<u64>| s.map(Duration::from_secs);
-            super::period(&Retention { jobs: kept(jobs), max_jobs: None, files: kept(files) }).as_secs()
+            super::period(&Retention {
+                jobs: kept(jobs),
+                max_jobs: None,
+                files: kept(files),
+                artifacts: Duration::from_hours(7 * 24),
+            })
+            .as_secs()
         };
         let day = 86_400;
         assert_eq!(period(Some(90 * day), Some(30 * day)), 3_600);

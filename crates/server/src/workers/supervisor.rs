@@ -194,8 +194,10 @@ impl Supervisor {
                     self.claim(open.job_id, open.number).await?;
                 }
                 Duty::Own => {
+                    // It may have ended since it was looked for, with whoever looked after it until then.
                     if let Some(taken) = self.reserve(open.job_id, open.number)
                         && let Some((job, attempt)) = self.read(open.job_id, open.number).await?
+                        && attempt.ended_at.is_none()
                     {
                         self.look_after(taken, job, attempt, Found::InTheStore);
                     }

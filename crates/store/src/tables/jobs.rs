@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::lane::{Fence, Outcome};
 use crate::tx::{Arg, Row, Tx, all, first};
 
-pub use list::{COUNTED_AT_MOST, Filter, Page, list};
+pub use list::{COUNTED_AT_MOST, Filter, Page, PageAt, Place, Total, list};
 
 const COLUMNS: &str = "j.id, j.revision, j.state, j.user_id, j.tenant, j.mode, j.requirement, s.limits, s.retry, \
      j.attempt, j.retries, j.lost_launches, j.submitted_at, j.queued_at, j.scheduled_at, j.started_at, \

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use libra_core::id::JobId;
 use libra_core::job::State;
 use libra_core::lifecycle::{self, Event};
 use libra_core::mode::Mode;
 use libra_core::spec::Kind;
 use libra_store::backend::Kind as Kind_;
 use libra_store::lane::{AttemptWrite, Fence, Outcome, Submission, Submitted};
-use libra_store::tables::jobs::{self, Filter};
+use libra_store::tables::jobs::{self, Filter, PageAt};
 use libra_store::tables::leases;
 use libra_store::tx::Arg;
 use libra_store::{Db, PoolSettings};
@@ -236,13 +235,13 @@ async fn lists(db: &Db) {
     ];
     for (what, filter) in filters {
         let mut took = Vec::new();
-        let mut before: Option<JobId> = None;
+        let mut from = None;
         for _ in 0..100 {
-            let (filter, from) = (filter.clone(), before);
+            let (filter, at) = (filter.clone(), PageAt { from, ..PageAt::first(50) });
             let began = Instant::now();
-            let page = db.read(move |tx| jobs::list(tx, &filter, from, 50, 0)).await.unwrap();
+            let page = db.read(move |tx| jobs::list(tx, &filter, &at)).await.unwrap();
             took.push(began.elapsed());
-            before = page.jobs.last().map(|job| job.id).filter(|_| page.more);
+            from = page.next;
         }
         took.sort();
         let at = |n: usize| took[n].as_secs_f64() * 1e3;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libra_store::lane::{Outcome, Submitted};
-use libra_store::tables::jobs::{self, Filter};
+use libra_store::tables::jobs::{self, Filter, PageAt, Total};
 use libra_store::{Db, PoolSettings, StoreError};
 use libra_testkit::Postgres;
 use libra_testkit::postgres::Setup;
@@ -162,8 +162,8 @@ async fn a_database_of_the_first_version_is_brought_up_to_date() {
     assert_eq!(job.spec.source, libra_core::spec::Source::Code("SELECT 'old'".into()));
     assert_eq!((job.host.as_deref(), job.limits.queue_seconds), (Some("machine"), Some(1)));
     let named = Filter { name: Some("old".into()), ..Filter::default() };
-    let page = db.read(move |tx| jobs::list(tx, &named, None, 10, 0)).await.unwrap();
-    assert_eq!(page.total, Some(1));
+    let page = db.read(move |tx| jobs::list(tx, &named, &PageAt::first(10))).await.unwrap();
+    assert_eq!(page.total, Total::Exactly(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -178,8 +178,8 @@ async fn a_write_that_is_refused_leaves_nothing() {
     assert!(change.is_err() && submission.is_err());
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(get(&s.db, new_job(1).job.id).await, new_job(1).job, "answered with an error, so not stored");
-    let page = s.db.read(|tx| jobs::list(tx, &Filter::default(), None, 10, 0)).await.unwrap();
-    assert_eq!(page.total, Some(1));
+    let page = s.db.read(|tx| jobs::list(tx, &Filter::default(), &PageAt::first(10))).await.unwrap();
+    assert_eq!(page.total, Total::Exactly(1));
     assert_eq!(s.db.submit(new_job(2)).await.unwrap(), Submitted::Stored, "and afterwards all is well");
 }
 

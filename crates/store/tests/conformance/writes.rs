@@ -9,7 +9,7 @@ use libra_store::StoreError;
 use libra_store::lane::{
     AttemptNote, AttemptWrite, Idempotency, Note, OutboxRow, Outcome, Submission, Submitted,
 };
-use libra_store::tables::jobs::Filter;
+use libra_store::tables::jobs::{Filter, PageAt, Total};
 use libra_store::tables::{attempts, idempotency, jobs, leases, outbox, transitions};
 
 use crate::given::{Store, admit, change, get, holder, new_job};
@@ -46,7 +46,7 @@ async fn a_large_program_is_kept_and_lists_do_without_it(s: Store) {
     new.job.spec.source = Source::Code("-- 'a' ? ?1 \\ \u{1f980}\n".repeat(80_000));
     s.db.submit(new.clone()).await.unwrap();
     assert_eq!(get(&s.db, new.job.id).await, new.job);
-    let page = s.db.read(|tx| jobs::list(tx, &Filter::default(), None, 10, 0)).await.unwrap();
+    let page = s.db.read(|tx| jobs::list(tx, &Filter::default(), &PageAt::first(10))).await.unwrap();
     assert_eq!(page.jobs[0].spec.source, Source::Code(String::new()));
     assert_eq!(page.jobs[0].spec.name, new.job.spec.name);
 }
@@ -202,8 +202,8 @@ async fn the_same_key_gives_the_first_answer_and_another_body_is_refused(s: Stor
     let replay = Submitted::Replayed { status: 202, response: "{\"n\":1}".into() };
     assert_eq!(s.db.submit(keyed(2, "h")).await.unwrap(), replay);
     assert_eq!(s.db.submit(keyed(3, "other")).await.unwrap(), Submitted::KeyReused);
-    let page = s.db.read(|tx| jobs::list(tx, &Filter::default(), None, 10, 0)).await.unwrap();
-    assert_eq!(page.total, Some(1), "nothing else was stored");
+    let page = s.db.read(|tx| jobs::list(tx, &Filter::default(), &PageAt::first(10))).await.unwrap();
+    assert_eq!(page.total, Total::Exactly(1), "nothing else was stored");
 }
 
 async fn a_refused_submission_keeps_no_answer(s: Store) {

@@ -176,6 +176,7 @@ def wait():
     orders = cradle.makefile("r", encoding="utf-8")
     # Others may work meanwhile; the job itself runs as any process does.
     schedule(os.SCHED_BATCH)
+    output = set_output_aside()
     try:
         warm_up()
     except ImportError as error:
@@ -192,8 +193,26 @@ def wait():
     directory = order(orders)
     orders.close()
     cradle.detach()
-    turn_to(directory)
+    turn_to(directory, output)
     return directory
+
+
+def set_output_aside():
+    """Writes to a file from here on; answers where the job's output goes."""
+    output = (os.dup(1), os.dup(2))
+    file = os.open("warm.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    redirect((file, file))
+    return output
+
+
+def redirect(output):
+    """Makes `output` the standard output and the standard error."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for number, target in zip((1, 2), output):
+        os.dup2(target, number)
+    for target in set(output):
+        os.close(target)
 
 
 def schedule(policy):
@@ -248,8 +267,8 @@ def carry(token):
         ctypes.memmove(start + value, new, len(new))
 
 
-def turn_to(directory):
-    """Becomes the attempt's process: its environment, its directory, its logs."""
+def turn_to(directory, output):
+    """Becomes the attempt's process: its environment, its directory, its log."""
     with open(os.path.join(directory, "launch.json"), encoding="utf-8") as file:
         launch = json.load(file)
     os.environ.clear()
@@ -258,15 +277,10 @@ def turn_to(directory):
     time.tzset()
     os.makedirs(launch["cwd"], mode=0o700, exist_ok=True)
     os.chdir(launch["cwd"])
-    files = (
-        (0, "/dev/null", os.O_RDONLY),
-        (1, os.path.join(directory, "stdout.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND),
-        (2, os.path.join(directory, "stderr.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND),
-    )
-    for number, path, flags in files:
-        opened = os.open(path, flags, 0o600)
-        os.dup2(opened, number)
-        os.close(opened)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    redirect(output)
 
 
 def main():

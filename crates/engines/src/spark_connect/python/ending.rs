@@ -5,6 +5,7 @@ use libra_core::failure::{ErrorClass, Failure};
 use serde::Deserialize;
 
 use crate::attempt_dir::AttemptDir;
+use crate::logs::Stream;
 use crate::shim::{ExitRecord, records};
 use crate::spark_submit::words;
 
@@ -119,7 +120,7 @@ fn by_code(dir: &AttemptDir, code: i32) -> Failure {
     if let Some(told) = records::read::<Told>(&dir.error_file()).unwrap_or_default() {
         return by_own_account(&told);
     }
-    let err = words::tail(&dir.stderr());
+    let err = words::tail(dir, Stream::Stderr);
     Failure::new(
         ErrorClass::User,
         "exit_code",
@@ -185,7 +186,7 @@ fn killed(dir: &AttemptDir, signal: i32) -> Failure {
     let message =
         format!("The program was ended by {} that Libra did not send{hint}.", words::signal_name(signal));
     Failure::new(ErrorClass::Infrastructure, "driver_killed", message)
-        .with_detail(last_lines(&words::tail(&dir.stderr())))
+        .with_detail(last_lines(&words::tail(dir, Stream::Stderr)))
 }
 
 fn last_lines(text: &str) -> String {

@@ -12,9 +12,11 @@ use uuid::Uuid;
 use super::super::client::Operation;
 use super::super::query::{session_of, session_settings};
 use super::super::server::Live;
+use super::super::settings::Settings;
 use crate::attempt_dir::{AttemptDir, MAX_RESULT_BYTES};
 use crate::engine::Launch;
-use crate::shim::{Keepalive, LaunchFile, TOKEN_VARIABLE, records};
+use crate::logs::LogLimits;
+use crate::shim::{LaunchFile, TOKEN_VARIABLE, records};
 use crate::spark_home::SparkHome;
 use crate::spark_submit::command::{DEFAULT_PATH, INHERITED, SCRIPTS};
 
@@ -87,7 +89,7 @@ pub(super) fn prepare(
     spark: &SparkHome,
     launch: &Launch,
     live: &Live,
-    keepalive: Option<Keepalive>,
+    settings: &Settings,
 ) -> io::Result<LaunchFile> {
     let dir = AttemptDir::new(&launch.dir);
     if let Source::Code(code) = &launch.spec.source {
@@ -101,7 +103,8 @@ pub(super) fn prepare(
         cwd: dir.work_dir(),
         token: launch.token.to_string(),
         grace_ms: GRACE_MS,
-        keepalive,
+        keepalive: settings.host_lease.clone(),
+        logs: settings.logs,
     };
     records::write_private(&dir.launch_file(), &serde_json::to_vec(&launch_file)?)?;
     Ok(launch_file)
@@ -126,6 +129,7 @@ pub(super) fn cradle(spark: &SparkHome, dir: &AttemptDir, token: &str) -> Launch
         token: token.to_owned(),
         grace_ms: GRACE_MS,
         keepalive: None,
+        logs: LogLimits::default(),
     }
 }
 
@@ -179,7 +183,8 @@ fn job_environment(spark: &SparkHome, launch: &Launch, live: &Live, plan: &Plan)
             ("LIBRA_JOB_ID", launch.job_id.to_string()),
             ("LIBRA_ATTEMPT", launch.attempt.to_string()),
             ("LIBRA_ATTEMPT_DIR", launch.dir.to_string_lossy().into_owned()),
-            // By the name of localhost alone does Spark's client show a secret without TLS. By these a program that builds its own session gets the one that it has.
+            // By these a program that builds its own session gets the one that it has. Spark's client shows a secret
+            // without TLS by the name of localhost alone.
             (
                 "SPARK_REMOTE",
                 format!("sc://localhost:{}/;user_id={user};session_id={}", live.port, plan.session),

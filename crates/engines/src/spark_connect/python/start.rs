@@ -67,8 +67,7 @@ impl Python {
         let spark = start::find_spark(&self.settings)?;
         let cold = files::needs_a_new_process(&job.launch.spec.env);
         let cradle = if cold { None } else { self.pool.take().await };
-        let keepalive = self.settings.host_lease.clone();
-        let file = files::prepare(&spark, &job.launch, live, keepalive).map_err(unwritable)?;
+        let file = files::prepare(&spark, &job.launch, live, &self.settings).map_err(unwritable)?;
         if job.is_left() {
             return Ok(());
         }

@@ -85,6 +85,7 @@ pub(super) fn launch_file(
         token: server.to_owned(),
         grace_ms: GRACE_MS,
         keepalive: Some(keepalive(settings, dir)),
+        logs: settings.logs,
     })
 }
 

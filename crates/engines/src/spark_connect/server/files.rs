@@ -7,6 +7,7 @@ use libra_core::id::Token;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt_dir::AttemptDir;
+use crate::logs::{LogReader, Stream};
 use crate::shim::records;
 
 /// Names the present server in the data directory.
@@ -80,14 +81,12 @@ pub(super) fn write_record(dir: &AttemptDir, record: &ServerRecord) -> io::Resul
 }
 
 /// The server's log says its ports within so many bytes.
-const PORTS_WITHIN_BYTES: u64 = 1024 * 1024;
+const PORTS_WITHIN_BYTES: usize = 1024 * 1024;
 
 /// Finds the ports in the server's log; None while it has not said its own.
 pub(super) fn ports(dir: &AttemptDir) -> Option<Ports> {
-    use std::io::Read;
     // The server says its ports while it starts; what comes later may be long, and need not be UTF-8.
-    let mut log = Vec::new();
-    std::fs::File::open(dir.stderr()).ok()?.take(PORTS_WITHIN_BYTES).read_to_end(&mut log).ok()?;
+    let log = LogReader::new(dir, Stream::Stderr).read(0, PORTS_WITHIN_BYTES).ok()?;
     parse_ports(&String::from_utf8_lossy(&log))
 }
 
@@ -103,8 +102,8 @@ fn parse_ports(log: &str) -> Option<Ports> {
 
 /// The end of the server's log.
 pub(super) fn log_end(dir: &AttemptDir) -> String {
-    let log = std::fs::read(dir.stderr()).unwrap_or_default();
-    String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_END_BYTES)..]).into_owned()
+    let log = LogReader::new(dir, Stream::Stderr).tail(LOG_END_BYTES).unwrap_or_default();
+    String::from_utf8_lossy(&log).into_owned()
 }
 
 /// Removes the directories of dead servers but the newest; `is_dead` is asked about each.
