@@ -23,7 +23,7 @@ const CODE: &str = "spark.range(10).count()";
 /// Aimed at: this much more than the bare process at p50, milliseconds.
 const AIM_MS: f64 = 30.0;
 /// Between two jobs in the paced turns: the pool fills up again meanwhile.
-const PACE: Duration = Duration::from_millis(2_000);
+const PACE: Duration = Duration::from_secs(2);
 /// Jobs one right after another.
 const IN_A_ROW: usize = 20;
 
@@ -108,10 +108,10 @@ pub(crate) async fn measure(libra: &Path, warm_up: usize, jobs: usize, table: &m
     }
     table.add("the same, one right after another, a job", &format!("{row:.0} ms"), "", "", "");
     table.remark(format!(
-        "Python: {jobs} jobs, each in a fresh warm process and a session of its own, {} ms apart, in turn with the bare \
+        "Python: {jobs} jobs, each in a fresh warm process and a session of its own, {} s apart, in turn with the bare \
          process, which makes a session for each as well; then {IN_A_ROW} in a row, where jobs wait for the pool. \
          Processes of ended jobs left behind: {left}.",
-        PACE.as_millis()
+        PACE.as_secs()
     ));
     Ok(())
 }

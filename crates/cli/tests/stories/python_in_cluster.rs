@@ -97,7 +97,8 @@ async fn whatever_goes_wrong_is_told_as_it_is() {
     assert!(job["error"]["detail"].as_str().unwrap().contains("line 2"), "{job:#}");
     fails(&api, "x = bytearray(10**15)", "resources", "out of memory").await;
     fails(&api, "spark.sql('SELECT * FROM no_such_table').collect()", "user", "no_such_table").await;
-    let udf = "from pyspark.sql.functions import udf\nspark.range(1).select(udf(lambda n: 1 // n)('id')).collect()";
+    let udf =
+        "from pyspark.sql.functions import udf\nspark.range(1).select(udf(lambda n: 1 // n)('id')).collect()";
     fails(&api, udf, "user", "division").await;
     fails(&api, "spark.sparkContext.parallelize([1])", "user", "spark-submit").await;
     let dies = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)";
@@ -154,14 +155,16 @@ async fn many_jobs_of_two_users_leave_nothing_behind_and_see_nothing_of_each_oth
         body["sessionMode"] = json!("SHARED");
         body
     };
-    let made = apis[0].run(&shared("spark.sql('SELECT 7 AS n').createOrReplaceTempView('kept')\nspark.stop()")).await;
+    let made = apis[0]
+        .run(&shared("spark.sql('SELECT 7 AS n').createOrReplaceTempView('kept')\nspark.stop()"))
+        .await;
     assert_eq!(made["status"], "SUCCEEDED", "{made:#}");
     assert_eq!(apis[0].rows(&shared("spark.table('kept')")).await, [json!({"n": 7})]);
     let other = apis[1].run(&shared("spark.table('kept').show()")).await;
     assert_eq!((&other["status"], &other["error"]["class"]), (&json!("FAILED"), &json!("user")), "{other:#}");
 
     let places = libra.data_dir().join("connect/python");
-    let warm = || fs::read_dir(&places).map_or(0, |entries| entries.count());
+    let warm = || fs::read_dir(&places).map_or(0, Iterator::count);
     wait::until_true("the pool is full again", || warm() == 2).await;
     libra.stop();
     wait::until_true("no process is left of the pool", || warm() == 0).await;
@@ -188,9 +191,9 @@ async fn a_cancelled_program_ends_with_its_work_on_the_server_and_its_neighbour_
     let token = token(&api, &id).await;
     wait::until_true("the program works", || begun.exists()).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let began = std::time::Instant::now();
+    let asked = std::time::Instant::now();
     while api.delete(&format!("/api/v1/jobs/{id}")).await.status == 202 {}
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
     assert_eq!(api.job(&id).await["status"], "CANCELLED");
     assert!(ended.exists(), "the program was asked before it was killed");
     assert_eq!(processes::of_attempt(&token), Vec::<i32>::new(), "its children are gone too");
@@ -252,12 +255,13 @@ async fn a_program_outlives_libra_and_tells_the_truth_when_sparks_server_dies() 
     assert_eq!(processes::of_attempt(&token), Vec::<i32>::new());
 
     // The watcher of a program is killed, and so is what it watched.
-    let id = api.submit(&{
-        let mut body = python("import time\ntime.sleep(1000)");
-        body["retryPolicy"] = json!({"maxRetries": 0});
-        body
-    })
-    .await;
+    let id = api
+        .submit(&{
+            let mut body = python("import time\ntime.sleep(1000)");
+            body["retryPolicy"] = json!({"maxRetries": 0});
+            body
+        })
+        .await;
     let token = self::token(&api, &id).await;
     let owner: Value =
         serde_json::from_slice(&fs::read(libra.attempt_dir(&id, 1).join("owner")).unwrap()).unwrap();
@@ -273,7 +277,9 @@ async fn libra_dies_between_any_two_steps_and_a_program_still_runs_once() {
     let _turn = turn().await;
     let mut libra = setup().start().await;
     assert_eq!(libra.api().run(&python("pass")).await["status"], "SUCCEEDED");
-    for point in ["after-intent", "after-spawn", "after-owner", "after-launch", "after-handle", "before-result"] {
+    for point in
+        ["after-intent", "after-spawn", "after-owner", "after-launch", "after-handle", "before-result"]
+    {
         let marker = libra.scratch(point);
         let mut body = python(&format!("open({}, 'a').write('ran\\n')", quoted(&marker)));
         body["name"] = json!(point);

@@ -83,8 +83,8 @@ fn keep(dir: &AttemptDir) -> io::Result<()> {
     };
     let taken = name(&mut driver, &attempt).and_then(|launch| {
         failpoint::hit("shim-before-owner");
-        let owned = records::create_once(&attempt.owner_file(), &owner(&launch.token))?;
-        Ok(owned.then_some(launch))
+        let mine = records::create_once(&attempt.owner_file(), &owner(&launch.token))?;
+        Ok(mine.then_some(launch))
     });
     let launch = match taken {
         Ok(Some(launch)) => launch,

@@ -126,7 +126,11 @@ impl Bell {
     }
 
     /// Sleeps until a signal comes, one of `others` can be read, or `time` is over; says which can be read.
-    pub(super) fn wait_with<const N: usize>(&mut self, others: [BorrowedFd<'_>; N], time: Duration) -> [bool; N] {
+    pub(super) fn wait_with<const N: usize>(
+        &mut self,
+        others: [BorrowedFd<'_>; N],
+        time: Duration,
+    ) -> [bool; N] {
         let limit = Timespec::try_from(time).ok();
         let mut watched: Vec<PollFd<'_>> =
             others.iter().map(|other| PollFd::from_borrowed_fd(*other, PollFlags::IN)).collect();
@@ -164,7 +168,6 @@ pub(super) struct Shim<'a> {
     /// What the driver writes.
     output: Output,
 }
-
 
 impl<'a> Shim<'a> {
     /// The shim of an attempt, whose tree descends from the process `root`: this one.

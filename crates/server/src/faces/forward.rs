@@ -13,8 +13,8 @@ use futures::stream::unfold;
 use libra_api::problem::Code;
 use libra_core::id::JobId;
 
-use crate::auth::Principal;
 use super::logs;
+use crate::auth::Principal;
 use crate::service::{Service, ServiceError, Whereabouts};
 
 /// Marks a request that was forwarded once: it is answered where it arrives.

@@ -95,6 +95,8 @@ def session(job):
     client.get_tags = lambda: tags() | {tag}
     # Libra ends the session once the job has ended; one that is shared goes on.
     spark.release_session_on_close = False
+    # So there is nothing to tidy up on the server, which may be dead by then: the client would try for minutes.
+    atexit.unregister(client._on_exit)
     SparkSession._set_default_and_active_session(spark)
     return spark
 

@@ -131,11 +131,8 @@ fn by_code(dir: &AttemptDir, code: i32) -> Failure {
 
 fn by_own_account(told: &Told) -> Failure {
     let text = &told.traceback;
-    let message = if told.message.is_empty() {
-        told.kind.clone()
-    } else {
-        format!("{}: {}", told.kind, told.message)
-    };
+    let message =
+        if told.message.is_empty() { told.kind.clone() } else { format!("{}: {}", told.kind, told.message) };
     let failure = if told.kind == "MemoryError" {
         let message = "The program's Python process ran out of memory. Bring less data to it, or let Spark do the work.";
         Failure::new(ErrorClass::Resources, "out_of_memory", message)
@@ -154,9 +151,11 @@ fn by_own_account(told: &Told) -> Failure {
                     told.message
                 ),
             ),
-            "settings" => {
-                Failure::new(ErrorClass::User, "bad_setting", format!("A Spark setting was refused: {message}"))
-            }
+            "settings" => Failure::new(
+                ErrorClass::User,
+                "bad_setting",
+                format!("A Spark setting was refused: {message}"),
+            ),
             "start" => Failure::new(
                 ErrorClass::Infrastructure,
                 "session_failed",
@@ -175,9 +174,13 @@ fn by_own_account(told: &Told) -> Failure {
 
 /// Spark Connect's words for what only a driver with a JVM of its own has.
 fn needs_a_spark_of_its_own(told: &Told) -> bool {
-    ["JVM_ATTRIBUTE_NOT_SUPPORTED", "CONTEXT_UNAVAILABLE_FOR_REMOTE_CLIENT", "ONLY_SUPPORTED_WITH_SPARK_CLASSIC"]
-        .iter()
-        .any(|mark| told.message.contains(mark))
+    [
+        "JVM_ATTRIBUTE_NOT_SUPPORTED",
+        "CONTEXT_UNAVAILABLE_FOR_REMOTE_CLIENT",
+        "ONLY_SUPPORTED_WITH_SPARK_CLASSIC",
+    ]
+    .iter()
+    .any(|mark| told.message.contains(mark))
 }
 
 fn killed(dir: &AttemptDir, signal: i32) -> Failure {

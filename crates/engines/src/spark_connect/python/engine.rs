@@ -51,7 +51,9 @@ impl Python {
                 }
             }
             Status::Revoked => {
-                return Err(LaunchError::Unknown("the attempt was revoked before it was launched".to_owned()));
+                return Err(LaunchError::Unknown(
+                    "the attempt was revoked before it was launched".to_owned(),
+                ));
             }
             Status::Owned { .. } | Status::Exited { .. } | Status::ShimLost { .. } => {}
         }
@@ -92,7 +94,8 @@ impl Python {
         if let Some(exit) = record::read_end(&job.dir)? {
             return Ok(Observation::Ended(exit));
         }
-        let unsettled = || Observation::Unknown("the Spark server still works on what is left of it".to_owned());
+        let unsettled =
+            || Observation::Unknown("the Spark server still works on what is left of it".to_owned());
         Ok(match status {
             Status::Absent | Status::Revoked if starting => Observation::Starting,
             Status::Absent if !launch.same_boot => Observation::Ended(ending::lost()),
@@ -135,7 +138,8 @@ impl Python {
         }
         // Without its server the program can't go on, and its client would ask for it for minutes.
         if !job.dir.stop_file().exists() {
-            let how = job.live().map_or_else(|| "it ended while Libra was away".to_owned(), |l| l.last_words());
+            let how =
+                job.live().map_or_else(|| "it ended while Libra was away".to_owned(), |l| l.last_words());
             ending::note_server_lost(&job.dir, &how)?;
         }
         process::request_stop(&job.dir)?;
@@ -207,7 +211,11 @@ impl Python {
         if !job.dir.path().try_exists()? {
             // Taken away, or lost with the machine: without files there is no shim to ask and nothing to revoke.
             let killed = tree::kill_all(&token, CANCEL_PATIENCE).await?;
-            return Ok(if killed.gone { CancelOutcome::Gone(ending::lost()) } else { CancelOutcome::Stopping });
+            return Ok(if killed.gone {
+                CancelOutcome::Gone(ending::lost())
+            } else {
+                CancelOutcome::Stopping
+            });
         }
         if process::status(&job.dir)? == Status::Absent && process::revoke(&job.dir)? {
             return Ok(CancelOutcome::Gone(ending::stopped()));
@@ -294,7 +302,8 @@ impl Python {
             if job.live().is_some_and(|live| live.is_dead()) && !job.dir.stop_file().exists() {
                 return;
             }
-            match job.shim() {
+            // One that has ended is not the owner, which lives.
+            match job.shim().filter(|ended| !*ended.borrow()) {
                 Some(mut ended) => {
                     tokio::select! {
                         // An error means that the waiting task is gone, with the runtime.

@@ -25,9 +25,8 @@ const DRIVER: &str = "libra_connect.py";
 /// How long the process may take to end after SIGTERM, in milliseconds: less than the 5 s that a cancellation waits for.
 const GRACE_MS: u64 = 3_000;
 /// Variables that count only when a process starts: a warm one has started already.
-const READ_AT_START: [&str; 11] = [
-    "ARROW_", "DYLD_", "GLIBC_", "GRPC_", "LC_", "LD_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON",
-];
+const READ_AT_START: [&str; 11] =
+    ["ARROW_", "DYLD_", "GLIBC_", "GRPC_", "LC_", "LD_", "MALLOC_", "MKL_", "OMP_", "OPENBLAS_", "PYTHON"];
 
 /// Where and what the attempt is on the server (`python.json`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,19 +155,16 @@ fn environment(spark: &SparkHome) -> BTreeMap<String, String> {
     env.insert("SPARK_HOME".to_owned(), spark.home.to_string_lossy().into_owned());
     // No bytecode beside scripts that are there for one process.
     env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
-    match &spark.python {
-        Some(python) => {
-            env.insert("PYSPARK_PYTHON".to_owned(), python.to_string_lossy().into_owned());
-        }
+    if let Some(python) = &spark.python {
+        env.insert("PYSPARK_PYTHON".to_owned(), python.to_string_lossy().into_owned());
+    } else {
         // A Spark that was unpacked brings its Python modules along, uninstalled.
-        None => {
-            let modules = spark.home.join("python");
-            let archives = std::fs::read_dir(modules.join("lib")).into_iter().flatten().flatten();
-            let py4j = archives.map(|e| e.path()).filter(|p| p.to_string_lossy().contains("/py4j-"));
-            let paths = std::iter::once(modules).chain(py4j);
-            let paths: Vec<_> = paths.map(|path| path.to_string_lossy().into_owned()).collect();
-            env.insert("PYTHONPATH".to_owned(), paths.join(":"));
-        }
+        let modules = spark.home.join("python");
+        let archives = std::fs::read_dir(modules.join("lib")).into_iter().flatten().flatten();
+        let py4j = archives.map(|e| e.path()).filter(|p| p.to_string_lossy().contains("/py4j-"));
+        let paths = std::iter::once(modules).chain(py4j);
+        let paths: Vec<_> = paths.map(|path| path.to_string_lossy().into_owned()).collect();
+        env.insert("PYTHONPATH".to_owned(), paths.join(":"));
     }
     env
 }

@@ -85,13 +85,20 @@ impl Python {
                 // The files tell who has it.
                 Taken::Refused => return Ok(()),
                 Taken::Unfit(why) | Taken::Unclear(why) => {
-                    tracing::debug!(why, "a warm Python process could not take a job, which gets one of its own");
+                    tracing::debug!(
+                        why,
+                        "a warm Python process could not take a job, which gets one of its own"
+                    );
                 }
             }
         }
         files::write_scripts(job.dir.path()).map_err(unwritable)?;
         let spawned = shim::spawn(&self.settings.shim_exe, &job.dir, &file).map_err(|error| {
-            failed("shim_not_started", "The process that watches over the program could not be started.", error)
+            failed(
+                "shim_not_started",
+                "The process that watches over the program could not be started.",
+                error,
+            )
         })?;
         failpoint::hit("after-spawn");
         job.watch(spawned.clone());
