@@ -304,8 +304,9 @@ def variant(value):
 
 
 def number(text):
-    """Spark writes a decimal without an exponent; as a float it would lose digits."""
-    return float(text) if "e" in text.lower() else text
+    """Spark writes a decimal without an exponent; as a float a long one would lose digits."""
+    is_float = "e" in text.lower()
+    return float(text) if is_float or abs(int(text.replace(".", ""))) <= SAFE_INTEGER else text
 
 
 def in_variant(value):
