@@ -134,16 +134,20 @@ async fn many_jobs_of_two_users_leave_nothing_behind_and_see_nothing_of_each_oth
     let code = "import os, sys\nmine = [v for v in ('ada', 'bob') if spark.catalog.tableExists(v)]\n\
                 assert mine == [], mine\nassert not hasattr(sys, 'left_behind')\nsys.left_behind = True\n\
                 who = os.environ['WHO']\nspark.sql('SELECT 1').createOrReplaceTempView(who)\nprint(who)\nspark.range(10).count()";
-    let mut tokens = Vec::new();
+    let (mut tokens, mut warm) = (Vec::new(), 0);
     for n in 0..THROUGH_THE_POOL {
         let (api, who) = (&apis[n % 2], ["ada", "bob"][n % 2]);
         let mut body = python(code);
         body["env"] = json!({"WHO": who});
         let job = api.run(&body).await;
         assert_eq!(job["status"], "SUCCEEDED", "{job:#}");
-        assert_eq!(api.log(job["jobId"].as_str().unwrap(), "stdout").await, format!("{who}\n"));
+        let id = job["jobId"].as_str().unwrap();
+        assert_eq!(api.log(id, "stdout").await, format!("{who}\n"));
+        // Only a process of the job's own needs the script there.
+        warm += usize::from(!libra.attempt_dir(id, 1).join("libra_connect.py").exists());
         tokens.push(job["attempts"][0]["token"].as_str().unwrap().to_owned());
     }
+    assert!(warm > THROUGH_THE_POOL / 2, "{warm} went through the pool");
     assert!(tokens.iter().all(|token| processes::of_attempt(token).is_empty()), "nothing of a job is left");
 
     // A session that is shared is its user's, and is there after the job.
