@@ -8,6 +8,12 @@ set -euo pipefail
 
 PYSPARK_VERSION=4.3.0
 PYSAIL_VERSION=0.7.2
+# What Spark's Python client needs for in-cluster Python: the versions that were tested together. Spark warns about pandas
+# 3 on the standard output of every job.
+PYTHON_CLIENT=(
+  grpcio==1.85.1 grpcio-status==1.85.1 googleapis-common-protos==1.76.0 zstandard==0.25.0
+  pandas==2.3.3 pyarrow==26.0.1
+)
 LEAST_JAVA=17
 LEAST_POSTGRES=14
 LEAST_RUST=95 # 1.95
@@ -96,6 +102,16 @@ spark_is_there() {
 sail_is_there() {
   local record=("$sail_venv"/lib/python3*/site-packages/"pysail-$PYSAIL_VERSION.dist-info/RECORD")
   [[ -f ${record[0]} && -x $sail_venv/bin/sail ]] && "$sail_venv/bin/python" -c '' 2>/dev/null
+}
+
+# The same for the packages of the Python client, of any version: an administrator may have chosen others.
+client_is_there() {
+  "$venv/bin/python" -c 'import google.rpc, grpc, grpc_status, pandas, pyarrow, zstandard' 2>/dev/null
+}
+
+install_client() {
+  step "installing what in-cluster Python needs (150 MB)" \
+    "$venv/bin/python" -m pip install --quiet "${PYTHON_CLIENT[@]}"
 }
 
 # A virtual environment that holds nothing yet.
@@ -188,14 +204,18 @@ if [[ $for_tests == yes ]]; then
   redis_is_there || fail "redis-server is missing even now" "install Redis: https://redis.io/docs"
   jdk_is_there || fail "javac or jar is missing even now" "install a JDK 17, and put its bin directory on PATH"
 fi
-if [[ $own_spark == yes ]] && ! spark_is_there; then
-  python=${python:-$(find_python)} || fail "there is no Python 3.11 or newer on PATH" "install one; Spark needs it"
+if [[ $own_spark == yes ]] && ! { spark_is_there && client_is_there; }; then
   # One installation at a time, when two of these run at once.
   mkdir -p "$(dirname "$venv")"
   exec 9>"$(dirname "$venv")/.setup.lock"
   if command -v flock >/dev/null; then flock 9; fi
-  spark_is_there || install_spark "$python"
-  spark_is_there || fail "Spark is not whole in $venv" "remove that directory and run \`make setup\` again"
+  if ! spark_is_there; then
+    python=${python:-$(find_python)} || fail "there is no Python 3.11 or newer on PATH" "install one; Spark needs it"
+    install_spark "$python"
+  fi
+  client_is_there || install_client
+  { spark_is_there && client_is_there; } ||
+    fail "Spark is not whole in $venv" "remove that directory and run \`make setup\` again"
   exec 9>&-
 fi
 

@@ -117,20 +117,25 @@ pub(crate) struct Executed {
     operation: Uuid,
 }
 
+/// The port of the server that the Libra on `data_dir` started, and the secret that it asks for.
+pub(crate) fn access(data_dir: &Path) -> Outcome<(u16, String)> {
+    let connect = data_dir.join("connect");
+    let server = connect.join(std::fs::read_to_string(connect.join("current"))?.trim());
+    let record: Value = serde_json::from_slice(&std::fs::read(server.join("server.json"))?)?;
+    let secret = record["secret"].as_str().ok_or("server.json has no secret")?;
+    let log = std::fs::read_to_string(server.join("stderr.log"))?;
+    let address = log
+        .lines()
+        .find_map(|l| l.split_once("Spark Connect server started at: "))
+        .ok_or("the server's log does not say its address")?
+        .1;
+    Ok((address.trim().rsplit(':').next().unwrap_or_default().parse()?, secret.to_owned()))
+}
+
 impl Client {
     /// Connects to the server that the Libra on `data_dir` started.
     pub(crate) async fn connect(data_dir: &Path) -> Outcome<Self> {
-        let connect = data_dir.join("connect");
-        let server = connect.join(std::fs::read_to_string(connect.join("current"))?.trim());
-        let record: Value = serde_json::from_slice(&std::fs::read(server.join("server.json"))?)?;
-        let secret = record["secret"].as_str().ok_or("server.json has no secret")?;
-        let log = std::fs::read_to_string(server.join("stderr.log"))?;
-        let address = log
-            .lines()
-            .find_map(|l| l.split_once("Spark Connect server started at: "))
-            .ok_or("the server's log does not say its address")?
-            .1;
-        let port: u16 = address.trim().rsplit(':').next().unwrap_or_default().parse()?;
+        let (port, secret) = access(data_dir)?;
         let channel =
             Endpoint::from_shared(format!("http://127.0.0.1:{port}"))?.tcp_nodelay(true).connect().await?;
         Ok(Self { channel, authorization: format!("Bearer {secret}").parse()? })

@@ -12,6 +12,7 @@ mod jobs;
 mod latency;
 mod lists;
 mod postgres;
+mod python;
 mod service;
 mod start;
 mod submissions;
@@ -37,6 +38,8 @@ enum Part {
     Submissions,
     /// A query's way through Libra beside a bare Spark Connect client.
     Latency,
+    /// A small Python job's way through Libra beside a bare warm PySpark process.
+    Python,
     /// Submissions and transitions on PostgreSQL beside bare statements.
     Postgres,
     /// Jobs from submission to their end beside graphile-worker.
@@ -64,6 +67,9 @@ struct Options {
     /// Queries on each way before that, which warm the Spark server up.
     #[arg(long, default_value_t = 250)]
     warm_up: usize,
+    /// Python jobs measured.
+    #[arg(long, default_value_t = 100)]
+    python_jobs: usize,
     /// Starts measured.
     #[arg(long, default_value_t = 20)]
     starts: usize,
@@ -120,6 +126,11 @@ fn measure(part: Part, options: &Options, table: &mut Table) -> Outcome<()> {
         Part::Latency => {
             eprintln!("queries …");
             one_thread()?.block_on(latency::measure(&libra, options.warm_up, options.queries, table))
+        }
+        Part::Python => {
+            eprintln!("Python jobs …");
+            let warm_up = options.warm_up;
+            one_thread()?.block_on(python::measure(&libra, warm_up, options.python_jobs, table))
         }
         Part::Postgres => {
             eprintln!("PostgreSQL …");

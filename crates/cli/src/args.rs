@@ -143,6 +143,9 @@ pub(crate) struct ShimArgs {
     /// The attempt's directory.
     #[arg(long)]
     pub(crate) dir: PathBuf,
+    /// The directory is a cradle's: keep its driver warm until an attempt comes.
+    #[arg(long)]
+    pub(crate) cradle: bool,
 }
 
 /// How to reach Libra and how to print.

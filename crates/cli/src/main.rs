@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         // First of all and without a runtime: a job's driver waits for it.
         Command::Shim(args) => {
-            return ExitCode::from(u8::try_from(libra_engines::shim::run(&args.dir)).unwrap_or(1));
+            let run = if args.cradle { libra_engines::shim::cradle } else { libra_engines::shim::run };
+            return ExitCode::from(u8::try_from(run(&args.dir)).unwrap_or(1));
         }
         Command::Serve(args) => serve::serve(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -45,9 +45,9 @@ impl Mode {
     /// True when this build of Libra can run jobs of `kind` in this mode.
     pub fn runs(self, kind: Kind) -> bool {
         match (self, kind) {
-            (Self::InCluster, Kind::Sql)
+            (Self::InCluster, Kind::Sql | Kind::Python)
             | (Self::SparkSubmit, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar) => true,
-            (Self::InCluster, Kind::Python | Kind::Scala | Kind::Jar)
+            (Self::InCluster, Kind::Scala | Kind::Jar)
             | (Self::Kubernetes, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar) => false,
         }
     }
@@ -84,7 +84,7 @@ pub struct Shape {
     /// Memory of all executors together, in bytes, without overhead (contract R1).
     pub executor_memory: u64,
     /// True when the job needs something that only a process of its own can give: a file, jars, packages,
-    /// a master of its own, an environment.
+    /// a master of its own, for SQL an environment.
     pub needs_own_process: bool,
 }
 
@@ -135,7 +135,7 @@ mod tests {
             Some(Mode::SparkSubmit),
             "kubernetes is not enabled"
         );
-        assert_eq!(select(shape(Kind::Python, 1, 1), &both), Some(Mode::SparkSubmit));
+        assert_eq!(select(shape(Kind::Python, 1, 1), &both), Some(Mode::InCluster));
         for kind in [Kind::Scala, Kind::Jar] {
             assert_eq!(select(shape(kind, 1, 1), &both), Some(Mode::SparkSubmit), "never in-cluster");
             assert_eq!(select(shape(kind, 1, 1), &[Mode::InCluster]), None);
@@ -146,7 +146,7 @@ mod tests {
     fn only_enabled_modes_are_chosen() {
         assert_eq!(select(shape(Kind::Sql, 0, 0), &[Mode::SparkSubmit]), Some(Mode::SparkSubmit));
         assert_eq!(select(shape(Kind::Sql, 9, 0), &[Mode::InCluster]), Some(Mode::InCluster));
-        assert_eq!(select(shape(Kind::Python, 0, 0), &[Mode::InCluster]), None);
+        assert_eq!(select(shape(Kind::Scala, 0, 0), &[Mode::InCluster]), None);
         let own = Shape { needs_own_process: true, ..shape(Kind::Sql, 0, 0) };
         assert_eq!(select(own, &[Mode::InCluster]), None);
     }

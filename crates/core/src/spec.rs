@@ -198,10 +198,11 @@ impl JobSpec {
         }
     }
 
-    /// True when only a process of its own can honour the specification.
+    /// True when only a Spark of its own can honour the specification.
     pub fn needs_own_process(&self) -> bool {
         matches!(self.source, Source::File(_))
-            || !self.env.is_empty()
+            // A Python program has a process of its own in every mode.
+            || (!self.env.is_empty() && self.kind != Kind::Python)
             || !self.jars.is_empty()
             || !self.py_files.is_empty()
             || !self.files.is_empty()

@@ -379,6 +379,7 @@ fn in_cluster(config: &Config, places: &Places<'_>) -> spark_connect::SparkConne
         conf: mode.conf.clone(),
         warehouse_dir: mode.warehouse_dir.clone(),
         max_concurrent_jobs: quota.map_or(1, |q| q.max_concurrent_jobs as usize),
+        python_pool: mode.python_pool,
         start_timeout: mode.start_timeout,
         keepalive_deadline: mode.keepalive,
         host_lease: places.host_lease.clone(),

@@ -45,6 +45,7 @@ fn checks(args: &DoctorArgs) -> Vec<Check> {
             checks.push(Check::ok("spark", format!("{} in {}", home.version, home.home.display())));
             checks.push(spark::java(home.java.as_deref()));
             checks.push(spark::python(home.python.as_deref()));
+            checks.push(spark::client(home.python.as_deref()));
         }
         Err(missing) => checks.push(spark::missing(&missing)),
     }

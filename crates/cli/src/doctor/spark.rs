@@ -35,11 +35,9 @@ pub(super) fn java(program: Option<&Path>) -> Check {
     }
 }
 
-/// The Python that jobs run with: Spark's own, else PYSPARK_PYTHON, else `python3`.
+/// The Python that jobs run with.
 pub(super) fn python(own: Option<&Path>) -> Check {
-    let named = std::env::var_os("PYSPARK_PYTHON").filter(|name| !name.is_empty());
-    let program =
-        own.map_or_else(|| named.unwrap_or_else(|| "python3".into()), |own| own.as_os_str().to_owned());
+    let program = program(own);
     let program = Path::new(&program);
     let shown = program.display();
     match words(program, &["--version"]).as_deref().and_then(python_version) {
@@ -53,6 +51,43 @@ pub(super) fn python(own: Option<&Path>) -> Check {
         }
         None => Check::missing("python", format!("`{shown}` can't be run")).hint(PYTHON_HINT),
     }
+}
+
+/// What Spark's Python client needs besides Spark, by the names that are imported; without it only in-cluster Python
+/// does not work.
+const CLIENT: &str = "google.rpc grpc grpc_status pandas pyarrow zstandard";
+/// Prints which of its arguments can't be imported.
+const FIND_MISSING: &str = "import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        print(name)
+print('done')";
+
+/// The packages that in-cluster Python needs, in the Python that jobs run with.
+pub(super) fn client(own: Option<&Path>) -> Check {
+    let program = program(own);
+    let mut arguments = vec!["-W", "ignore", "-c", FIND_MISSING];
+    arguments.extend(CLIENT.split(' '));
+    let said = words(Path::new(&program), &arguments).unwrap_or_default();
+    let Some(missing) = said.trim().strip_suffix("done") else {
+        return Check::warning("python client", "it can't be told whether its packages are there")
+            .hint(PYTHON_HINT);
+    };
+    let missing: Vec<&str> = missing.split_whitespace().collect();
+    if missing.is_empty() {
+        return Check::ok("python client", "the packages for in-cluster Python are there");
+    }
+    Check::warning("python client", format!("in-cluster Python lacks {}", missing.join(", "))).hint(
+        "`make setup` installs them into its own Spark; elsewhere: pip install 'pyspark[connect]' 'pandas<3'",
+    )
+}
+
+/// Spark's own Python, else PYSPARK_PYTHON, else `python3`.
+fn program(own: Option<&Path>) -> std::ffi::OsString {
+    let named = std::env::var_os("PYSPARK_PYTHON").filter(|name| !name.is_empty());
+    own.map_or_else(|| named.unwrap_or_else(|| "python3".into()), |own| own.as_os_str().to_owned())
 }
 
 /// What the program says on either stream.

@@ -247,9 +247,13 @@ async fn a_job_that_can_never_fit_is_refused_and_the_limit_is_named() {
 #[tokio::test]
 async fn a_full_queue_says_when_to_come_again_and_a_waiting_job_is_cancelled_at_once() {
     // contract: R3, L6
-    let libra = sleepy().env("LIBRA_QUEUE_MAX_SIZE", "1").start().await;
+    let libra = sleepy()
+        .env("LIBRA_EXECUTION_MODES_IN_CLUSTER_ENABLED", "true")
+        .env("LIBRA_QUEUE_MAX_SIZE", "1")
+        .start()
+        .await;
     let api = libra.api();
-    let job = json!({"code": "pass", "kind": "python"});
+    let job = json!({"code": "pass", "kind": "python", "executionMode": "spark-submit"});
     let runs = api.submit(&job).await;
     api.reaches(&runs, "RUNNING").await;
     let waits = api.submit(&job).await;

@@ -62,7 +62,7 @@ pub fn sleeping_spark() -> PathBuf {
 
 /// A Libra whose jobs sleep, one at a time.
 pub fn sleepy() -> Setup {
-    setup()
+    submit_only()
         .env("LIBRA_SPARK_HOME", sleeping_spark().to_str().unwrap())
         .env("LIBRA_RESOURCES_QUOTAS_SPARK_SUBMIT_MAX_CONCURRENT_JOBS", "1")
 }

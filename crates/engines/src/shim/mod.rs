@@ -1,6 +1,7 @@
 //! The shim: the small process that owns one driver, so that the driver outlives Libra (design §6).
 //!
-//! `run` is the shim itself; `process` is Libra's side of it. They share nothing but files:
+//! `run` is the shim itself; `process` is Libra's side of it. They share nothing but files. A `cradle` is a shim whose
+//! driver is there before its attempt.
 //!
 //! | file | written by | says |
 //! |---|---|---|
@@ -13,6 +14,7 @@
 //! Invariant: at most one driver ever runs for one attempt directory, and the `exit` file appears only after
 //! every process of the attempt is gone.
 
+mod cradle;
 mod output;
 pub mod process;
 pub mod records;
@@ -23,6 +25,7 @@ pub(crate) mod tree;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use cradle::cradle;
 pub use process::{Spawned, Status, request_stop, revoke, spawn, status, touch};
 pub use records::{ExitRecord, Keepalive, LaunchFile, Owner, StartedRecord};
 pub use run::run;

@@ -7,7 +7,7 @@
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -55,7 +55,7 @@ pub fn run(dir: &Path) -> i32 {
 
 /// A line for the attempt's shim.log, which only people read. It may be on the same full disk as everything else,
 /// and `eprintln!` would panic then and leave the driver without its shim.
-fn say(line: &dyn Display) {
+pub(super) fn say(line: &dyn Display) {
     let _ = writeln!(io::stderr(), "libra shim: {line}");
 }
 
@@ -79,58 +79,31 @@ fn attend(dir: &AttemptDir) -> io::Result<()> {
     }
     failpoint::hit("shim-after-owner");
 
-    let mut shim = Shim {
-        dir,
-        launch: &launch,
-        bell,
-        root: me.as_raw_nonzero().get(),
-        ended: None,
-        left: true,
-        output: Output::default(),
-    };
+    let mut shim = Shim::new(dir, &launch, bell, me.as_raw_nonzero().get());
     let exit = if dir.stop_file().exists() {
         never_started(None, true)
     } else {
         match shim.start() {
-            Ok(driver) => shim.supervise(driver),
+            Ok(driver) => shim.supervise(driver, || {}),
             Err(error) => never_started(Some(error.to_string()), false),
         }
     };
-    failpoint::hit("shim-before-exit-file");
-    // Without this file nobody learns the truth, so a full disk is waited out.
-    while let Err(error) = records::write_record(&dir.exit_file(), &exit) {
-        if !dir.path().exists() {
-            // Whoever removed the attempt's directory does not want to know.
-            return Ok(());
-        }
-        say(&format_args!("the exit file can't be written, trying again: {error}"));
-        std::thread::sleep(Duration::from_secs(1));
-    }
-    if !shim.output.is_over() {
-        // Somebody may still write to it.
-        return Ok(());
-    }
-    // Everything is told by now. Nobody waits for this, and other jobs need the processor more.
-    let _ = rustix::process::nice(PACKING_NICENESS);
-    let told = || shim.bell.terminate.load(Ordering::Relaxed);
-    if let Err(error) = logs::pack(dir, &told) {
-        say(&format_args!("the log was not compressed: {error}"));
-    }
+    shim.finish(&exit);
     Ok(())
 }
 
-fn never_started(spawn_error: Option<String>, stopped: bool) -> ExitRecord {
+pub(super) fn never_started(spawn_error: Option<String>, stopped: bool) -> ExitRecord {
     ExitRecord { code: None, signal: None, spawn_error, at: records::now(), stopped, abandoned: false }
 }
 
 /// Wakes the shim for SIGTERM and SIGCHLD.
-struct Bell {
+pub(super) struct Bell {
     stream: UnixStream,
     terminate: Arc<AtomicBool>,
 }
 
 impl Bell {
-    fn hang() -> io::Result<Self> {
+    pub(super) fn hang() -> io::Result<Self> {
         let (stream, ringer) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
         let terminate = Arc::new(AtomicBool::new(false));
@@ -142,12 +115,32 @@ impl Bell {
         Ok(Self { stream, terminate })
     }
 
+    /// True once SIGTERM came.
+    pub(super) fn is_told_to_end(&self) -> bool {
+        self.terminate.load(Ordering::Relaxed)
+    }
+
     /// Sleeps until a signal comes or `time` is over.
     fn wait(&mut self, time: Duration) {
+        self.wait_with([], time);
+    }
+
+    /// Sleeps until a signal comes, one of `others` can be read, or `time` is over; says which can be read.
+    pub(super) fn wait_with<const N: usize>(
+        &mut self,
+        others: [BorrowedFd<'_>; N],
+        time: Duration,
+    ) -> [bool; N] {
         let limit = Timespec::try_from(time).ok();
-        let _ = rustix::event::poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], limit.as_ref());
+        let mut watched: Vec<PollFd<'_>> =
+            others.iter().map(|other| PollFd::from_borrowed_fd(*other, PollFlags::IN)).collect();
+        watched.push(PollFd::new(&self.stream, PollFlags::IN));
+        let polled = rustix::event::poll(&mut watched, limit.as_ref());
+        let readable = std::array::from_fn(|i| polled.is_ok() && !watched[i].revents().is_empty());
+        drop(watched);
         let mut rings = [0; 64];
         while self.stream.read(&mut rings).is_ok_and(|n| n > 0) {}
+        readable
     }
 }
 
@@ -159,7 +152,10 @@ struct Ended {
     at: libra_core::time::Timestamp,
 }
 
-struct Shim<'a> {
+/// What a driver writes: standard output and standard error.
+pub(super) type Pipes = [Option<OwnedFd>; 2];
+
+pub(super) struct Shim<'a> {
     dir: &'a AttemptDir,
     launch: &'a LaunchFile,
     bell: Bell,
@@ -173,9 +169,46 @@ struct Shim<'a> {
     output: Output,
 }
 
-impl Shim<'_> {
+impl<'a> Shim<'a> {
+    /// The shim of an attempt, whose tree descends from the process `root`: this one.
+    pub(super) fn new(dir: &'a AttemptDir, launch: &'a LaunchFile, bell: Bell, root: i32) -> Self {
+        Self { dir, launch, bell, root, ended: None, left: true, output: Output::default() }
+    }
+
+    /// The same process goes on as the shim of another attempt, whose log keeps what its driver writes from now on.
+    pub(super) fn turn_to<'b>(self, dir: &'b AttemptDir, launch: &'b LaunchFile, pipes: Pipes) -> Shim<'b> {
+        let Self { bell, root, ended, left, output, .. } = self;
+        let mut shim = Shim { dir, launch, bell, root, ended, left, output };
+        shim.keep(pipes);
+        shim
+    }
+
+    pub(super) fn bell(&mut self) -> &mut Bell {
+        &mut self.bell
+    }
+
+    /// True once the driver was reaped.
+    pub(super) fn has_ended(&mut self, driver: i32) -> bool {
+        self.reap(driver);
+        self.ended.is_some()
+    }
+
     fn start(&mut self) -> io::Result<i32> {
-        let [out, err] = LogWriter::pair(self.dir, self.launch.logs);
+        let (driver, pipes) = self.start_with(Stdio::null())?;
+        self.keep(pipes);
+        failpoint::hit("shim-after-spawn");
+        Ok(driver)
+    }
+
+    /// Writes what comes out of the driver into the attempt's log.
+    fn keep(&mut self, pipes: Pipes) {
+        for (pipe, log) in pipes.into_iter().zip(LogWriter::pair(self.dir, self.launch.logs)) {
+            self.output.keep(pipe, log);
+        }
+    }
+
+    /// Starts the driver; answers its pid, and what it writes.
+    pub(super) fn start_with(&self, stdin: Stdio) -> io::Result<(i32, Pipes)> {
         let (program, arguments) =
             self.launch.argv.split_first().ok_or_else(|| io::Error::other("there is no program to start"))?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.launch.cwd)?;
@@ -185,7 +218,7 @@ impl Shim<'_> {
             .envs(&self.launch.env)
             .env(TOKEN_VARIABLE, &self.launch.token)
             .current_dir(&self.launch.cwd)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             // A group of its own: a driver that signals its whole group must not hit the shim.
@@ -193,16 +226,11 @@ impl Shim<'_> {
             .spawn()
             .map_err(|e| io::Error::new(e.kind(), format!("{program}: {e}")))?;
         let pid = i32::try_from(driver.id()).map_err(io::Error::other)?;
-        let [stdout, stderr] =
-            [driver.stdout.take().map(OwnedFd::from), driver.stderr.take().map(OwnedFd::from)];
-        self.output.keep(stdout, out);
-        self.output.keep(stderr, err);
-        failpoint::hit("shim-after-spawn");
-        Ok(pid)
+        Ok((pid, [driver.stdout.take().map(OwnedFd::from), driver.stderr.take().map(OwnedFd::from)]))
     }
 
-    /// Stays with the driver until nothing of it is alive.
-    fn supervise(&mut self, driver: i32) -> ExitRecord {
+    /// Stays with the driver until nothing of it is alive; calls `begun` once it has said that it runs.
+    pub(super) fn supervise(&mut self, driver: i32, begun: impl FnOnce()) -> ExitRecord {
         let at = records::now();
         let dir = self.dir;
         let started = || {
@@ -213,6 +241,7 @@ impl Shim<'_> {
             // The driver runs: it is looked after all the same, it only seems to be starting until then.
             say(&format_args!("the started file can't be written, trying again: {error}"));
         });
+        begun();
         let mut watch = self.launch.keepalive.as_ref().map(Watch::new);
         let (mut stopped, mut abandoned) = (false, false);
         loop {
@@ -224,7 +253,7 @@ impl Shim<'_> {
                 break;
             }
             abandoned = watch.as_mut().is_some_and(Watch::is_over);
-            if abandoned || self.bell.terminate.load(Ordering::Relaxed) || self.dir.stop_file().exists() {
+            if abandoned || self.bell.is_told_to_end() || self.dir.stop_file().exists() {
                 stopped = self.terminate(driver);
                 break;
             }
@@ -250,6 +279,29 @@ impl Shim<'_> {
         }
     }
 
+    /// Says how it ended, and puts the log away.
+    pub(super) fn finish(&self, exit: &ExitRecord) {
+        failpoint::hit("shim-before-exit-file");
+        // Without this file nobody learns the truth, so a full disk is waited out.
+        while let Err(error) = records::write_record(&self.dir.exit_file(), exit) {
+            if !self.dir.path().exists() {
+                // Whoever removed the attempt's directory does not want to know.
+                return;
+            }
+            say(&format_args!("the exit file can't be written, trying again: {error}"));
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        if !self.output.is_over() {
+            // Somebody may still write to it.
+            return;
+        }
+        // Everything is told by now. Nobody waits for this, and other jobs need the processor more.
+        let _ = rustix::process::nice(PACKING_NICENESS);
+        if let Err(error) = logs::pack(self.dir, &|| self.bell.is_told_to_end()) {
+            say(&format_args!("the log was not compressed: {error}"));
+        }
+    }
+
     /// Asks the driver to end and gives it the grace that the launch file grants. False when it had ended by
     /// itself just before.
     fn terminate(&mut self, driver: i32) -> bool {
@@ -260,7 +312,7 @@ impl Shim<'_> {
     }
 
     /// Kills until nothing of the tree is alive, however long that takes.
-    fn clear_away(&mut self, driver: i32) {
+    pub(super) fn clear_away(&mut self, driver: i32) {
         let mut rounds = 0_u32;
         loop {
             self.reap(driver);

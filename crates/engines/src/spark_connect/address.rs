@@ -1,6 +1,7 @@
 //! Spark's connection strings: `sc://host:port/;token=…;use_ssl=true;user_id=…`.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::client::header;
 
@@ -91,10 +92,44 @@ impl Address {
         Ok(address)
     }
 
+    /// True when nobody needs to know a secret to be let in, so that programs of users can be told the way.
+    pub fn is_open(&self) -> bool {
+        self.token.is_none() && self.headers.is_empty()
+    }
+
     /// True when the server is on this machine.
     fn is_loopback(&self) -> bool {
         let number = self.host.trim_start_matches('[').trim_end_matches(']');
         self.host == "localhost" || number.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// The way to a server for programs that bring a client of their own, Spark's for Python above all.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Door {
+    /// The connection string but for what is the program's own: parameters can be added to it.
+    pub(super) remote: String,
+    /// What its clients must show.
+    pub(super) secret: Option<String>,
+    /// The user in whose name everything is asked; None = each job's own.
+    pub(super) user: Option<String>,
+    /// Certificates (PEM) by which the server is known.
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+impl Door {
+    /// A server on this machine. Spark's client shows a secret without TLS by the name of localhost alone.
+    pub(super) fn local(port: u16, secret: Option<&str>) -> Self {
+        let remote = format!("sc://localhost:{port}/");
+        Self { remote, secret: secret.map(str::to_owned), user: None, ca_file: None }
+    }
+
+    /// A server somewhere.
+    pub(super) fn remote(address: &Address, ca_file: Option<&Path>) -> Self {
+        let tls = if address.tls { ";use_ssl=true" } else { "" };
+        let remote = format!("{address}/{tls}");
+        let ca_file = ca_file.map(Path::to_owned);
+        Self { remote, secret: None, user: address.user.clone(), ca_file }
     }
 }
 

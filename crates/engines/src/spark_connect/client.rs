@@ -208,15 +208,16 @@ impl Client {
         self.stream(path::REATTACH_EXECUTE, request).await
     }
 
-    /// Interrupts everything in the session that carries the operation's tag.
-    pub(super) async fn interrupt(&self, operation: &Operation) -> Result<(), Status> {
+    /// Interrupts everything in the session that carries the operation's tag; answers which operations heard it.
+    pub(super) async fn interrupt(&self, operation: &Operation) -> Result<Vec<Uuid>, Status> {
         let request = proto::InterruptRequest {
             session_id: operation.session.to_string(),
             user_context: Some(self.user_context(operation)),
             interrupt_type: proto::INTERRUPT_TYPE_TAG,
             operation_tag: Some(operation.tag.to_string()),
         };
-        self.unary::<_, proto::Ignored>(path::INTERRUPT, request).await.map(drop)
+        let met: proto::InterruptResponse = self.unary(path::INTERRUPT, request).await?;
+        Ok(met.interrupted_ids.iter().filter_map(|id| id.parse().ok()).collect())
     }
 
     /// True while the server works on one of `ids` in the operation's session.

@@ -11,10 +11,11 @@ use libra_core::spec::{JobSpec, Kind, Source};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use super::python::{self, Python};
 use super::query::{Claim, Phase, Query, Start, now};
 use super::record::{self, OnDisk};
 use super::server::Server;
-use super::settings::Settings;
+use super::settings::{Backend, Settings};
 use crate::attempt_dir::AttemptDir;
 use crate::engine::{
     CancelOutcome, Engine, EngineError, Launch, LaunchError, Launched, Observation, Running,
@@ -25,13 +26,15 @@ const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the server may take to let an ended query go; it does so by itself after a day.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// SQL in a shared Spark Connect server.
+/// SQL and Python in a shared Spark Connect server.
 ///
-/// Lock-free for the caller: every call but [`Engine::cancel`] and [`Engine::release`] answers at once.
+/// Lock-free for the caller of SQL: every call but [`Engine::cancel`] and [`Engine::release`] answers at once.
 pub struct SparkConnect {
     server: Arc<Server>,
     slots: Arc<Semaphore>,
     queries: Mutex<HashMap<Token, Arc<Query>>>,
+    python: Arc<Python>,
+    backend: Backend,
 }
 
 impl SparkConnect {
@@ -39,14 +42,20 @@ impl SparkConnect {
     /// the background when this is called inside a tokio runtime.
     pub fn new(settings: Settings) -> Self {
         let slots = Arc::new(Semaphore::new(settings.max_concurrent_jobs));
-        let server = Server::new(settings);
+        let server = Server::new(settings.clone());
+        let backend = settings.backend.clone();
+        let python = Python::new(settings, Arc::clone(&server), Arc::clone(&slots));
         if let Ok(runtime) = tokio::runtime::Handle::try_current()
             && server.has_predecessor()
         {
-            let server = Arc::clone(&server);
-            runtime.spawn(async move { server.adopt().await });
+            let (server, python) = (Arc::clone(&server), Arc::clone(&python));
+            runtime.spawn(async move {
+                if matches!(server.adopt().await, Ok(Some(_))) {
+                    python.get_ready();
+                }
+            });
         }
-        Self { server, slots, queries: Mutex::new(HashMap::new()) }
+        Self { server, slots, queries: Mutex::new(HashMap::new()), python, backend }
     }
 
     /// Ends the server, if there is one, and waits until nothing of it is alive. The next job starts a new one.
@@ -163,6 +172,24 @@ impl SparkConnect {
         }
     }
 
+    fn look_at(&self, launch: &Launch) -> Observation {
+        match self.look_up(launch) {
+            Known::Query(query) => {
+                let phase = query.phase();
+                // Nothing is left to be released; the disk says so too.
+                if matches!(phase, Phase::NeverRan(_)) {
+                    self.queries().remove(&launch.token);
+                }
+                observation(phase)
+            }
+            Known::Ended(exit) => Observation::Ended(exit),
+            Known::NeverSent => {
+                Observation::NeverRan("The query was not sent to the Spark server.".to_owned())
+            }
+            Known::Unclear(reason) => Observation::Unknown(reason),
+        }
+    }
+
     async fn stop(&self, launch: &Launch) -> CancelOutcome {
         let query = match self.look_up(launch) {
             Known::Query(query) => query,
@@ -207,6 +234,10 @@ impl SparkConnect {
     }
 }
 
+fn is_python(launch: &Launch) -> bool {
+    launch.spec.kind == Kind::Python
+}
+
 fn stopped() -> Exit {
     Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: now() }
 }
@@ -234,12 +265,12 @@ fn observation(phase: Phase) -> Observation {
 
 impl Engine for SparkConnect {
     fn validate(&self, spec: &JobSpec) -> Vec<(String, String)> {
+        if spec.kind != Kind::Sql {
+            return python::violations(&self.backend, spec);
+        }
         let mut violations = Vec::new();
         let mut refuse =
             |pointer: &str, reason: &str| violations.push((pointer.to_owned(), reason.to_owned()));
-        if spec.kind != Kind::Sql {
-            refuse("/kind", "only `sql` runs in-cluster");
-        }
         match &spec.source {
             Source::File(_) => refuse("/file", "a file needs a process of its own: use `spark-submit`"),
             Source::Code(code) if code.trim().is_empty() => refuse("/code", "is empty"),
@@ -249,11 +280,16 @@ impl Engine for SparkConnect {
     }
 
     fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>> {
-        Box::pin(async move { self.start(launch) })
+        Box::pin(async move {
+            if is_python(launch) { self.python.launch(launch).await } else { self.start(launch) }
+        })
     }
 
     fn find<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Option<Launched>, EngineError>> {
         Box::pin(async move {
+            if is_python(launch) {
+                return self.python.find(launch).map_err(|error| EngineError(error.to_string()));
+            }
             match self.look_up(launch) {
                 Known::Query(_) | Known::Ended(_) => Ok(Some(self.launched(launch))),
                 Known::NeverSent => Ok(None),
@@ -264,24 +300,14 @@ impl Engine for SparkConnect {
 
     fn observe<'a>(&'a self, attempts: &'a [(Launch, Handle)]) -> BoxFuture<'a, Vec<Observation>> {
         Box::pin(async move {
-            attempts
-                .iter()
-                .map(|(launch, _)| match self.look_up(launch) {
-                    Known::Query(query) => {
-                        let phase = query.phase();
-                        // Nothing is left to be released; the disk says so too.
-                        if matches!(phase, Phase::NeverRan(_)) {
-                            self.queries().remove(&launch.token);
-                        }
-                        observation(phase)
-                    }
-                    Known::Ended(exit) => Observation::Ended(exit),
-                    Known::NeverSent => {
-                        Observation::NeverRan("The query was not sent to the Spark server.".to_owned())
-                    }
-                    Known::Unclear(reason) => Observation::Unknown(reason),
-                })
-                .collect()
+            let looks = attempts.iter().map(|(launch, _)| async {
+                if is_python(launch) {
+                    let seen = self.python.look_at(launch).await;
+                    return seen.unwrap_or_else(|error| Observation::Unknown(error.to_string()));
+                }
+                self.look_at(launch)
+            });
+            futures::future::join_all(looks).await
         })
     }
 
@@ -290,14 +316,24 @@ impl Engine for SparkConnect {
         launch: &'a Launch,
         _handle: &'a Handle,
     ) -> BoxFuture<'a, Result<CancelOutcome, EngineError>> {
-        Box::pin(async move { Ok(self.stop(launch).await) })
+        Box::pin(async move {
+            if is_python(launch) {
+                return self.python.end(launch).await.map_err(|error| EngineError(error.to_string()));
+            }
+            Ok(self.stop(launch).await)
+        })
     }
 
     fn release<'a>(&'a self, launch: &'a Launch, _handle: &'a Handle) -> BoxFuture<'a, ()> {
-        Box::pin(self.let_go(launch))
+        Box::pin(async move {
+            if is_python(launch) { self.python.let_go(launch).await } else { self.let_go(launch).await }
+        })
     }
 
     fn traces(&self, launch: &Launch) -> Running {
+        if is_python(launch) {
+            return self.python.traces(launch);
+        }
         let known = self.query(launch.token).and_then(|query| query.last_seen());
         known.unwrap_or_default()
     }
@@ -310,14 +346,15 @@ impl Engine for SparkConnect {
         if let Some(query) = self.queries().remove(&token) {
             query.leave();
         }
+        self.python.leave(token);
     }
 
     fn changed(&self, token: Token) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             match self.query(token) {
                 Some(query) => query.changed().await,
-                // Not of this process: the caller's periodic look resumes it.
-                None => std::future::pending().await,
+                // A Python job, or not of this process: then the caller's periodic look resumes it.
+                None => self.python.changed(token).await,
             }
         })
     }

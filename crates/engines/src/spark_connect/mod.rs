@@ -1,4 +1,5 @@
-//! SQL in a warm, shared Spark Connect server that Libra starts and watches, or that is there already (contract S1).
+//! SQL and Python in a warm, shared Spark Connect server that Libra starts and watches, or that is there already
+//! (contract S1).
 //!
 //! An attempt's token is the operation id of its query, so sending it again attaches to what runs: nothing is
 //! ever executed twice. A query in an isolated session also has its session named so.
@@ -9,6 +10,7 @@
 //! | `query`, `run`, `execution` | one query's life; its calls; its stream over broken connections |
 //! | `record`, `result` | the files in the attempt's directory |
 //! | `server` | the server's life under a shim |
+//! | `python` | Python in warm processes that are attached to the server |
 //! | `client`, `address`, `proto`, `proto_types` | the protocol, and how a server is named |
 //! | `rows`, `encoder`, `schema`, `variant`, `interval`, `clock`, `json` | Arrow batches as JSON rows |
 
@@ -25,6 +27,7 @@ mod keyword;
 mod progress;
 mod proto;
 mod proto_types;
+mod python;
 mod query;
 mod record;
 mod result;

@@ -229,6 +229,13 @@ pub(super) struct InterruptRequest {
     pub(crate) operation_tag: Option<String>,
 }
 
+/// What an interrupt met.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct InterruptResponse {
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) interrupted_ids: Vec<String>,
+}
+
 /// `INTERRUPT_TYPE_TAG`: every operation of the session that carries the tag.
 pub(super) const INTERRUPT_TYPE_TAG: i32 = 2;
 

@@ -132,11 +132,7 @@ impl Query {
             Source::File(_) => String::new(),
         };
         let shared = launch.spec.session_mode == SessionMode::Shared;
-        let session = if shared {
-            Uuid::new_v5(&NAMESPACE, format!("session\0{}\0{}", launch.tenant, launch.user).as_bytes())
-        } else {
-            token
-        };
+        let session = session_of(launch);
         let server_session = Arc::default();
         let operation = |id| Operation {
             user: launch.user.clone(),
@@ -337,7 +333,7 @@ impl Query {
                     .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer to an interrupt"))),
             };
             match answer {
-                Ok(()) => unanswered = 0,
+                Ok(_) => unanswered = 0,
                 Err(status) => {
                     unanswered += 1;
                     tracing::debug!(%status, "an interrupt was not taken");
@@ -528,9 +524,22 @@ impl Query {
     }
 }
 
+/// The attempt's session on the server: its own, or its user's.
+pub(super) fn session_of(launch: &Launch) -> Uuid {
+    match launch.spec.session_mode {
+        SessionMode::Shared => {
+            Uuid::new_v5(&NAMESPACE, format!("session\0{}\0{}", launch.tenant, launch.user).as_bytes())
+        }
+        SessionMode::Isolated => launch.token.uuid(),
+    }
+}
+
 /// The settings that a session takes: those of Spark SQL, and the scheduler pool of the job's queue. Others size
 /// drivers and executors, which the shared server has already.
-fn session_settings(config: &BTreeMap<String, String>, queue: Option<&str>) -> BTreeMap<String, String> {
+pub(super) fn session_settings(
+    config: &BTreeMap<String, String>,
+    queue: Option<&str>,
+) -> BTreeMap<String, String> {
     let mut settings: BTreeMap<String, String> = config
         .iter()
         .filter(|(key, _)| key.starts_with("spark.sql.") || *key == POOL)

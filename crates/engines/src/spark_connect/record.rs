@@ -94,6 +94,14 @@ pub(super) fn read(dir: &AttemptDir) -> io::Result<OnDisk> {
     })
 }
 
+/// An end other than success, where one was recorded.
+///
+/// # Errors
+/// When the file is there but can't be read.
+pub(super) fn read_end(dir: &AttemptDir) -> io::Result<Option<Exit>> {
+    read_json(&end_file(dir))
+}
+
 /// Where the query was sent, if it was, whether it is over or not.
 pub(super) fn sent_to(dir: &AttemptDir) -> Option<Sent> {
     match read_json(&operation_file(dir)) {

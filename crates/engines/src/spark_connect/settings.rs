@@ -36,6 +36,8 @@ pub struct Settings {
     pub warehouse_dir: Option<PathBuf>,
     /// Queries that run at once; a safety net, the scheduler holds the real limit.
     pub max_concurrent_jobs: usize,
+    /// Python processes that wait for jobs, with everything imported; 0: each job starts its own.
+    pub python_pool: usize,
     /// How long the server may take to start.
     pub start_timeout: Duration,
     /// The shim ends the server when Libra was away for so long.
@@ -45,7 +47,7 @@ pub struct Settings {
     pub host_lease: Option<Keepalive>,
     /// How the server is looked after.
     pub care: Care,
-    /// How the server's own log is kept.
+    /// How the logs of Python jobs, and the server's own, are kept.
     pub logs: LogLimits,
 }
 
@@ -70,6 +72,16 @@ pub enum Backend {
         /// Queries are taken for lost when it was not heard of for so long.
         lost_after: Duration,
     },
+}
+
+impl Backend {
+    /// False where a Python program would have to be shown a secret that is not Libra's own.
+    pub fn takes_programs(&self) -> bool {
+        match self {
+            Self::Spark | Self::Sail { .. } => true,
+            Self::External { address, .. } => address.is_open(),
+        }
+    }
 }
 
 /// How a server is looked after.
@@ -118,6 +130,7 @@ impl Settings {
             conf: BTreeMap::new(),
             warehouse_dir: None,
             max_concurrent_jobs: 10,
+            python_pool: 2,
             start_timeout: Duration::from_mins(2),
             keepalive_deadline: Duration::from_mins(10),
             host_lease: None,

@@ -13,13 +13,15 @@ use crate::spark_home::SparkHome;
 
 /// Our driver script, beside the program in the attempt's directory.
 const DRIVER: &str = "libra_driver.py";
-/// The script that turns a DataFrame into a result.
-const RESULT: &str = "libra_result.py";
+/// The scripts that the drivers of Python programs use, by name: the one that turns a `DataFrame` into a result, and
+/// what drivers have in common.
+pub(crate) const SCRIPTS: [(&str, &[u8]); 2] =
+    [("libra_result.py", include_bytes!("result.py")), ("libra_program.py", include_bytes!("program.py"))];
 /// The script that runs Scala.
 const SCALA: &str = "libra_scala.py";
 
 /// What a driver inherits from Libra's own environment, and nothing else: Libra's secrets stay with Libra.
-const INHERITED: &[&str] = &[
+pub(crate) const INHERITED: &[&str] = &[
     "PATH",
     "HOME",
     "USER",
@@ -46,7 +48,7 @@ const INHERITED: &[&str] = &[
     "no_proxy",
 ];
 /// The search path when Libra itself has none.
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Ends the driver at once when the heap is full, so that it neither lingers nor reports success.
 const END_ON_OUT_OF_MEMORY: &str = "-XX:+ExitOnOutOfMemoryError";
 /// The driver JVM's options.
@@ -89,7 +91,9 @@ fn write_program(spec: &JobSpec, dir: &AttemptDir) -> io::Result<Vec<String>> {
     };
     let text = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     records::write_private(&dir.path().join(DRIVER), include_bytes!("driver.py"))?;
-    records::write_private(&dir.path().join(RESULT), include_bytes!("result.py"))?;
+    for (name, script) in SCRIPTS {
+        records::write_private(&dir.path().join(name), script)?;
+    }
     records::write_private(&dir.path().join(SCALA), include_bytes!("scala.py"))?;
     let program = match &spec.source {
         Source::Code(code) => {

@@ -7,11 +7,9 @@ import ast
 import atexit
 import json
 import os
-import re
 import sys
-import traceback
-import types
 
+import libra_program
 import libra_result
 import libra_scala
 
@@ -37,26 +35,6 @@ class Scope(dict):
             raise KeyError(name)
         self["spark"] = session()
         return self["spark"]
-
-
-class Main(types.ModuleType):
-    """The module that the program believes to be: pickling looks its classes up here."""
-
-    def __init__(self, scope):
-        super().__init__("__main__")
-        object.__setattr__(self, "_scope", scope)
-
-    def __getattribute__(self, name):
-        scope = object.__getattribute__(self, "_scope")
-        if name == "__dict__":
-            return scope
-        try:
-            return scope[name]
-        except KeyError:
-            return object.__getattribute__(self, name)
-
-    def __setattr__(self, name, value):
-        object.__getattribute__(self, "_scope")[name] = value
 
 
 def session(**settings):
@@ -113,7 +91,7 @@ def run_python(path, arguments):
         text = file.read()
     scope = Scope(__name__="__main__", __file__=path, __builtins__=__builtins__, __doc__=None, __spec__=None)
     scope["libra"] = Libra()
-    sys.modules["__main__"] = Main(scope)
+    sys.modules["__main__"] = libra_program.Main(scope)
     sys.argv = [path, *arguments]
     phase("code")
     tree = ast.parse(text, path)
@@ -174,51 +152,17 @@ def phase(name):
     PHASE[0] = name
 
 
-def own_words(error):
-    """The one line of an error that says most."""
-    text = str(error).strip()
-    causes = [text]
-    java = getattr(error, "java_exception", None)
-    while java is not None:
-        causes.append(str(java.toString()))
-        java = java.getCause()
-    inner = causes[-1] if len(causes) > 1 else text
-    if "Traceback (most recent call last)" in inner:
-        after = inner.rsplit("Traceback (most recent call last)", 1)[1].splitlines()[1:]
-        flush = [line for line in after if line and not line[0].isspace()]
-        return flush[0] if flush else inner.splitlines()[0]
-    first = next((line.strip() for line in inner.splitlines() if line.strip()), "").rstrip(";")
-    if first.endswith(":") and "Caused by: " in inner:
-        # "Error while instantiating …:" says nothing; the innermost cause does, without its Java class.
-        cause = inner.rsplit("Caused by: ", 1)[1].splitlines()[0]
-        return re.sub(r"^([A-Za-z_$]\w*\.)+[\w$]+: ", "", cause)
-    return first
-
-
 def report(error):
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
-        frames = frames.tb_next
-    name, message = type(error).__name__, own_words(error)
+    # Of Scala, the program's own words are not those of the Python around it.
     if isinstance(error, libra_scala.ProgramError):
-        name, message = error.name, error.message
         text = libra_scala.readable(error.trace, sys.argv[2])
+        libra_program.tell(error.name, error.message, text, PHASE[0], DIRECTORY)
     elif isinstance(error, libra_scala.CompileError):
         text = str(error)
         message = libra_scala.compile_message(text)
-        PHASE[0] = "compile"
+        libra_program.tell(type(error).__name__, message, text, "compile", DIRECTORY)
     else:
-        text = "".join(traceback.format_exception(type(error), error, frames))
-    sys.stdout.flush()
-    sys.stderr.write(text)
-    sys.stderr.flush()
-    about = {
-        "type": name,
-        "message": message,
-        "traceback": text,
-        "phase": PHASE[0],
-    }
-    libra_result.write_whole(os.path.join(DIRECTORY, "error.json"), json.dumps(about))
+        libra_program.report(error, __file__, PHASE[0], DIRECTORY)
 
 
 def main():

@@ -4,13 +4,13 @@
 //! in memory only wakes sleepers earlier. So a restarted Libra knows as much as the one before it.
 
 mod application;
-mod command;
+pub(crate) mod command;
 mod ending;
 mod engine;
 mod properties;
-mod validation;
+pub(crate) mod validation;
 mod waking;
-mod words;
+pub(crate) mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -41,8 +41,12 @@ SPARK_SQL = {
 
 def write(df, directory, limit):
     """Writes the rows of `df` to `directory`, at most `limit` bytes of them."""
-    schema = json.loads(df._jdf.schema().json())
-    schema = distinct(schema)
+    schema = distinct(json.loads(df._jdf.schema().json()))
+    write_rows(schema, lambda size: rows(projected(df, schema["fields"]), size), directory, limit)
+
+
+def write_rows(schema, read, directory, limit):
+    """Writes rows whose values are plain already; `read` gives them, told how many bytes they have made so far."""
     fields = schema["fields"]
     columns = [(field["name"], encoder(field["type"])) for field in fields]
     meta = os.path.join(directory, META)
@@ -50,7 +54,7 @@ def write(df, directory, limit):
         os.remove(meta)
     count, size, truncated = 0, 0, False
     with open(os.path.join(directory, ROWS), "wb", opener=private) as file:
-        for row in rows(projected(df, fields), lambda: size):
+        for row in read(lambda: size):
             line = to_json({name: encode(value) for (name, encode), value in zip(columns, row)})
             line = line.encode("utf-8", "replace") + b"\n"
             if size + len(line) > limit:
@@ -300,8 +304,9 @@ def variant(value):
 
 
 def number(text):
-    """Spark writes a decimal without an exponent; as a float it would lose digits."""
-    return float(text) if "e" in text.lower() else text
+    """Spark writes a decimal without an exponent; as a float a long one would lose digits."""
+    is_float = "e" in text.lower()
+    return float(text) if is_float or abs(int(text.replace(".", ""))) <= SAFE_INTEGER else text
 
 
 def in_variant(value):

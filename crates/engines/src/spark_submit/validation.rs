@@ -3,7 +3,7 @@
 use libra_core::spec::{JobSpec, Kind, Source};
 
 /// Every violation: a JSON pointer (RFC 6901) and the reason.
-pub(super) fn violations(spec: &JobSpec) -> Vec<(String, String)> {
+pub(crate) fn violations(spec: &JobSpec) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut refuse = |pointer: String, reason: &str| found.push((pointer, reason.to_owned()));
 

@@ -9,7 +9,7 @@ const TAIL_BYTES: usize = 64 * 1024;
 const TRACEBACK: &str = "Traceback (most recent call last)";
 
 /// The end of a log; empty when there is none.
-pub(super) fn tail(dir: &AttemptDir, stream: Stream) -> String {
+pub(crate) fn tail(dir: &AttemptDir, stream: Stream) -> String {
     let bytes = LogReader::new(dir, stream).tail(TAIL_BYTES).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -69,7 +69,7 @@ pub(super) fn java_error(log: &str) -> Option<&str> {
 }
 
 /// The marks of memory that ran out, in a JVM or in Python.
-pub(super) fn is_out_of_memory(text: &str) -> bool {
+pub(crate) fn is_out_of_memory(text: &str) -> bool {
     [
         "java.lang.OutOfMemoryError",
         "SparkOutOfMemoryError",
@@ -96,7 +96,7 @@ pub(super) fn lost_cluster(text: &str) -> Option<&'static str> {
 }
 
 /// The name of a signal for people.
-pub(super) fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     let names = [
         (1, "SIGHUP"),
         (2, "SIGINT"),

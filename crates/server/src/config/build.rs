@@ -283,6 +283,7 @@ fn in_cluster(v: &Values) -> Result<InCluster, ConfigError> {
         driver_memory: v.text(&name("driver-memory")).unwrap_or_default(),
         conf: v.under(IN_CLUSTER_CONF),
         warehouse_dir: v.text(&name("warehouse-dir")).map(PathBuf::from),
+        python_pool: v.number(&name("python.pool-size"))?,
         start_timeout: v.duration(&name("start-timeout"))?,
         keepalive: v.duration(&name("keepalive"))?,
         stop_on_shutdown: v.flag(&name("stop-server-on-shutdown"))?,

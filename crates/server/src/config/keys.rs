@@ -255,7 +255,7 @@ pub const KEYS: &[Key] = &[
     key(
         "libra.execution.modes.in-cluster.enabled",
         "true",
-        "Whether SQL may run in a shared Spark server that Libra starts.",
+        "Whether SQL and Python may run in a shared Spark server that Libra starts.",
     ),
     key(
         "libra.execution.modes.in-cluster.backend",
@@ -319,6 +319,12 @@ pub const KEYS: &[Key] = &[
         "libra.execution.modes.in-cluster.warehouse-dir",
         "",
         "Where tables are kept; within the data directory when absent.",
+    ),
+    key(
+        "libra.execution.modes.in-cluster.python.pool-size",
+        "2",
+        "Python processes that wait for in-cluster jobs with everything imported, about 150 MiB each; there is none before \
+         the first such job. 0: each job starts its own, which takes a second.",
     ),
     key("libra.execution.modes.in-cluster.start-timeout", "5m", "How long the server may take to start."),
     key(

@@ -156,6 +156,8 @@ pub struct InCluster {
     pub conf: BTreeMap<String, String>,
     /// Where its tables are; None = within the data directory.
     pub warehouse_dir: Option<PathBuf>,
+    /// Python processes that wait for its jobs.
+    pub python_pool: usize,
     /// How long it may take to start.
     pub start_timeout: Duration,
     /// It ends by itself after this long without a Libra.

@@ -68,6 +68,7 @@ fn every_key_takes_effect() {
         ("libra.execution.modes.in-cluster.cores", "7"),
         ("libra.execution.modes.in-cluster.timeout-minutes", "7"),
         ("libra.execution.modes.in-cluster.warehouse-dir", "/w"),
+        ("libra.execution.modes.in-cluster.python.pool-size", "7"),
         ("libra.execution.modes.in-cluster.start-timeout", "7s"),
         ("libra.execution.modes.in-cluster.keepalive", "7s"),
         ("libra.execution.modes.in-cluster.stop-server-on-shutdown", "true"),

@@ -14,7 +14,7 @@ use libra_core::lifecycle;
 use libra_core::mode::{self, Mode, ModeChoice};
 use libra_core::requirement::{self, Requirement, Surroundings};
 use libra_core::retry;
-use libra_core::spec::{JobSpec, MAX_CODE_BYTES};
+use libra_core::spec::{JobSpec, Kind, MAX_CODE_BYTES};
 use libra_store::StoreError;
 use libra_store::lane::{Idempotency, Origin, Submission, Submitted};
 use libra_store::tables::{idempotency, jobs};
@@ -147,8 +147,16 @@ impl Service {
             Err(ServiceError::violations(Code::Unsupported, vec![Violation::new(pointer, reason)]))
         };
         let enabled = &self.config.enabled;
+        let takes = |mode: &Mode| {
+            *mode != Mode::InCluster
+                || spec.kind != Kind::Python
+                || self.config.in_cluster.backend.takes_programs()
+        };
         match spec.mode {
-            ModeChoice::Auto => match mode::select(requirement::shape(spec, needed), enabled) {
+            ModeChoice::Auto => match mode::select(
+                requirement::shape(spec, needed),
+                &enabled.iter().copied().filter(takes).collect::<Vec<_>>(),
+            ) {
                 Some(mode) => Ok(mode),
                 None => unsupported(
                     "/executionMode",
@@ -169,7 +177,7 @@ impl Service {
             ),
             ModeChoice::Explicit(Mode::InCluster) if spec.needs_own_process() => unsupported(
                 "/executionMode",
-                "in-cluster shares one Spark, which can't honour file, env, jars, pyFiles, files, archives, packages, \
+                "in-cluster shares one Spark, which can't honour file, env (of SQL), jars, pyFiles, files, archives, packages, \
                  proxyUser or spark.master; choose `auto` or `spark-submit`"
                     .to_owned(),
             ),

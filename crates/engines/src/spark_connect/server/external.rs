@@ -10,7 +10,7 @@ use libra_core::id::Token;
 use tonic::Code;
 use uuid::Uuid;
 
-use super::super::address::Address;
+use super::super::address::{Address, Door};
 use super::super::client::Client;
 use super::super::failure::{Verdict, judge};
 use super::super::query::NAMESPACE;
@@ -60,7 +60,8 @@ pub(super) async fn reach(
     };
     let name = format!("the server at {address}");
     let place = Place::External { name, lost_after, heard: Mutex::new(Instant::now()) };
-    Ok(Live::new(id, client, application_id, Links::default(), place))
+    let door = Door::remote(address, ca_file);
+    Ok(Live::new(id, (client, door), application_id, Links::default(), place))
 }
 
 /// The innermost reason: `Connection refused` rather than `transport error`.

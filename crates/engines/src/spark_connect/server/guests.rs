@@ -13,6 +13,7 @@ use libra_core::id::Token;
 
 use super::super::record::{self, OnDisk};
 use crate::attempt_dir::AttemptDir;
+use crate::shim;
 
 fn links(server: &AttemptDir) -> PathBuf {
     server.path().join("guests")
@@ -84,9 +85,7 @@ pub(super) fn count(server: &AttemptDir) -> io::Result<usize> {
         let entry = entry?;
         let over = match fs::read_link(entry.path()) {
             Ok(attempt) if !attempt.exists() => true,
-            Ok(attempt) => {
-                matches!(record::read(&AttemptDir::new(attempt)), Ok(OnDisk::Ended(_) | OnDisk::Revoked))
-            }
+            Ok(attempt) => is_over(&AttemptDir::new(attempt)),
             // Removed just now.
             Err(_) => continue,
         };
@@ -98,6 +97,15 @@ pub(super) fn count(server: &AttemptDir) -> io::Result<usize> {
         }
     }
     Ok(open)
+}
+
+fn is_over(attempt: &AttemptDir) -> bool {
+    if !attempt.launch_file().exists() && !attempt.exit_file().exists() {
+        return matches!(record::read(attempt), Ok(OnDisk::Ended(_) | OnDisk::Revoked));
+    }
+    // A program: its result may be there long before its end.
+    let ended = matches!(shim::status(attempt), Ok(shim::Status::Exited { .. } | shim::Status::Revoked));
+    ended || matches!(record::read_end(attempt), Ok(Some(_)))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use libra_core::attempt::Links;
 use libra_core::id::Token;
 
+use super::super::address::Door;
 use super::super::client::Client;
 use super::{OUT_OF_MEMORY_EXIT, STOP_PATIENCE, describe_end, footprint, guests, is_dead};
 use crate::attempt_dir::AttemptDir;
@@ -24,6 +25,8 @@ pub(in super::super) struct Live {
     pub(in super::super) id: Token,
     /// The way to it.
     pub(in super::super) client: Client,
+    /// The same way, for programs that bring a client of their own.
+    pub(in super::super) door: Door,
     /// Spark's application id.
     pub(in super::super) application_id: Option<String>,
     /// Its pages.
@@ -66,7 +69,7 @@ impl Live {
     /// A server that has just answered.
     pub(super) fn new(
         id: Token,
-        client: Client,
+        (client, door): (Client, Door),
         application_id: Option<String>,
         links: Links,
         place: Place,
@@ -74,6 +77,7 @@ impl Live {
         Self {
             id,
             client,
+            door,
             application_id,
             links,
             place,

@@ -24,7 +24,7 @@ mod guests;
 mod live;
 mod recycle;
 mod sail;
-mod start;
+pub(super) mod start;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -10,6 +10,7 @@ use libra_core::failure::{ErrorClass, Failure};
 use libra_core::id::Token;
 use libra_core::time::Timestamp;
 
+use super::super::address::Door;
 use super::super::client::Client;
 use super::super::failure::{Verdict, judge};
 use super::super::settings::{Backend, Settings};
@@ -292,7 +293,8 @@ async fn wait_ready(
                 let ui = ports.ui.map(|port| format!("http://127.0.0.1:{port}"));
                 let links = Links { spark_ui: ui, ..Links::default() };
                 let place = Place::Own { dir: dir.clone(), kill_after: kill_after(settings, record.kind) };
-                return Ok(Live::new(record.id, client, application_id, links, place));
+                let door = Door::local(ports.connect, secret);
+                return Ok(Live::new(record.id, (client, door), application_id, links, place));
             }
         }
         tokio::time::sleep(LOOK).await;
@@ -311,7 +313,7 @@ fn kill_after(settings: &Settings, kind: Kind) -> Option<Duration> {
 }
 
 /// Spark, or the failure that says what to do.
-fn find_spark(settings: &Settings) -> Result<SparkHome, Failure> {
+pub(in super::super) fn find_spark(settings: &Settings) -> Result<SparkHome, Failure> {
     SparkHome::find(settings.spark_home.as_deref())
         .map_err(|missing| Failure::new(ErrorClass::Infrastructure, "spark_missing", missing.to_string()))
 }

@@ -1,0 +1,134 @@
+//! A warm process from Libra's side; `shim::cradle` is the other one.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::files;
+use crate::attempt_dir::AttemptDir;
+use crate::failpoint;
+use crate::shim::process::{self, Spawned};
+use crate::shim::records;
+use crate::spark_home::SparkHome;
+
+/// How long a process may take to get warm, on a machine that is busy.
+const WARM_PATIENCE: Duration = Duration::from_mins(2);
+/// How long the handing over of an attempt may take; the disk is waited for.
+const TAKE_PATIENCE: Duration = Duration::from_secs(20);
+/// Reading and writing for Libra's user alone.
+const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// A process that waits, warm, for an attempt. It ends when this value is dropped.
+pub(super) struct Cradle {
+    orders: ChildStdin,
+    reports: Lines<BufReader<ChildStdout>>,
+    shim: Spawned,
+}
+
+/// What became of an attempt that was handed to a cradle.
+pub(super) enum Taken {
+    /// The cradle is its shim.
+    By(Spawned),
+    /// Another owns it, or it was revoked.
+    Refused,
+    /// The cradle can't take it, and has not.
+    Unfit(String),
+    /// Nobody knows: its files tell, now or in a moment.
+    Unclear(String),
+}
+
+impl Cradle {
+    /// Starts a cradle in a directory below `places` and waits until it is warm.
+    ///
+    /// # Errors
+    /// In words, when it does not become warm.
+    pub(super) async fn start(exe: &Path, places: &Path, spark: &SparkHome) -> io::Result<Self> {
+        let token = uuid::Uuid::now_v7().to_string();
+        let dir = AttemptDir::new(places.join(&token));
+        std::fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(dir.path())?;
+        files::write_scripts(dir.path())?;
+        let file = files::cradle(spark, &dir, &token);
+        records::write_private(&dir.launch_file(), &serde_json::to_vec(&file)?)?;
+        let mut command = Command::new(exe);
+        command
+            .args(["shim".as_ref(), "--cradle".as_ref(), "--dir".as_ref(), dir.path().as_os_str()])
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(false);
+        if let Some(point) = failpoint::for_shim() {
+            command.env(failpoint::VARIABLE, point);
+        }
+        let mut child = command.spawn()?;
+        let missing = || io::Error::other("it has no pipes");
+        let orders = child.stdin.take().ok_or_else(missing)?;
+        let reports = BufReader::new(child.stdout.take().ok_or_else(missing)?).lines();
+        let mut cradle = Self { orders, reports, shim: reaped(child) };
+        match timeout(WARM_PATIENCE, cradle.reports.next_line()).await {
+            Ok(Ok(Some(said))) if said == "ready" => Ok(cradle),
+            Ok(Ok(Some(said))) => Err(io::Error::other(said.trim_start_matches("unfit ").to_owned())),
+            Ok(Ok(None)) => Err(io::Error::other("it ended while it imported what jobs need")),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(io::Error::other("it did not become ready in time")),
+        }
+    }
+
+    /// False once it has ended.
+    pub(super) fn is_alive(&self) -> bool {
+        !*self.shim.ended.borrow()
+    }
+
+    /// Has it take the attempt in `dir`, whose files are ready.
+    pub(super) async fn take(mut self, dir: &AttemptDir) -> Taken {
+        let order = serde_json::to_string(&dir.path().to_string_lossy())
+            .map(|text| format!("{text}\n"))
+            .map_err(io::Error::other);
+        let written = match order {
+            Ok(order) => self.orders.write_all(order.as_bytes()).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            return Taken::Unfit(error.to_string());
+        }
+        failpoint::hit("after-spawn");
+        let said = timeout(TAKE_PATIENCE, self.reports.next_line()).await;
+        failpoint::hit("after-owner");
+        match said {
+            Ok(Ok(Some(said))) if said == "taken" => Taken::By(self.shim),
+            Ok(Ok(Some(said))) if said == "refused" => Taken::Refused,
+            Ok(Ok(Some(said))) => Taken::Unfit(said),
+            Ok(Ok(None)) => self.without_words(dir, "it ended"),
+            Ok(Err(error)) => self.without_words(dir, &error.to_string()),
+            Err(_) => self.without_words(dir, "it did not answer in time"),
+        }
+    }
+
+    fn without_words(self, dir: &AttemptDir, why: &str) -> Taken {
+        // An attempt that ended before it was said to have begun.
+        match process::status(dir) {
+            Ok(process::Status::Owned { .. } | process::Status::Exited { .. }) => Taken::By(self.shim),
+            Ok(_) | Err(_) => Taken::Unclear(why.to_owned()),
+        }
+    }
+}
+
+/// Waits for the shim in the background.
+fn reaped(mut child: Child) -> Spawned {
+    let pid = child.id().unwrap_or_default();
+    let (ended, watcher) = watch::channel(false);
+    tokio::spawn(async move {
+        if let Err(error) = child.wait().await {
+            tracing::debug!(%error, "a shim could not be waited for");
+        }
+        ended.send_replace(true);
+    });
+    Spawned { pid, ended: watcher }
+}

@@ -1,0 +1,198 @@
+//! From the process's exit to the truth about a Python job (contract L4, L7).
+
+use libra_core::attempt::{Exit, Outcome};
+use libra_core::failure::{ErrorClass, Failure};
+use serde::Deserialize;
+
+use crate::attempt_dir::AttemptDir;
+use crate::logs::Stream;
+use crate::shim::{ExitRecord, records};
+use crate::spark_submit::words;
+
+/// The lines of a log that people are shown with a failure.
+const LAST_LINES: usize = 40;
+/// Written when the attempt is ended because its server is dead: how that died.
+const SERVER_LOST: &str = "server-lost";
+
+/// What the driver says went wrong (`error.json`).
+#[derive(Debug, Deserialize)]
+struct Told {
+    #[serde(rename = "type")]
+    kind: String,
+    message: String,
+    traceback: String,
+    /// What it was doing: `client`, `start`, `settings`, `code`.
+    phase: String,
+}
+
+/// How the attempt in `dir` ended, by its shim's record and what its process left behind; the server lived on.
+pub(super) fn exit(dir: &AttemptDir, record: &ExitRecord) -> Exit {
+    // The shim also stops when somebody else tells it to, as when the machine shuts down: not Libra's doing.
+    let stopped = record.stopped && dir.stop_file().exists();
+    let outcome = match server_lost(dir) {
+        Some(how) if stopped => Outcome::Failed { failure: engine_lost(&how) },
+        _ if stopped => Outcome::Stopped,
+        _ => outcome(dir, record),
+    };
+    Exit { outcome, exit_code: record.code, signal: record.signal, at: record.at }
+}
+
+/// True when the program failed in a way in which it would if its server had died.
+pub(super) fn may_be_the_servers_fault(dir: &AttemptDir) -> bool {
+    let told = records::read::<Told>(&dir.error_file()).unwrap_or_default();
+    told.is_some_and(|told| {
+        let transport = ["UNAVAILABLE", "Connection refused", "Socket closed", "RETRIES_EXCEEDED", "RPC"];
+        told.kind.contains("Grpc")
+            || told.kind.contains("Rpc")
+            || told.kind == "RetriesExceeded"
+            || transport.iter().any(|mark| told.message.contains(mark))
+    })
+}
+
+/// Remembers how the server died, before its attempts are ended for it.
+pub(super) fn note_server_lost(dir: &AttemptDir, how: &str) -> std::io::Result<()> {
+    records::write_private(&dir.path().join(SERVER_LOST), how.as_bytes())
+}
+
+fn server_lost(dir: &AttemptDir) -> Option<String> {
+    std::fs::read_to_string(dir.path().join(SERVER_LOST)).ok()
+}
+
+/// The failure of a job whose server died.
+pub(super) fn engine_lost(how: &str) -> Failure {
+    let text = format!(
+        "The shared Spark server ended while the program ran: {how}. Nobody knows how much of the program took effect."
+    );
+    Failure::new(ErrorClass::Infrastructure, "engine_lost", text).with_unknown_outcome()
+}
+
+/// The end of an attempt whose shim died without a word.
+pub(super) fn lost() -> Exit {
+    let failure = Failure::new(
+        ErrorClass::Infrastructure,
+        "driver_lost",
+        "The process that watched over the program was killed, or the machine restarted, so nobody knows how the job \
+         ended. Whatever was left of it has been ended.",
+    );
+    failed(failure.with_unknown_outcome())
+}
+
+/// The end of an attempt that Libra stopped before it left any other trace.
+pub(super) fn stopped() -> Exit {
+    Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: records::now() }
+}
+
+/// An end without a process.
+pub(super) fn failed(failure: Failure) -> Exit {
+    Exit { outcome: Outcome::Failed { failure }, exit_code: None, signal: None, at: records::now() }
+}
+
+fn outcome(dir: &AttemptDir, record: &ExitRecord) -> Outcome {
+    let failure = match (&record.spawn_error, record.code, record.signal) {
+        (Some(error), _, _) => Failure::new(
+            ErrorClass::Infrastructure,
+            "driver_not_started",
+            "The Python process could not be started. Check the Spark installation and the free space on the disk.",
+        )
+        .with_detail(error),
+        _ if record.abandoned => Failure::new(
+            ErrorClass::Infrastructure,
+            "host_cut_off",
+            "No replica of Libra on the program's host could reach the database for so long that the program was ended, \
+             before another host would run the job again.",
+        )
+        .with_unknown_outcome(),
+        (None, Some(0), _) => return Outcome::Succeeded,
+        (None, Some(code), _) => by_code(dir, code),
+        (None, None, Some(signal)) => killed(dir, signal),
+        (None, None, None) => Failure::new(
+            ErrorClass::Infrastructure,
+            "driver_lost",
+            "The program ended, but its exit status was lost.",
+        )
+        .with_unknown_outcome(),
+    };
+    Outcome::Failed { failure }
+}
+
+fn by_code(dir: &AttemptDir, code: i32) -> Failure {
+    // An unreadable file says as little as an absent one; the logs are still there.
+    if let Some(told) = records::read::<Told>(&dir.error_file()).unwrap_or_default() {
+        return by_own_account(&told);
+    }
+    let err = words::tail(dir, Stream::Stderr);
+    Failure::new(
+        ErrorClass::User,
+        "exit_code",
+        format!("The program ended with exit code {code}. Its last lines are in the log."),
+    )
+    .with_detail(last_lines(&err))
+}
+
+fn by_own_account(told: &Told) -> Failure {
+    let text = &told.traceback;
+    let message =
+        if told.message.is_empty() { told.kind.clone() } else { format!("{}: {}", told.kind, told.message) };
+    let failure = if told.kind == "MemoryError" {
+        let message = "The program's Python process ran out of memory. Bring less data to it, or let Spark do the work.";
+        Failure::new(ErrorClass::Resources, "out_of_memory", message)
+    } else if words::is_out_of_memory(text) {
+        let message = "The shared Spark server ran out of memory under the program. Raise \
+                       `libra.execution.modes.in-cluster.driver-memory`, or run the job with `spark-submit`.";
+        Failure::new(ErrorClass::Resources, "out_of_memory", message)
+    } else {
+        match told.phase.as_str() {
+            "client" => Failure::new(
+                ErrorClass::Infrastructure,
+                "python_client_missing",
+                format!(
+                    "Spark's Python client can't be used: {}. `make setup` installs what it needs into Spark's Python \
+                     environment; `libra doctor` says what is missing.",
+                    told.message
+                ),
+            ),
+            "settings" => Failure::new(
+                ErrorClass::User,
+                "bad_setting",
+                format!("A Spark setting was refused: {message}"),
+            ),
+            "start" => Failure::new(
+                ErrorClass::Infrastructure,
+                "session_failed",
+                format!("The Spark session could not be started: {message}"),
+            ),
+            _ if needs_a_spark_of_its_own(told) => {
+                let hint = "in-cluster programs share a Spark and have no SparkContext or RDDs: run the job with \
+                            `\"executionMode\": \"spark-submit\"`";
+                Failure::new(ErrorClass::User, "exception", format!("{message} (hint: {hint})"))
+            }
+            _ => Failure::new(ErrorClass::User, "exception", message),
+        }
+    };
+    failure.with_detail(text)
+}
+
+/// Spark Connect's words for what only a driver with a JVM of its own has.
+fn needs_a_spark_of_its_own(told: &Told) -> bool {
+    [
+        "JVM_ATTRIBUTE_NOT_SUPPORTED",
+        "CONTEXT_UNAVAILABLE_FOR_REMOTE_CLIENT",
+        "ONLY_SUPPORTED_WITH_SPARK_CLASSIC",
+    ]
+    .iter()
+    .any(|mark| told.message.contains(mark))
+}
+
+fn killed(dir: &AttemptDir, signal: i32) -> Failure {
+    const KILL: i32 = 9;
+    let hint = if signal == KILL { "; the kernel does so when the machine's memory runs out" } else { "" };
+    let message =
+        format!("The program was ended by {} that Libra did not send{hint}.", words::signal_name(signal));
+    Failure::new(ErrorClass::Infrastructure, "driver_killed", message)
+        .with_detail(last_lines(&words::tail(dir, Stream::Stderr)))
+}
+
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+}
