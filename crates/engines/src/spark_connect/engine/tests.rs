@@ -5,6 +5,7 @@ use libra_core::failure::ErrorClass;
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 
+use super::super::address::Address;
 use super::super::record::Sent;
 use super::*;
 
@@ -111,13 +112,28 @@ async fn a_statement_under_way_when_the_machine_went_down_is_in_doubt() {
 }
 
 #[tokio::test]
-async fn only_sql_text_is_accepted() {
+async fn only_the_text_of_sql_and_python_is_accepted() {
     let engine = Scratch::new("validate").engine();
     assert!(engine.validate(&JobSpec::new(Kind::Sql, Source::Code("SELECT 1".to_owned()))).is_empty());
     let pointers = |spec: JobSpec| engine.validate(&spec).into_iter().map(|v| v.0).collect::<Vec<_>>();
-    assert_eq!(pointers(JobSpec::new(Kind::Python, Source::Code("1".to_owned()))), ["/kind"]);
+    let python = || JobSpec::new(Kind::Python, Source::Code("1".to_owned()));
+    assert!(engine.validate(&python()).is_empty());
+    assert_eq!(pointers(JobSpec::new(Kind::Scala, Source::Code("1".to_owned()))), ["/kind"]);
+    assert_eq!(pointers(JobSpec::new(Kind::Python, Source::File("/a.py".to_owned()))), ["/file"]);
     assert_eq!(pointers(JobSpec::new(Kind::Sql, Source::File("a.sql".to_owned()))), ["/file"]);
     assert_eq!(pointers(JobSpec::new(Kind::Sql, Source::Code(" ".to_owned()))), ["/code"]);
+}
+
+#[test]
+fn a_program_is_not_shown_the_token_of_a_server_that_is_not_libras() {
+    let backend = |url: &str| Backend::External {
+        address: Box::new(Address::parse(url, None).unwrap()),
+        ca_file: None,
+        lost_after: Duration::from_mins(1),
+    };
+    assert!(backend("sc://spark.example.com").takes_programs());
+    assert!(!backend("sc://spark.example.com/;token=x").takes_programs());
+    assert!(!backend("sc://spark.example.com/;x-api-key=x").takes_programs(), "a header may be a secret");
 }
 
 #[test]
