@@ -15,5 +15,7 @@ pub mod mode;
 pub mod requirement;
 pub mod retry;
 pub mod sanity;
+pub mod simulate;
 pub mod spec;
 pub mod time;
+pub mod turn;

@@ -1,0 +1,119 @@
+//! When will it start? The scheduler itself, played forward a bounded way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::demand::RunTime;
+use super::explain::minutes;
+use super::ledger::NEVER;
+use super::scheduler::{Scheduler, expected_end};
+use super::snapshot::Snapshot;
+use crate::id::JobId;
+use crate::time::Timestamp;
+
+/// Waiting jobs that are played forward.
+const JOBS: usize = 500;
+/// Ends of jobs that are played.
+const EVENTS: usize = 1_000;
+
+/// When a job will start, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartEstimate {
+    /// When; None when it can't be said.
+    pub at: Option<Timestamp>,
+    /// How it was estimated, or why it can't be said.
+    pub basis: String,
+}
+
+impl StartEstimate {
+    /// It can't start.
+    pub(super) fn never(why: &str) -> Self {
+        Self { at: None, basis: format!("it can't start: {why}") }
+    }
+
+    fn unknown(why: &str) -> Self {
+        Self { at: None, basis: why.to_owned() }
+    }
+}
+
+/// What a job is expected to take: what was learned, else as long as it may.
+fn expected(run_time: &RunTime) -> Option<i64> {
+    run_time.expected.or(run_time.at_most)
+}
+
+impl Scheduler {
+    /// Plays forward until `id` starts: the next jobs in order as far as [`JOBS`], each as long as it is expected to take.
+    pub(super) fn look_ahead(&self, id: JobId, turns: &[JobId]) -> StartEstimate {
+        let Some(target) = self.waiting.get(&id) else { return StartEstimate::unknown("it does not wait") };
+        let place = turns.iter().position(|t| *t == id);
+        let near = place.is_some_and(|n| n < JOBS);
+        let mut chosen: BTreeSet<JobId> = turns.iter().take(JOBS).copied().collect();
+        if near {
+            chosen.insert(id);
+        }
+        let candidate = |id: &JobId| Some(self.candidate(*id, self.waiting.get(id)?));
+        let snapshot = Snapshot {
+            waiting: chosen.iter().filter_map(candidate).collect(),
+            keepers: self.all_keepers().into_iter().filter(|k| chosen.contains(&k.job)).collect(),
+            ..self.without_waiting()
+        };
+        let pool = &self.pools[target.pool as usize].name;
+        let mut played = Self::rebuild(&snapshot, self.now);
+        let mut ends: BTreeSet<(Timestamp, JobId)> = BTreeSet::new();
+        for (running, job) in &self.running {
+            let end = expected_end(job.since, expected(&job.candidate.run_time), self.now);
+            if end < NEVER {
+                ends.insert((end, *running));
+            }
+        }
+        let lengths: BTreeMap<JobId, Option<i64>> =
+            snapshot.waiting.iter().map(|c| (c.id, expected(&c.run_time))).collect();
+        let (mut now, mut started, mut ended) = (self.now, 0usize, 0usize);
+        loop {
+            for decision in played.pass(now) {
+                if decision.job == id {
+                    return StartEstimate { at: Some(now), basis: self.basis(now, started, ended) };
+                }
+                started += usize::from(decision.pool == *pool);
+                if let Some(Some(length)) = lengths.get(&decision.job) {
+                    ends.insert((now.plus_micros((*length).max(1)), decision.job));
+                }
+            }
+            if ended == EVENTS {
+                break;
+            }
+            let Some((end, gone)) = ends.pop_first() else { break };
+            now = end.max(now);
+            played.ended(gone);
+            ended += 1;
+        }
+        if near && ended < EVENTS {
+            return StartEstimate::unknown("it waits for a job whose end is not known");
+        }
+        // Beyond what is played: as fast as so far.
+        let span = now.0.saturating_sub(self.now.0);
+        if started == 0 || span <= 0 {
+            return StartEstimate::unknown("too many jobs are ahead of it");
+        }
+        let ahead = place.map_or(self.pools[target.pool as usize].root.waiting, |n| n as u64);
+        let micros = i128::from(span) * i128::from(ahead) / i128::try_from(started).unwrap_or(1);
+        let at = self.now.plus_micros(i64::try_from(micros).unwrap_or(i64::MAX));
+        let within = minutes(span);
+        let basis = format!(
+            "at most {ahead} jobs are ahead of it, and the next {started} are expected to start within {within}"
+        );
+        StartEstimate { at: Some(at), basis }
+    }
+
+    fn basis(&self, at: Timestamp, started: usize, ended: usize) -> String {
+        let s = |n: usize| if n == 1 { "" } else { "s" };
+        if at == self.now {
+            return "there is room, and its turn has come".to_owned();
+        }
+        format!(
+            "played forward with expected run times: {ended} job{} end{} and {started} start{} before it",
+            s(ended),
+            if ended == 1 { "s" } else { "" },
+            if started == 1 { "s" } else { "" },
+        )
+    }
+}

@@ -1,0 +1,301 @@
+//! One look at who may start now.
+
+use super::ledger::{Counted, Hindrance, Ledger};
+use super::placement::Placement;
+use super::pool::Promise;
+use super::resources::Resources;
+use super::scheduler::{Running, Scheduler, Waiting, expected_end};
+use super::tree::{ScopeIx, ShapeIx, Turn, Wanted};
+use crate::id::JobId;
+use crate::time::Timestamp;
+
+/// Why a job starts now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Its turn has come, and there is room.
+    Turn,
+    /// The room was kept for it.
+    Reserved,
+    /// It starts before `ahead`, whose turn is first, and does not delay it.
+    Backfill {
+        /// The job that the next room is kept for.
+        ahead: JobId,
+        /// When that room is there at the latest, as far as is known.
+        reserved_at: Timestamp,
+    },
+}
+
+/// A job starts now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The job.
+    pub job: JobId,
+    /// Its pool.
+    pub pool: String,
+    /// The node of its driver.
+    pub node: String,
+    /// Executors that room is kept for, by node.
+    pub executors: Vec<(String, u32)>,
+    /// Why it and not another.
+    pub why: Why,
+}
+
+impl Scheduler {
+    /// Who starts now, in order. The decisions are taken as done: a job whose start could not be written down is reported
+    /// by [`Scheduler::ended`], and by [`Scheduler::queued`] when it still waits.
+    pub fn pass(&mut self, now: Timestamp) -> Vec<Decision> {
+        self.advance(now);
+        let mut decisions = Vec::new();
+        // When somebody has started for whom room was kept, that room may be more than was needed: look once more.
+        while self.look(&mut decisions) {}
+        decisions
+    }
+
+    /// Gives turns in every pool; true when a keeper started.
+    fn look(&mut self, decisions: &mut Vec<Decision>) -> bool {
+        self.pass += 1;
+        let before = self.keepers_started;
+        let pools = u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
+        for pool in 0..pools {
+            self.refresh_promise(pool);
+        }
+        let kept: Vec<ScopeIx> = self.ledger.kept.iter().copied().collect();
+        for scope in kept {
+            self.refresh_scope(scope);
+        }
+        for pool in 0..pools {
+            self.pass_pool(pool, decisions);
+        }
+        self.keepers_started > before
+    }
+
+    /// The time from which there is room for a waiting job.
+    pub(super) fn promise(&self, job: &Waiting) -> Option<Promise> {
+        let pool = &self.pools[job.pool as usize];
+        let shape = &pool.shapes[job.shape as usize];
+        let parts = |id: JobId| self.running.get(&id).map_or(&[] as &[_], |r| r.parts.as_slice());
+        if shape.possible { pool.promise(&shape.key.demand, self.now, parts) } else { None }
+    }
+
+    fn refresh_promise(&mut self, pool: u32) {
+        let keeper = self.pools[pool as usize].keeper;
+        let promise = keeper.and_then(|id| self.promise(self.waiting.get(&id)?));
+        let pool = &mut self.pools[pool as usize];
+        pool.keeper = keeper.filter(|_| promise.is_some());
+        pool.promise = promise;
+    }
+
+    fn refresh_scope(&mut self, scope: ScopeIx) {
+        let Some(keeper) = self.ledger.at(scope).keeper else { return };
+        let Some(job) = self.waiting.get(&keeper) else { return };
+        let pool = &self.pools[job.pool as usize];
+        let promised = pool.promise.as_ref().filter(|_| pool.keeper == Some(keeper));
+        let earliest = promised.map_or(self.now, |p| p.at.max(self.now));
+        let counted = pool.shapes[job.shape as usize].counted;
+        let running = &self.running;
+        self.ledger
+            .refresh(scope, &counted, earliest, |id| running.get(&id).map(|r| r.counted).unwrap_or_default());
+    }
+
+    /// A job becomes the keeper of scopes.
+    fn keep_scopes(&mut self, id: JobId, scopes: &[ScopeIx]) {
+        if scopes.is_empty() {
+            return;
+        }
+        self.number_keeper(id);
+        for scope in scopes {
+            self.ledger.keep(*scope, id);
+            self.refresh_scope(*scope);
+        }
+    }
+
+    pub(super) fn number_keeper(&mut self, id: JobId) {
+        if let Some(job) = self.waiting.get_mut(&id)
+            && job.keeps.is_none()
+        {
+            self.keepers += 1;
+            job.keeps = Some(self.keepers);
+        }
+    }
+
+    /// What keeps a waiting job from starting, among the limits.
+    pub(super) fn hindrance(&self, id: JobId, job: &Waiting) -> Option<Hindrance> {
+        let shape = &self.pools[job.pool as usize].shapes[job.shape as usize];
+        hindrance(&self.ledger, &self.waiting, id, job, &shape.counted, shape.end(self.now))
+    }
+
+    fn pass_pool(&mut self, pool: u32, decisions: &mut Vec<Decision>) {
+        let at = pool as usize;
+        if let Some(id) = self.pools[at].keeper
+            && let Some(job) = self.waiting.get(&id)
+        {
+            if self.hindrance(id, job).is_some() {
+                // What it waits for now is another's, or its own limit: the pool is not kept idle for it.
+                self.pools[at].keeper = None;
+                self.pools[at].promise = None;
+            } else {
+                let state = &self.pools[at];
+                let demand = &state.shapes[job.shape as usize].key.demand;
+                if let Some(placement) = state.place_in(&state.free(), demand) {
+                    decisions.extend(self.start(id, &placement, Why::Reserved));
+                }
+            }
+        }
+        let shapes = &self.pools[at].shapes;
+        let possible = (0u32..).zip(shapes).filter(|(_, s)| s.waiting > 0 && s.possible).map(|(n, _)| n);
+        let mut wanted = Wanted::new(possible, shapes.len());
+        while self.pools[at].keeper.is_none() && !wanted.is_empty() {
+            let Some((id, shape)) = self.pick(pool, &wanted) else { return };
+            let state = &self.pools[at];
+            let demand = &state.shapes[shape as usize].key.demand;
+            if let Some(placement) = state.place_in(&state.free(), demand) {
+                decisions.extend(self.start(id, &placement, Why::Turn));
+                continue;
+            }
+            let Some(job) = self.waiting.get(&id) else { return };
+            if let Some(promise) = self.promise(job) {
+                self.become_keeper(pool, id, promise);
+            } else {
+                let demand = demand.clone();
+                wanted.retain(|s| state.shapes[s as usize].key.demand != demand);
+            }
+        }
+        if self.policy.backfill && !wanted.is_empty() {
+            self.backfill(pool, wanted, decisions);
+        }
+    }
+
+    /// The next room of the pool is for this job, and under its limits as well.
+    fn become_keeper(&mut self, pool: u32, id: JobId, promise: Promise) {
+        let state = &mut self.pools[pool as usize];
+        state.keeper = Some(id);
+        state.promise = Some(promise);
+        self.number_keeper(id);
+        let unkept = self.waiting.get(&id).map(|job| self.ledger.unkept(job.scopes)).unwrap_or_default();
+        self.keep_scopes(id, &unkept);
+    }
+
+    /// Starts what does not delay the pool's keeper.
+    fn backfill(&mut self, pool: u32, mut wanted: Wanted, decisions: &mut Vec<Decision>) {
+        let at = pool as usize;
+        let Some(ahead) = self.pools[at].keeper else { return };
+        loop {
+            let Some(promise) = self.pools[at].promise.clone() else { return };
+            let free = self.pools[at].free();
+            let beyond = beside(&free, &promise);
+            let state = &self.pools[at];
+            let now = self.now;
+            let room = |shape: ShapeIx| {
+                let shape = &state.shapes[shape as usize];
+                let in_time = shape.end(now) <= promise.at;
+                state.place_in(if in_time { &free } else { &beyond }, &shape.key.demand)
+            };
+            wanted.retain(|shape| state.shapes[shape as usize].waiting > 0 && room(shape).is_some());
+            if wanted.is_empty() {
+                return;
+            }
+            let Some((id, shape)) = self.pick(pool, &wanted) else { return };
+            let state = &self.pools[at];
+            let shape = &state.shapes[shape as usize];
+            let in_time = shape.end(now) <= promise.at;
+            let room = if in_time { &free } else { &beyond };
+            let Some(placement) = state.place_in(room, &shape.key.demand) else { return };
+            let parts = placement.parts(&shape.key.demand);
+            let why = Why::Backfill { ahead, reserved_at: promise.at };
+            decisions.extend(self.start(id, &placement, why));
+            if !in_time && let Some(promise) = &mut self.pools[at].promise {
+                for (node, part) in parts {
+                    let beside = &mut promise.beside[node as usize];
+                    *beside = beside.minus(part);
+                }
+            }
+        }
+    }
+
+    /// The first job in order, of a wanted shape, that no limit keeps from starting. Those before it that a limit keeps
+    /// become the keepers of its next room.
+    fn pick(&mut self, pool: u32, wanted: &Wanted) -> Option<(JobId, ShapeIx)> {
+        let Self { pools, ledger, waiting, pass, now, .. } = self;
+        let state = &mut pools[pool as usize];
+        let shapes = &state.shapes;
+        let mut held_up: Vec<(JobId, Vec<ScopeIx>)> = Vec::new();
+        let mut may = |shape: ShapeIx, turn: Turn| {
+            let (Some(job), shape) = (waiting.get(&turn.id), &shapes[shape as usize]) else { return false };
+            match hindrance(ledger, waiting, turn.id, job, &shape.counted, shape.end(*now)) {
+                None => true,
+                Some(Hindrance::Limit(..)) => {
+                    held_up.push((turn.id, ledger.short_of(job.scopes, &shape.counted)));
+                    false
+                }
+                Some(Hindrance::Never(..) | Hindrance::Kept(_)) => false,
+            }
+        };
+        let found = state.root.pick(*pass, wanted, &|scope| ledger.open(scope), &mut may);
+        for (id, mut scopes) in held_up {
+            scopes.retain(|scope| self.ledger.at(*scope).keeper.is_none());
+            self.keep_scopes(id, &scopes);
+        }
+        let found = found?;
+        // A keeper that has just come may stand in its way: then the next look decides.
+        let job = self.waiting.get(&found.turn.id)?;
+        if self.hindrance(found.turn.id, job).is_some() {
+            return self.pick(pool, wanted);
+        }
+        Some((found.turn.id, found.shape))
+    }
+
+    /// The job holds its reserve from now on.
+    fn start(&mut self, id: JobId, placement: &Placement, why: Why) -> Option<Decision> {
+        let job = self.waiting.get(&id)?;
+        let candidate = self.candidate(id, job);
+        let pool = job.pool;
+        let state = &self.pools[pool as usize];
+        let (held, counted) = {
+            let shape = &state.shapes[job.shape as usize];
+            (shape.reserve, shape.counted)
+        };
+        let name = |node: u32| state.nodes[node as usize].name.clone();
+        let decision = Decision {
+            job: id,
+            pool: state.name.clone(),
+            node: name(placement.node),
+            executors: placement.executors.iter().map(|(node, n)| (name(*node), *n)).collect(),
+            why,
+        };
+        let job = self.stop_waiting(id, Some(held))?;
+        self.keepers_started += u64::from(job.keeps.is_some());
+        self.run(Running {
+            end: expected_end(self.now, candidate.run_time.at_most, self.now),
+            parts: placement.parts(&candidate.demand),
+            candidate,
+            pool,
+            path: job.path,
+            scopes: job.scopes,
+            held,
+            counted,
+            node: decision.node.clone(),
+            executors: placement.executors.clone(),
+            since: self.now,
+        });
+        Some(decision)
+    }
+}
+
+/// What a job may take that stays beyond the time of a promise.
+pub(super) fn beside(free: &[Resources], promise: &Promise) -> Vec<Resources> {
+    free.iter().zip(&promise.beside).map(|(free, beside)| free.least(*beside)).collect()
+}
+
+fn hindrance(
+    ledger: &Ledger,
+    waiting: &std::collections::BTreeMap<JobId, Waiting>,
+    id: JobId,
+    job: &Waiting,
+    counted: &Counted,
+    end: Timestamp,
+) -> Option<Hindrance> {
+    let mine = job.keeps.unwrap_or(u64::MAX);
+    let first =
+        |keeper: JobId| waiting.get(&keeper).and_then(|k| k.keeps).is_some_and(|theirs| theirs < mine);
+    ledger.hindrance(job.scopes, counted, id, end, first)
+}

@@ -1,0 +1,230 @@
+//! One pool: its nodes, its tree of waiting jobs, its shapes, its reservation.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::demand::{Demand, LimitKeys, Micros, Pool};
+use super::ledger::{Counted, NEVER};
+use super::placement::{Placement, place};
+use super::resources::Resources;
+use super::tree::{Branch, ShapeIx};
+use crate::id::JobId;
+use crate::mode::Mode;
+use crate::time::Timestamp;
+
+/// What jobs that share work have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ShapeKey {
+    pub(super) demand: Demand,
+    /// Rounded up.
+    pub(super) at_most: Option<Micros>,
+    pub(super) mode: Mode,
+}
+
+/// A shape, and what follows from it.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    pub(super) key: ShapeKey,
+    pub(super) reserve: Resources,
+    pub(super) counted: Counted,
+    /// True when the empty pool has room for it.
+    pub(super) possible: bool,
+    /// Jobs of it that wait.
+    pub(super) waiting: u64,
+}
+
+impl Shape {
+    /// When a job of it would end that starts `now`.
+    pub(super) fn end(&self, now: Timestamp) -> Timestamp {
+        self.key.at_most.map_or(NEVER, |micros| now.plus_micros(micros))
+    }
+}
+
+/// Rounds a time up to one of eight steps between two powers of two, so that jobs of about the same length share work.
+pub(super) fn rounded_up(micros: Micros) -> Micros {
+    let micros = micros.max(1);
+    let step = 1i64 << (63 - micros.leading_zeros()).saturating_sub(3);
+    (micros.saturating_add(step - 1) / step).saturating_mul(step)
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub(super) struct NodeState {
+    pub(super) name: String,
+    pub(super) capacity: Resources,
+    pub(super) held: Resources,
+    pub(super) jobs: u64,
+}
+
+/// Room that will be there.
+#[derive(Clone, Debug)]
+pub(super) struct Promise {
+    /// From when.
+    pub(super) at: Timestamp,
+    /// What of each node others may hold beyond that time.
+    pub(super) beside: Vec<Resources>,
+}
+
+/// One pool.
+#[derive(Clone, Debug)]
+pub(super) struct PoolState {
+    pub(super) name: String,
+    pub(super) keys: LimitKeys,
+    pub(super) nodes: Vec<NodeState>,
+    pub(super) capacity: Resources,
+    pub(super) held: Resources,
+    pub(super) root: Branch,
+    pub(super) shapes: Vec<Shape>,
+    index: BTreeMap<ShapeKey, ShapeIx>,
+    unused: Vec<ShapeIx>,
+    /// Running jobs by their expected end.
+    pub(super) ends: BTreeSet<(Timestamp, JobId)>,
+    /// The job that the next room is kept for.
+    pub(super) keeper: Option<JobId>,
+    /// When it will be there, as of the last pass.
+    pub(super) promise: Option<Promise>,
+}
+
+impl PoolState {
+    pub(super) fn new(pool: &Pool, now: Timestamp) -> Self {
+        let node = |n: &super::Node| NodeState {
+            name: n.name.clone(),
+            capacity: n.capacity,
+            held: Resources::default(),
+            jobs: 0,
+        };
+        Self {
+            name: pool.name.clone(),
+            keys: pool.keys.clone(),
+            nodes: pool.nodes.iter().map(node).collect(),
+            capacity: pool.capacity(),
+            held: Resources::default(),
+            root: Branch::new("", 1, None, now),
+            shapes: Vec::new(),
+            index: BTreeMap::new(),
+            unused: Vec::new(),
+            ends: BTreeSet::new(),
+            keeper: None,
+            promise: None,
+        }
+    }
+
+    /// The number of a shape with one more job.
+    pub(super) fn shape(&mut self, key: ShapeKey) -> ShapeIx {
+        if let Some(index) = self.index.get(&key) {
+            self.shapes[*index as usize].waiting += 1;
+            return *index;
+        }
+        let empty: Vec<Resources> = self.nodes.iter().map(|n| n.capacity).collect();
+        let shape = Shape {
+            reserve: key.demand.reserve(),
+            counted: counted(&key.demand),
+            possible: place(&empty, |_| 0, &key.demand).is_some(),
+            waiting: 1,
+            key,
+        };
+        let index = self.unused.pop().unwrap_or_else(|| {
+            self.shapes.push(shape.clone());
+            ShapeIx::try_from(self.shapes.len() - 1).unwrap_or(ShapeIx::MAX)
+        });
+        self.index.insert(shape.key.clone(), index);
+        self.shapes[index as usize] = shape;
+        index
+    }
+
+    /// A job of this shape waits no longer.
+    pub(super) fn shape_left(&mut self, index: ShapeIx) {
+        let shape = &mut self.shapes[index as usize];
+        shape.waiting -= 1;
+        if shape.waiting == 0 {
+            self.index.remove(&shape.key);
+            self.unused.push(index);
+        }
+    }
+
+    /// What is free on each node.
+    pub(super) fn free(&self) -> Vec<Resources> {
+        self.nodes.iter().map(|n| n.capacity.minus(n.held)).collect()
+    }
+
+    /// The place of a job on nodes with this much free.
+    pub(super) fn place_in(&self, free: &[Resources], demand: &Demand) -> Option<Placement> {
+        place(free, |n| self.nodes[n].jobs, demand)
+    }
+
+    pub(super) fn hold(&mut self, parts: &[(u32, Resources)], all: Resources) {
+        for (n, (node, part)) in parts.iter().enumerate() {
+            let node = &mut self.nodes[*node as usize];
+            node.held = node.held.plus(*part);
+            node.jobs += u64::from(n == 0);
+        }
+        self.held = self.held.plus(all);
+    }
+
+    pub(super) fn let_go(&mut self, parts: &[(u32, Resources)], all: Resources) {
+        for (n, (node, part)) in parts.iter().enumerate() {
+            let node = &mut self.nodes[*node as usize];
+            node.held = node.held.minus(*part);
+            node.jobs = node.jobs.saturating_sub(u64::from(n == 0));
+        }
+        self.held = self.held.minus(all);
+    }
+
+    /// When there is room for `demand` if running jobs take as long as they may. None when that can't be known: it
+    /// waits for something without an end, or is larger than the pool.
+    pub(super) fn promise<'r>(
+        &self,
+        demand: &Demand,
+        now: Timestamp,
+        parts: impl Fn(JobId) -> &'r [(u32, Resources)],
+    ) -> Option<Promise> {
+        let mut held: Vec<Resources> = self.nodes.iter().map(|n| n.held).collect();
+        let reserve = demand.reserve();
+        let mut all = self.held;
+        let mut ends = self.ends.iter().take_while(|(end, _)| *end < NEVER).peekable();
+        let mut at = now;
+        loop {
+            while let Some((_, id)) = ends.next_if(|(end, _)| *end <= at) {
+                for (node, part) in parts(*id) {
+                    let held = &mut held[*node as usize];
+                    *held = held.minus(*part);
+                    all = all.minus(*part);
+                }
+            }
+            // The sum says quickly that there is no room; only the nodes say that there is.
+            if reserve.fits(&self.capacity.minus(all)) {
+                let free: Vec<Resources> =
+                    self.nodes.iter().zip(&held).map(|(n, held)| n.capacity.minus(*held)).collect();
+                if let Some(placed) = self.place_in(&free, demand) {
+                    let mut beside = free;
+                    for (node, part) in placed.parts(demand) {
+                        beside[node as usize] = beside[node as usize].minus(part);
+                    }
+                    return Some(Promise { at, beside });
+                }
+            }
+            at = ends.peek()?.0;
+        }
+    }
+}
+
+/// What a demand counts for in limits.
+pub(super) fn counted(demand: &Demand) -> Counted {
+    Counted {
+        all: demand.counted(),
+        elsewhere: demand.elsewhere.as_ref().map(|e| e.resources).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rounded_up_by_an_eighth_at_most() {
+        for micros in [1, 7, 8, 9, 100, 1_000, 3_600_000_000, i64::MAX - 1] {
+            let rounded = rounded_up(micros);
+            assert!(rounded >= micros && rounded - micros <= micros / 8, "{micros} {rounded}");
+            assert_eq!(rounded_up(rounded), rounded);
+        }
+    }
+}
