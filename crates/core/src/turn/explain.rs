@@ -156,9 +156,13 @@ impl Scheduler {
                     (state.held.resources.get(d), need.resources.get(d), most.resources.get(d));
                 let needs = d.words(requested);
                 let message = if never {
-                    format!("needs {needs}; the jobs {whose} may hold {}", d.words(capacity))
+                    format!("needs {needs}; the jobs {whose} may hold {}", d.figure(capacity))
                 } else {
-                    format!("needs {needs}; the jobs {whose} hold {} of {}", d.words(used), d.words(capacity))
+                    format!(
+                        "needs {needs}; the jobs {whose} hold {} of {}",
+                        d.figure(used),
+                        d.figure(capacity)
+                    )
                 };
                 (used, requested, capacity, message, Some(d))
             }
@@ -177,7 +181,7 @@ impl Scheduler {
             ("libra.replica.lease".to_owned(), message, 1, 0)
         } else if let Some(d) = Dimension::ALL.into_iter().find(|d| demand.driver.get(*d) > largest(*d)) {
             let (need, most) = (demand.driver.get(d), largest(d));
-            let message = format!("needs {} on one host; jobs may use {}", d.words(need), d.words(most));
+            let message = format!("needs {} on one host; jobs may use {}", d.words(need), d.figure(most));
             (pool.keys.of(d).to_owned(), message, need, most)
         } else {
             let reserve = demand.reserve();
@@ -189,7 +193,7 @@ impl Scheduler {
                     "needs {} with its executors; the pool {} has {}",
                     d.words(need),
                     pool.name,
-                    d.words(most)
+                    d.figure(most)
                 )
             } else {
                 format!("needs {} with its executors, and no host has enough of everything", d.words(need))
@@ -221,8 +225,8 @@ impl Scheduler {
             format!(
                 "needs {}; {} of {} are in use{place}",
                 d.words(requested),
-                d.words(used),
-                d.words(capacity)
+                d.figure(used),
+                d.figure(capacity)
             )
         } else {
             format!("needs {} with its executors; what is free lies on too many hosts", d.words(requested))

@@ -83,6 +83,7 @@ impl Scheduler {
             }
             let Some((end, gone)) = ends.pop_first() else { break };
             now = end.max(now);
+            played.advance(now);
             played.ended(gone);
             ended += 1;
         }

@@ -5,7 +5,7 @@
 //! queues stand beside each other by their shares, in a queue its tenants, in a tenant its users. Whoever holds the
 //! least comes first: what counts is the *dominant share*, the greatest of the parts that it holds of the pool's
 //! cores, memory, GPUs and slots, divided by its weight. What it held on average over the past hour
-//! ([`Policy::memory`]) counts as much as what it holds now. Without that memory somebody with large jobs, who holds
+//! ([`Policy::memory`]) counts four times as much as what it holds now. Without that memory somebody with large jobs, who holds
 //! nothing at the moment in which one ends and the next is chosen, would always come before somebody who keeps one
 //! small job running. Within a user the order is priority with ageing, then submission: a step of priority is worth a
 //! head start of [`Policy::priority_step`], so everybody's turn comes, and the order never changes as time goes by.

@@ -46,7 +46,7 @@ impl<'a> Cursor<'a> {
             let child = self.children.entry(rank.child()).or_insert_with(|| Self::new(branch));
             let next = child.next(pool, around)?;
             if let Some(head) = child.first() {
-                let held = branch.charge.held().plus(branch.charge.average(around.window)).plus(child.taken);
+                let held = branch.charge.weighed(around.window).plus(child.taken);
                 let share = share_of(held, &around.capacity, branch.weight());
                 self.order.insert(rank.moved(share, head));
             }

@@ -9,6 +9,9 @@ use super::tree::{ScopeIx, ShapeIx, Turn, Wanted};
 use crate::id::JobId;
 use crate::time::Timestamp;
 
+/// Looks in one pass: each next one sees what the one before started and kept. Two are the rule.
+const MOST_LOOKS: usize = 64;
+
 /// Why a job starts now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -46,15 +49,26 @@ impl Scheduler {
     pub fn pass(&mut self, now: Timestamp) -> Vec<Decision> {
         self.advance(now);
         let mut decisions = Vec::new();
-        // When somebody has started for whom room was kept, that room may be more than was needed: look once more.
-        while self.look(&mut decisions) {}
+        // What started may have changed where room is kept, or that it need not be kept any longer: look once more.
+        for _ in 0..MOST_LOOKS {
+            let (started, kept) = (decisions.len(), self.keepers_now());
+            self.look(&mut decisions);
+            if decisions.len() == started && self.keepers_now() == kept {
+                break;
+            }
+        }
         decisions
     }
 
-    /// Gives turns in every pool; true when a keeper started.
-    fn look(&mut self, decisions: &mut Vec<Decision>) -> bool {
+    /// For whom room is kept, in pools and under limits.
+    fn keepers_now(&self) -> Vec<Option<JobId>> {
+        let scopes = self.ledger.scopes.iter().map(|s| s.keeper);
+        self.pools.iter().map(|p| p.keeper).chain(scopes).collect()
+    }
+
+    /// Gives turns in every pool.
+    fn look(&mut self, decisions: &mut Vec<Decision>) {
         self.pass += 1;
-        let before = self.keepers_started;
         let pools = u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
         for pool in 0..pools {
             self.refresh_promise(pool);
@@ -66,7 +80,6 @@ impl Scheduler {
         for pool in 0..pools {
             self.pass_pool(pool, decisions);
         }
-        self.keepers_started > before
     }
 
     /// The time from which there is room for a waiting job.
@@ -109,13 +122,25 @@ impl Scheduler {
         }
     }
 
+    /// A job becomes a keeper, and the first of its user's jobs: of two alike, the one without a reservation would wait for
+    /// the other, which stands behind it.
     pub(super) fn number_keeper(&mut self, id: JobId) {
-        if let Some(job) = self.waiting.get_mut(&id)
-            && job.keeps.is_none()
-        {
+        if self.waiting.get(&id).is_some_and(|job| job.keeps.is_none()) {
             self.keepers += 1;
-            job.keeps = Some(self.keepers);
+            self.set_keeper(id, self.keepers);
         }
+    }
+
+    /// Gives a keeper its number, and its place.
+    pub(super) fn set_keeper(&mut self, id: JobId, number: u64) {
+        let Some(pool) = self.waiting.get(&id).map(|job| job.pool) else { return };
+        let around = self.around(pool);
+        let Some(job) = self.waiting.get_mut(&id) else { return };
+        let root = &mut self.pools[pool as usize].root;
+        root.remove(job.path, job.shape, job.turn, None, &around);
+        job.turn = Turn { key: i64::MIN.saturating_add_unsigned(number), id };
+        job.keeps = Some(number);
+        root.insert(job.path, job.shape, job.turn, &around);
     }
 
     /// What keeps a waiting job from starting, among the limits.
@@ -131,8 +156,10 @@ impl Scheduler {
         {
             if self.hindrance(id, job).is_some() {
                 // What it waits for now is another's, or its own limit: the pool is not kept idle for it.
+                let scopes = job.scopes;
                 self.pools[at].keeper = None;
                 self.pools[at].promise = None;
+                scopes.iter().for_each(|scope| self.refresh_scope(scope));
             } else {
                 let state = &self.pools[at];
                 let demand = &state.shapes[job.shape as usize].key.demand;
@@ -141,11 +168,10 @@ impl Scheduler {
                 }
             }
         }
-        let shapes = &self.pools[at].shapes;
-        let possible = (0u32..).zip(shapes).filter(|(_, s)| s.waiting > 0 && s.possible).map(|(n, _)| n);
-        let mut wanted = Wanted::new(possible, shapes.len());
-        while self.pools[at].keeper.is_none() && !wanted.is_empty() {
-            let Some((id, shape)) = self.pick(pool, &wanted) else { return };
+        // Shapes that can't start before something without a known end has ended, or never.
+        let mut hopeless = Wanted::AllBut(self.pools[at].impossible().clone());
+        while self.pools[at].keeper.is_none() {
+            let Some((id, shape)) = self.pick(pool, &hopeless) else { return };
             let state = &self.pools[at];
             let demand = &state.shapes[shape as usize].key.demand;
             if let Some(placement) = state.place_in(&state.free(), demand) {
@@ -155,13 +181,12 @@ impl Scheduler {
             let Some(job) = self.waiting.get(&id) else { return };
             if let Some(promise) = self.promise(job) {
                 self.become_keeper(pool, id, promise);
-            } else {
-                let demand = demand.clone();
-                wanted.retain(|s| state.shapes[s as usize].key.demand != demand);
+            } else if let Wanted::AllBut(shapes) = &mut hopeless {
+                shapes.extend(state.shapes_like(demand));
             }
         }
-        if self.policy.backfill && !wanted.is_empty() {
-            self.backfill(pool, wanted, decisions);
+        if self.policy.backfill {
+            self.backfill(pool, decisions);
         }
     }
 
@@ -171,30 +196,48 @@ impl Scheduler {
         state.keeper = Some(id);
         state.promise = Some(promise);
         self.number_keeper(id);
-        let unkept = self.waiting.get(&id).map(|job| self.ledger.unkept(job.scopes)).unwrap_or_default();
-        self.keep_scopes(id, &unkept);
+        let Some(scopes) = self.waiting.get(&id).map(|job| job.scopes) else { return };
+        scopes.iter().for_each(|scope| self.refresh_scope(scope));
+        self.keep_scopes(id, &self.ledger.unkept(scopes));
     }
 
     /// Starts what does not delay the pool's keeper.
-    fn backfill(&mut self, pool: u32, mut wanted: Wanted, decisions: &mut Vec<Decision>) {
+    fn backfill(&mut self, pool: u32, decisions: &mut Vec<Decision>) {
         let at = pool as usize;
         let Some(ahead) = self.pools[at].keeper else { return };
+        let mut wanted: Option<Wanted> = None;
         loop {
             let Some(promise) = self.pools[at].promise.clone() else { return };
             let free = self.pools[at].free();
             let beyond = beside(&free, &promise);
             let state = &self.pools[at];
             let now = self.now;
-            let room = |shape: ShapeIx| {
+            let fits = |shape: ShapeIx| {
                 let shape = &state.shapes[shape as usize];
                 let in_time = shape.end(now) <= promise.at;
-                state.place_in(if in_time { &free } else { &beyond }, &shape.key.demand)
+                shape.waiting > 0
+                    && state.place_in(if in_time { &free } else { &beyond }, &shape.key.demand).is_some()
             };
-            wanted.retain(|shape| state.shapes[shape as usize].waiting > 0 && room(shape).is_some());
+            // Room only shrinks from here: what does not fit now need not be asked again.
+            let wanted = match &mut wanted {
+                Some(wanted) => {
+                    wanted.retain(fits);
+                    wanted
+                }
+                none => {
+                    // Two ways lead there: to be short, or to be small beside what is kept.
+                    let short = state.shapes_until(promise.at.0.saturating_sub(now.0));
+                    let mut list: Vec<ShapeIx> =
+                        short.chain(state.shapes_within(&beyond)).filter(|s| fits(*s)).collect();
+                    list.sort_unstable();
+                    list.dedup();
+                    none.insert(Wanted::these(list, state.shapes.len()))
+                }
+            };
             if wanted.is_empty() {
                 return;
             }
-            let Some((id, shape)) = self.pick(pool, &wanted) else { return };
+            let Some((id, shape)) = self.pick(pool, wanted) else { return };
             let state = &self.pools[at];
             let shape = &state.shapes[shape as usize];
             let in_time = shape.end(now) <= promise.at;
@@ -263,7 +306,6 @@ impl Scheduler {
             why,
         };
         let job = self.stop_waiting(id, Some(held))?;
-        self.keepers_started += u64::from(job.keeps.is_some());
         self.run(Running {
             end: expected_end(self.now, candidate.run_time.at_most, self.now),
             parts: placement.parts(&candidate.demand),

@@ -29,11 +29,12 @@ fn index(n: usize) -> u32 {
 /// room, its executors wherever they fit.
 pub(super) fn place(free: &[Resources], jobs: impl Fn(usize) -> u64, demand: &Demand) -> Option<Placement> {
     let wanted = demand.executors.reserved();
-    let mut hosts: Vec<usize> = (0..free.len()).filter(|n| demand.driver.fits(&free[*n])).collect();
+    let hosts = (0..free.len()).filter(|n| demand.driver.fits(&free[*n]));
     if wanted == 0 {
-        let node = hosts.into_iter().min_by_key(|n| (jobs(*n), *n))?;
+        let node = hosts.min_by_key(|n| (jobs(*n), *n))?;
         return Some(Placement { node: index(node), executors: Vec::new() });
     }
+    let mut hosts: Vec<usize> = hosts.collect();
     hosts.sort_by_key(|n| (jobs(*n), *n));
     let each = demand.executors.each;
     let counts: Vec<u32> = free.iter().map(|room| each.count_in(room, wanted)).collect();

@@ -76,6 +76,9 @@ pub(super) struct PoolState {
     pub(super) shapes: Vec<Shape>,
     index: BTreeMap<ShapeKey, ShapeIx>,
     unused: Vec<ShapeIx>,
+    impossible: BTreeSet<ShapeIx>,
+    /// Shapes that end at some time, by it.
+    by_length: BTreeSet<(Micros, ShapeIx)>,
     /// Running jobs by their expected end.
     pub(super) ends: BTreeSet<(Timestamp, JobId)>,
     /// The job that the next room is kept for.
@@ -102,6 +105,8 @@ impl PoolState {
             shapes: Vec::new(),
             index: BTreeMap::new(),
             unused: Vec::new(),
+            impossible: BTreeSet::new(),
+            by_length: BTreeSet::new(),
             ends: BTreeSet::new(),
             keeper: None,
             promise: None,
@@ -127,6 +132,10 @@ impl PoolState {
             ShapeIx::try_from(self.shapes.len() - 1).unwrap_or(ShapeIx::MAX)
         });
         self.index.insert(shape.key.clone(), index);
+        self.by_length.extend(shape.key.at_most.map(|micros| (micros, index)));
+        if !shape.possible {
+            self.impossible.insert(index);
+        }
         self.shapes[index as usize] = shape;
         index
     }
@@ -137,8 +146,39 @@ impl PoolState {
         shape.waiting -= 1;
         if shape.waiting == 0 {
             self.index.remove(&shape.key);
+            self.impossible.remove(&index);
+            if let Some(micros) = shape.key.at_most {
+                self.by_length.remove(&(micros, index));
+            }
             self.unused.push(index);
         }
+    }
+
+    /// Shapes of which jobs wait, and whose driver needs no more cores than some node has in `room`.
+    pub(super) fn shapes_within(&self, room: &[Resources]) -> impl Iterator<Item = ShapeIx> {
+        let cores = room.iter().map(|r| r.cores).max().unwrap_or(0);
+        // The driver's cores come first in the order of keys.
+        self.index
+            .iter()
+            .take_while(move |(key, _)| key.demand.driver.cores <= cores)
+            .map(|(_, shape)| *shape)
+    }
+
+    /// Shapes of which jobs wait, and that end within this time.
+    pub(super) fn shapes_until(&self, micros: Micros) -> impl Iterator<Item = ShapeIx> {
+        self.by_length.range(..=(micros, ShapeIx::MAX)).map(|(_, shape)| *shape)
+    }
+
+    /// Shapes for which the empty pool has no room.
+    pub(super) fn impossible(&self) -> &BTreeSet<ShapeIx> {
+        &self.impossible
+    }
+
+    /// Shapes that need the same.
+    pub(super) fn shapes_like(&self, demand: &Demand) -> impl Iterator<Item = ShapeIx> {
+        let first = ShapeKey { demand: demand.clone(), at_most: None, mode: Mode::InCluster };
+        let demand = demand.clone();
+        self.index.range(first..).take_while(move |(key, _)| key.demand == demand).map(|(_, shape)| *shape)
     }
 
     /// What is free on each node.

@@ -19,6 +19,14 @@ impl Dimension {
     /// All of them, in the order in which a shortage is named.
     pub const ALL: [Self; 4] = [Self::Cores, Self::Memory, Self::Gpus, Self::Slots];
 
+    /// An amount of it without its name: `4`, `2 GiB`.
+    pub fn figure(self, amount: u64) -> String {
+        match self {
+            Self::Memory => memory::display(amount),
+            Self::Cores | Self::Gpus | Self::Slots => amount.to_string(),
+        }
+    }
+
     /// An amount of it, for people: `4 cores`, `2 GiB of memory`.
     pub fn words(self, amount: u64) -> String {
         let many = |one: &str| format!("{amount} {one}{}", if amount == 1 { "" } else { "s" });

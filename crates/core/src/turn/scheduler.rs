@@ -74,8 +74,6 @@ pub struct Scheduler {
     pub(super) pass: u64,
     /// Counts keepers.
     pub(super) keepers: u64,
-    /// Counts those that started.
-    pub(super) keepers_started: u64,
     pub(super) pools: Vec<PoolState>,
     pub(super) pool_index: BTreeMap<String, u32>,
     pub(super) ledger: Ledger,
@@ -106,7 +104,6 @@ impl Scheduler {
             bucket: window.index(now),
             pass: 0,
             keepers: 0,
-            keepers_started: 0,
             pools: Vec::new(),
             pool_index: BTreeMap::new(),
             ledger: Ledger::default(),
@@ -176,10 +173,7 @@ impl Scheduler {
         if bucket != self.bucket {
             let forget = bucket < self.bucket;
             self.bucket = bucket;
-            for index in 0..self.pools.len() {
-                let around = self.around(u32::try_from(index).unwrap_or(u32::MAX));
-                self.pools[index].root.advance(&around, forget);
-            }
+            self.advance_trees(forget);
         }
         let late: Vec<JobId> = if back {
             self.running.keys().copied().collect()
@@ -191,6 +185,14 @@ impl Scheduler {
         };
         for id in late {
             self.place_end(id);
+        }
+    }
+
+    /// Writes the past down everywhere, and puts everybody in their place.
+    pub(super) fn advance_trees(&mut self, forget: bool) {
+        for index in 0..self.pools.len() {
+            let around = self.around(u32::try_from(index).unwrap_or(u32::MAX));
+            self.pools[index].root.advance(&around, forget);
         }
     }
 
@@ -270,6 +272,11 @@ impl Scheduler {
     pub fn queued(&mut self, job: &Candidate) {
         self.left(job.id);
         self.ended(job.id);
+        self.enqueue(job, true);
+    }
+
+    /// Puts a job among those that wait; when it is one of many, nobody is in their place before the trees are advanced.
+    pub(super) fn enqueue(&mut self, job: &Candidate, ranked: bool) {
         let pool = self.pool(&job.pool);
         let (applicant, path) = self.applicant(&job.queue, &job.tenant, &job.user, pool);
         let shape_scopes =
@@ -284,7 +291,11 @@ impl Scheduler {
         let around = self.around(pool);
         let state = &mut self.pools[pool as usize];
         let shape = state.shape(key);
-        state.root.insert(path, shape, turn, &around);
+        if ranked {
+            state.root.insert(path, shape, turn, &around);
+        } else {
+            state.root.insert_unranked(path, shape, turn);
+        }
         let scopes = self.scopes(shape_scopes, applicant);
         self.ledger.queued(scopes, true);
         let waiting = Waiting {

@@ -85,8 +85,12 @@ impl Scheduler {
             new.remember(past);
         }
         for job in &snapshot.waiting {
-            new.queued(job);
+            // What holds resources does not wait as well.
+            if !new.is_running(job.id) && !new.is_waiting(job.id) {
+                new.enqueue(job, false);
+            }
         }
+        new.advance_trees(false);
         for keeper in &snapshot.keepers {
             new.restore(keeper);
         }
@@ -110,15 +114,16 @@ impl Scheduler {
     }
 
     fn restore(&mut self, keeper: &Keeper) {
-        let Some(job) = self.waiting.get_mut(&keeper.job) else { return };
-        let pool = &mut self.pools[job.pool as usize];
-        let shape = &pool.shapes[job.shape as usize];
+        let Some(job) = self.waiting.get(&keeper.job) else { return };
+        let shape = &self.pools[job.pool as usize].shapes[job.shape as usize];
         if !shape.possible {
             return;
         }
         let counted = shape.counted;
-        job.keeps = Some(keeper.number);
+        self.set_keeper(keeper.job, keeper.number);
         self.keepers = self.keepers.max(keeper.number);
+        let Some(job) = self.waiting.get(&keeper.job) else { return };
+        let pool = &mut self.pools[job.pool as usize];
         if keeper.of_pool {
             pool.keeper = Some(keeper.job);
         }
@@ -279,7 +284,8 @@ impl Scheduler {
                 for d in Dimension::ALL {
                     let (held, most) = (node.held.get(d), node.capacity.get(d));
                     if held > most {
-                        let text = format!("{} of {} are held on {}", d.words(held), most, node.name);
+                        let text =
+                            format!("{} of {} are held on {}", d.words(held), d.figure(most), node.name);
                         found.push((pool.keys.of(d).to_owned(), text));
                     }
                 }

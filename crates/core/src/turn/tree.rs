@@ -44,44 +44,51 @@ impl Rank {
 }
 
 /// Which shapes are looked for.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
-    list: Vec<ShapeIx>,
-    has: Vec<bool>,
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// All but these.
+    AllBut(BTreeSet<ShapeIx>),
+    /// These, as a list and by number.
+    These(Vec<ShapeIx>, Vec<bool>),
 }
 
 impl Wanted {
-    pub(super) fn new(shapes: impl IntoIterator<Item = ShapeIx>, count: usize) -> Self {
-        let mut wanted = Self { list: Vec::new(), has: vec![false; count] };
-        for shape in shapes {
-            wanted.list.push(shape);
-            wanted.has[shape as usize] = true;
+    /// These, of so many.
+    pub(super) fn these(list: Vec<ShapeIx>, count: usize) -> Self {
+        let mut has = vec![false; count];
+        for shape in &list {
+            has[*shape as usize] = true;
         }
-        wanted
+        Self::These(list, has)
     }
 
+    /// Only those further that are kept.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(ShapeIx) -> bool) {
-        let has = &mut self.has;
-        self.list.retain(|shape| {
-            let kept = keep(*shape);
-            has[*shape as usize] = kept;
-            kept
-        });
+        if let Self::These(list, has) = self {
+            list.retain(|shape| {
+                let kept = keep(*shape);
+                has[*shape as usize] = kept;
+                kept
+            });
+        }
     }
 
+    /// True when nothing is looked for.
     pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        matches!(self, Self::These(list, _) if list.is_empty())
     }
 
     fn has(&self, shape: ShapeIx) -> bool {
-        self.has[shape as usize]
+        match self {
+            Self::AllBut(not) => !not.contains(&shape),
+            Self::These(_, has) => has[shape as usize],
+        }
     }
 
     fn any_of(&self, shapes: &BTreeMap<ShapeIx, u32>) -> bool {
-        if shapes.len() <= self.list.len() {
-            shapes.keys().any(|s| self.has(*s))
-        } else {
-            self.list.iter().any(|s| shapes.contains_key(s))
+        match self {
+            Self::These(list, _) if list.len() < shapes.len() => list.iter().any(|s| shapes.contains_key(s)),
+            Self::AllBut(_) | Self::These(..) => shapes.keys().any(|s| self.has(*s)),
         }
     }
 }
@@ -217,21 +224,33 @@ impl Branch {
 
     /// A job begins to wait.
     pub(super) fn insert(&mut self, path: Path, shape: ShapeIx, turn: Turn, around: &Around) {
-        self.along(&path, around, &mut |branch, leaf| {
-            *branch.shapes.entry(shape).or_default() += 1;
-            branch.waiting += 1;
-            if leaf {
-                let group = branch.groups.entry(shape).or_default();
-                let before = group.first().copied();
-                group.insert(turn);
-                if before.is_none_or(|b| turn < b) {
-                    if let Some(before) = before {
-                        branch.heads.remove(&(before, shape));
-                    }
-                    branch.heads.insert((turn, shape));
+        self.along(&path, around, &mut |branch, leaf| branch.count_in(shape, turn, leaf));
+    }
+
+    /// The same for one of many: nobody is in their place before [`Self::advance`] has been called.
+    pub(super) fn insert_unranked(&mut self, path: Path, shape: ShapeIx, turn: Turn) {
+        self.count_in(shape, turn, false);
+        let mut branch = self;
+        for (level, child) in (1..).zip(path) {
+            branch = &mut branch.children[child as usize];
+            branch.count_in(shape, turn, level == path.len());
+        }
+    }
+
+    fn count_in(&mut self, shape: ShapeIx, turn: Turn, leaf: bool) {
+        *self.shapes.entry(shape).or_default() += 1;
+        self.waiting += 1;
+        if leaf {
+            let group = self.groups.entry(shape).or_default();
+            let before = group.first().copied();
+            group.insert(turn);
+            if before.is_none_or(|b| turn < b) {
+                if let Some(before) = before {
+                    self.heads.remove(&(before, shape));
                 }
+                self.heads.insert((turn, shape));
             }
-        });
+        }
     }
 
     /// A job waits no longer. When it starts, `takes` is what it holds from now on.
