@@ -3,7 +3,6 @@
 use super::demand::Candidate;
 use super::ledger::Hindrance;
 use super::lookahead::StartEstimate;
-use super::pass::beside;
 use super::policy::Short;
 use super::pool::PoolState;
 use super::resources::{Dimension, Resources};
@@ -115,12 +114,9 @@ impl Scheduler {
             return Some(self.full(pool, job, &free));
         }
         let keeper = pool.keeper.filter(|k| *k != id)?;
-        let promise = pool.promise.as_ref()?;
-        let in_time = shape.end(self.now) <= promise.at;
-        if in_time || pool.place_in(&beside(&free, promise), &shape.key.demand).is_some() {
-            return None;
-        }
-        Some(self.kept(job, keeper, Some(promise.at), &format!("in the pool {}", pool.name)))
+        let fits = |room: &[Resources]| pool.place_in(room, &shape.key.demand).is_some();
+        let at = pool.rooms().kept_until(shape.end(self.now), fits)?;
+        Some(self.kept(job, keeper, Some(at), &format!("in the pool {}", pool.name)))
     }
 
     /// Those among running jobs that hold something, by their expected end.

@@ -3,7 +3,6 @@
 use super::ledger::{Counted, Hindrance, Ledger};
 use super::placement::Placement;
 use super::pool::Promise;
-use super::resources::Resources;
 use super::scheduler::{Running, Scheduler, Waiting, expected_end};
 use super::tree::{ScopeIx, ShapeIx, Turn, Wanted};
 use crate::id::JobId;
@@ -82,27 +81,41 @@ impl Scheduler {
         }
     }
 
-    /// The time from which there is room for a waiting job.
-    pub(super) fn promise(&self, job: &Waiting) -> Option<Promise> {
+    /// The times from which there is room for a waiting job. First the earliest. Then, for its user, its tenant and its
+    /// queue, as far as there are others beside them: the time at which there is room if all that they hold stays held.
+    /// Without these a party below its share would wait for its own jobs to end, and never get what others hold too much.
+    pub(super) fn promises(&self, job: &Waiting) -> Vec<Promise> {
         let pool = &self.pools[job.pool as usize];
         let shape = &pool.shapes[job.shape as usize];
-        let parts = |id: JobId| self.running.get(&id).map_or(&[] as &[_], |r| r.parts.as_slice());
-        if shape.possible { pool.promise(&shape.key.demand, self.now, parts) } else { None }
+        if !shape.possible {
+            return Vec::new();
+        }
+        let promise = |own: Option<&[u32]>| {
+            pool.promise(&shape.key.demand, self.now, |id| {
+                let running = self.running.get(&id)?;
+                let gives = own.is_none_or(|own| !running.path.starts_with(own));
+                gives.then_some(running.parts.as_slice())
+            })
+        };
+        let Some(first) = promise(None) else { return Vec::new() };
+        let parties = (1..=job.path.len()).rev().filter(|n| pool.root.has_rivals(&job.path[..*n]));
+        let later = parties.filter_map(|n| promise(Some(&job.path[..n])));
+        std::iter::once(first).chain(later).collect()
     }
 
     fn refresh_promise(&mut self, pool: u32) {
         let keeper = self.pools[pool as usize].keeper;
-        let promise = keeper.and_then(|id| self.promise(self.waiting.get(&id)?));
+        let promises = keeper.and_then(|id| Some(self.promises(self.waiting.get(&id)?))).unwrap_or_default();
         let pool = &mut self.pools[pool as usize];
-        pool.keeper = keeper.filter(|_| promise.is_some());
-        pool.promise = promise;
+        pool.keeper = keeper.filter(|_| !promises.is_empty());
+        pool.promises = promises;
     }
 
     fn refresh_scope(&mut self, scope: ScopeIx) {
         let Some(keeper) = self.ledger.at(scope).keeper else { return };
         let Some(job) = self.waiting.get(&keeper) else { return };
         let pool = &self.pools[job.pool as usize];
-        let promised = pool.promise.as_ref().filter(|_| pool.keeper == Some(keeper));
+        let promised = pool.promises.first().filter(|_| pool.keeper == Some(keeper));
         let earliest = promised.map_or(self.now, |p| p.at.max(self.now));
         let counted = pool.shapes[job.shape as usize].counted;
         let running = &self.running;
@@ -158,7 +171,7 @@ impl Scheduler {
                 // What it waits for now is another's, or its own limit: the pool is not kept idle for it.
                 let scopes = job.scopes;
                 self.pools[at].keeper = None;
-                self.pools[at].promise = None;
+                self.pools[at].promises.clear();
                 scopes.iter().for_each(|scope| self.refresh_scope(scope));
             } else {
                 let state = &self.pools[at];
@@ -179,8 +192,9 @@ impl Scheduler {
                 continue;
             }
             let Some(job) = self.waiting.get(&id) else { return };
-            if let Some(promise) = self.promise(job) {
-                self.become_keeper(pool, id, promise);
+            let promises = self.promises(job);
+            if !promises.is_empty() {
+                self.become_keeper(pool, id, promises);
             } else if let Wanted::AllBut(shapes) = &mut hopeless {
                 shapes.extend(state.shapes_like(demand));
             }
@@ -191,10 +205,10 @@ impl Scheduler {
     }
 
     /// The next room of the pool is for this job, and under its limits as well.
-    fn become_keeper(&mut self, pool: u32, id: JobId, promise: Promise) {
+    fn become_keeper(&mut self, pool: u32, id: JobId, promises: Vec<Promise>) {
         let state = &mut self.pools[pool as usize];
         state.keeper = Some(id);
-        state.promise = Some(promise);
+        state.promises = promises;
         self.number_keeper(id);
         let Some(scopes) = self.waiting.get(&id).map(|job| job.scopes) else { return };
         scopes.iter().for_each(|scope| self.refresh_scope(scope));
@@ -207,16 +221,13 @@ impl Scheduler {
         let Some(ahead) = self.pools[at].keeper else { return };
         let mut wanted: Option<Wanted> = None;
         loop {
-            let Some(promise) = self.pools[at].promise.clone() else { return };
-            let free = self.pools[at].free();
-            let beyond = beside(&free, &promise);
             let state = &self.pools[at];
+            let Some(reserved_at) = state.promises.first().map(|p| p.at) else { return };
+            let rooms = state.rooms();
             let now = self.now;
             let fits = |shape: ShapeIx| {
                 let shape = &state.shapes[shape as usize];
-                let in_time = shape.end(now) <= promise.at;
-                shape.waiting > 0
-                    && state.place_in(if in_time { &free } else { &beyond }, &shape.key.demand).is_some()
+                shape.waiting > 0 && state.place_in(rooms.until(shape.end(now)), &shape.key.demand).is_some()
             };
             // Room only shrinks from here: what does not fit now need not be asked again.
             let wanted = match &mut wanted {
@@ -226,9 +237,9 @@ impl Scheduler {
                 }
                 none => {
                     // Two ways lead there: to be short, or to be small beside what is kept.
-                    let short = state.shapes_until(promise.at.0.saturating_sub(now.0));
+                    let short = state.shapes_until(reserved_at.0.saturating_sub(now.0));
                     let mut list: Vec<ShapeIx> =
-                        short.chain(state.shapes_within(&beyond)).filter(|s| fits(*s)).collect();
+                        short.chain(state.shapes_within(rooms.beyond())).filter(|s| fits(*s)).collect();
                     list.sort_unstable();
                     list.dedup();
                     none.insert(Wanted::these(list, state.shapes.len()))
@@ -240,16 +251,14 @@ impl Scheduler {
             let Some((id, shape)) = self.pick(pool, wanted) else { return };
             let state = &self.pools[at];
             let shape = &state.shapes[shape as usize];
-            let in_time = shape.end(now) <= promise.at;
-            let room = if in_time { &free } else { &beyond };
-            let Some(placement) = state.place_in(room, &shape.key.demand) else { return };
+            let end = shape.end(now);
+            let Some(placement) = state.place_in(rooms.until(end), &shape.key.demand) else { return };
             let parts = placement.parts(&shape.key.demand);
-            let why = Why::Backfill { ahead, reserved_at: promise.at };
-            decisions.extend(self.start(id, &placement, why));
-            if !in_time && let Some(promise) = &mut self.pools[at].promise {
-                for (node, part) in parts {
-                    let beside = &mut promise.beside[node as usize];
-                    *beside = beside.minus(part);
+            decisions.extend(self.start(id, &placement, Why::Backfill { ahead, reserved_at }));
+            for promise in self.pools[at].promises.iter_mut().filter(|p| p.at < end) {
+                for (node, part) in &parts {
+                    let beside = &mut promise.beside[*node as usize];
+                    *beside = beside.minus(*part);
                 }
             }
         }
@@ -321,11 +330,6 @@ impl Scheduler {
         });
         Some(decision)
     }
-}
-
-/// What a job may take that stays beyond the time of a promise.
-pub(super) fn beside(free: &[Resources], promise: &Promise) -> Vec<Resources> {
-    free.iter().zip(&promise.beside).map(|(free, beside)| free.least(*beside)).collect()
 }
 
 fn hindrance(

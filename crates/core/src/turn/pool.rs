@@ -64,6 +64,42 @@ pub(super) struct Promise {
     pub(super) beside: Vec<Resources>,
 }
 
+/// What is free for jobs that end by some time, beside what is promised.
+#[derive(Clone, Debug)]
+pub(super) struct Rooms {
+    /// The times of the promises, the earliest first.
+    times: Vec<Timestamp>,
+    /// What is free on each node: first for jobs that end by the first time, then for those that end by the next, and so on;
+    /// at last for those that stay.
+    rooms: Vec<Vec<Resources>>,
+}
+
+impl Rooms {
+    /// What is free for a job that ends by then.
+    pub(super) fn until(&self, end: Timestamp) -> &[Resources] {
+        let passed = self.times.partition_point(|at| *at < end);
+        self.rooms.get(passed).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What is free for a job that stays beyond the first time.
+    pub(super) fn beyond(&self) -> &[Resources] {
+        self.rooms.get(1).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The time of the first promise that keeps a job from starting which ends by `end`.
+    pub(super) fn kept_until(
+        &self,
+        end: Timestamp,
+        fits: impl Fn(&[Resources]) -> bool,
+    ) -> Option<Timestamp> {
+        self.times
+            .iter()
+            .zip(self.rooms.iter().skip(1))
+            .find(|(at, room)| **at < end && !fits(room))
+            .map(|t| *t.0)
+    }
+}
+
 /// One pool.
 #[derive(Clone, Debug)]
 pub(super) struct PoolState {
@@ -83,8 +119,9 @@ pub(super) struct PoolState {
     pub(super) ends: BTreeSet<(Timestamp, JobId)>,
     /// The job that the next room is kept for.
     pub(super) keeper: Option<JobId>,
-    /// When it will be there, as of the last pass.
-    pub(super) promise: Option<Promise>,
+    /// When it will be there, as of the last pass: the earliest time first, then the times at which it would be there
+    /// if its own party gave nothing back.
+    pub(super) promises: Vec<Promise>,
 }
 
 impl PoolState {
@@ -109,7 +146,7 @@ impl PoolState {
             by_length: BTreeSet::new(),
             ends: BTreeSet::new(),
             keeper: None,
-            promise: None,
+            promises: Vec::new(),
         }
     }
 
@@ -186,6 +223,17 @@ impl PoolState {
         self.nodes.iter().map(|n| n.capacity.minus(n.held)).collect()
     }
 
+    /// What is free for whom.
+    pub(super) fn rooms(&self) -> Rooms {
+        let mut room = self.free();
+        let mut rooms = vec![room.clone()];
+        for promise in &self.promises {
+            room = room.iter().zip(&promise.beside).map(|(room, beside)| room.least(*beside)).collect();
+            rooms.push(room.clone());
+        }
+        Rooms { times: self.promises.iter().map(|p| p.at).collect(), rooms }
+    }
+
     /// The place of a job on nodes with this much free.
     pub(super) fn place_in(&self, free: &[Resources], demand: &Demand) -> Option<Placement> {
         place(free, |n| self.nodes[n].jobs, demand)
@@ -209,13 +257,14 @@ impl PoolState {
         self.held = self.held.minus(all);
     }
 
-    /// When there is room for `demand` if running jobs take as long as they may. None when that can't be known: it
+    /// When there is room for `demand` if running jobs take as long as they may; those without `parts` give nothing back.
+    /// None when that can't be known: it
     /// waits for something without an end, or is larger than the pool.
     pub(super) fn promise<'r>(
         &self,
         demand: &Demand,
         now: Timestamp,
-        parts: impl Fn(JobId) -> &'r [(u32, Resources)],
+        parts: impl Fn(JobId) -> Option<&'r [(u32, Resources)]>,
     ) -> Option<Promise> {
         let mut held: Vec<Resources> = self.nodes.iter().map(|n| n.held).collect();
         let reserve = demand.reserve();
@@ -224,7 +273,7 @@ impl PoolState {
         let mut at = now;
         loop {
             while let Some((_, id)) = ends.next_if(|(end, _)| *end <= at) {
-                for (node, part) in parts(*id) {
+                for (node, part) in parts(*id).unwrap_or_default() {
                     let held = &mut held[*node as usize];
                     *held = held.minus(*part);
                     all = all.minus(*part);

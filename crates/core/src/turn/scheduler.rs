@@ -327,7 +327,7 @@ impl Scheduler {
         pool.shape_left(job.shape);
         if pool.keeper == Some(id) {
             pool.keeper = None;
-            pool.promise = None;
+            pool.promises.clear();
         }
         self.ledger.queued(job.scopes, false);
         self.ledger.release(job.scopes, id);

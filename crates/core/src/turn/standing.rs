@@ -95,7 +95,7 @@ impl Scheduler {
                 waiting: pool.root.waiting,
                 reservation: pool
                     .keeper
-                    .zip(pool.promise.as_ref())
+                    .zip(pool.promises.first())
                     .map(|(job, promise)| Reservation { job, at: promise.at }),
                 queues: self.parties(&pool.root, &pool.capacity),
             })
@@ -122,7 +122,7 @@ impl Scheduler {
     /// The room that is kept in each pool, as of the last pass.
     pub fn reservations(&self) -> Vec<(String, Reservation)> {
         let kept = |p: &super::pool::PoolState| {
-            let at = p.promise.as_ref()?.at;
+            let at = p.promises.first()?.at;
             Some((p.name.clone(), Reservation { job: p.keeper?, at }))
         };
         self.pools.iter().filter_map(kept).collect()

@@ -193,6 +193,17 @@ impl Branch {
         &self.heads
     }
 
+    /// True when somebody beside the branch at the end of `path` holds something or waits.
+    pub(super) fn has_rivals(&self, path: &[u32]) -> bool {
+        match path {
+            [] => false,
+            [last] => {
+                (0u32..).zip(&self.children).any(|(n, b)| n != *last && (b.waiting > 0 || b.charge.jobs > 0))
+            }
+            [first, rest @ ..] => self.children[*first as usize].has_rivals(rest),
+        }
+    }
+
     /// Its weight against those beside it.
     pub(super) fn weight(&self) -> u32 {
         self.weight
