@@ -13,8 +13,8 @@ const BUCKETS: i64 = 12;
 /// The same, to count with.
 const COUNT: usize = 12;
 /// What was held on average counts so many times as much as what is held now. What somebody holds in the moments in which
-/// turns are given depends on the size of their jobs; with a weight of 1 equal shares ended up 7 % apart.
-const PAST_WEIGHT: u32 = 4;
+/// turns are given depends on the size of their jobs, so the present alone is no fair judge: docs/scheduling.md has figures.
+const PAST_WEIGHT: u32 = 8;
 /// Shares are compared in units of 2^-40 of the pool.
 pub(super) const SHARE_BITS: u32 = 40;
 

@@ -5,7 +5,7 @@
 //! queues stand beside each other by their shares, in a queue its tenants, in a tenant its users. Whoever holds the
 //! least comes first: what counts is the *dominant share*, the greatest of the parts that it holds of the pool's
 //! cores, memory, GPUs and slots, divided by its weight. What it held on average over the past hour
-//! ([`Policy::memory`]) counts four times as much as what it holds now. Without that memory somebody with large jobs, who holds
+//! ([`Policy::memory`]) counts eight times as much as what it holds now. Without that memory somebody with large jobs, who holds
 //! nothing at the moment in which one ends and the next is chosen, would always come before somebody who keeps one
 //! small job running. Within a user the order is priority with ageing, then submission: a step of priority is worth a
 //! head start of [`Policy::priority_step`], so everybody's turn comes, and the order never changes as time goes by.
@@ -16,7 +16,9 @@
 //! it ends before that time, or does not touch what is kept. Limits (of all jobs, a mode, a queue, a tenant, a user, a
 //! cluster) are kept in the same way: the first job that a limit holds up has the next room under it, and so has
 //! the holder of a pool's reservation under its limits. A job that waits for something without a known end reserves
-//! nothing; neither does one that is larger than everything. When running jobs overrun, reservations move; they keep
+//! nothing; neither does one that is larger than everything. Room is also kept for the time at which the job would fit
+//! if its own user, tenant and queue gave nothing back: else a party below its share, whose next job fits whenever one of
+//! its own ends, would never get what others hold too much. When running jobs overrun, reservations move; they keep
 //! their holder.
 //!
 //! # The driver-deadlock guard
