@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{Outcome, Workload};
 use crate::time::MICROS_PER_SECOND;
 use crate::turn::{Dimension, Resources, Why};
@@ -13,7 +15,8 @@ pub const SHORTEST: f64 = 10.0;
 pub const LONG_WAIT: f64 = 6.0 * 3_600.0;
 
 /// How a figure spreads over all jobs.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Spread {
     /// The mean.
     pub mean: f64,
@@ -35,7 +38,8 @@ impl Spread {
 }
 
 /// How one tenant fared.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TenantFigures {
     /// Jobs that ran.
     pub jobs: usize,
@@ -46,7 +50,8 @@ pub struct TenantFigures {
 }
 
 /// How a workload fared under a policy.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Figures {
     /// Jobs that ran.
     pub jobs: usize,

@@ -32,6 +32,14 @@
 //! branches that a limit holds up), whatever the length of the queue. Decisions are made in whole numbers, from
 //! ordered collections: the same facts always give the same decisions, and a scheduler that is rebuilt from a
 //! [`Snapshot`] goes on exactly as the one that it was taken from.
+//!
+//! # How a leader uses it
+//! Once: [`Scheduler::rebuild`] from the store. Then, in one place and in order: [`Scheduler::advance`] to now; what has
+//! happened since ([`Scheduler::queued`], [`Scheduler::left`], [`Scheduler::ended`], [`Scheduler::began`],
+//! [`Scheduler::grown`], [`Scheduler::set_pools`], [`Scheduler::set_policy`]), each of which may be told twice; then
+//! [`Scheduler::pass`], and its decisions are written down. One that could not be written is taken back by
+//! [`Scheduler::ended`], followed by [`Scheduler::queued`] if the job still waits. Faces ask [`may_submit`] before and
+//! [`Scheduler::explain_candidate`] after.
 
 mod demand;
 mod explain;

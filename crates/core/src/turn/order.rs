@@ -52,7 +52,10 @@ impl<'a> Cursor<'a> {
             }
             next
         };
-        self.taken = self.taken.plus(pool.shapes[next.1 as usize].reserve);
+        let shape = &pool.shapes[next.1 as usize];
+        if shape.possible {
+            self.taken = self.taken.plus(shape.reserve);
+        }
         Some(next)
     }
 }

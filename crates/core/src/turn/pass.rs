@@ -325,7 +325,7 @@ impl Scheduler {
             held,
             counted,
             node: decision.node.clone(),
-            executors: placement.executors.clone(),
+            executors: decision.executors.clone(),
             since: self.now,
         });
         Some(decision)

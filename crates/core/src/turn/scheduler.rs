@@ -56,8 +56,8 @@ pub(super) struct Running {
     /// What it counts for in limits.
     pub(super) counted: Counted,
     pub(super) node: String,
-    /// Executors by their node's number.
-    pub(super) executors: Vec<(u32, u32)>,
+    /// Executors by their node's name: a node that is gone may come back, and they with it.
+    pub(super) executors: Vec<(String, u32)>,
     pub(super) since: Timestamp,
     /// When it ends at the latest, as far as is known.
     pub(super) end: Timestamp,
@@ -366,12 +366,10 @@ impl Scheduler {
             let nodes = &self.pools[pool as usize].nodes;
             nodes.iter().position(|n| n.name == name).and_then(|n| u32::try_from(n).ok())
         };
-        let executors: Vec<(u32, u32)> =
-            found.executors.iter().filter_map(|(node, n)| Some((number(node)?, *n))).collect();
         let driver = number(&found.node).map(|node| (node, job.demand.driver));
         let each = job.demand.executors.each;
-        let parts =
-            driver.into_iter().chain(executors.iter().map(|(node, n)| (*node, each.times(*n)))).collect();
+        let executors = found.executors.iter().filter_map(|(node, n)| Some((number(node)?, each.times(*n))));
+        let parts = driver.into_iter().chain(executors).collect();
         let count: u32 = found.executors.iter().map(|e| e.1).sum();
         let held = job.demand.driver.plus(each.times(count));
         let elsewhere = job.demand.elsewhere.as_ref().map(|e| e.resources).unwrap_or_default();
@@ -384,7 +382,7 @@ impl Scheduler {
             held,
             counted: Counted { all: held.plus(elsewhere), elsewhere },
             node: found.node.clone(),
-            executors,
+            executors: found.executors.clone(),
             since: found.since,
             end: expected_end(found.since, job.run_time.at_most, self.now),
         });
@@ -444,11 +442,13 @@ impl Scheduler {
         self.ledger.end(job.scopes, &job.counted, id, job.end);
         let before = job.held;
         // Nobody says where the engine put them: where there is room, and what has none, beside the driver.
+        let home =
+            (0u32..).zip(&pool.nodes).find(|(_, node)| node.name == job.node).map(|(number, _)| number);
         let mut left = wanted;
         let mut executors = Vec::new();
         for (number, node) in (0u32..).zip(&pool.nodes) {
             let mut room = node.capacity.minus(node.held);
-            if job.parts.first().is_some_and(|p| p.0 == number) {
+            if home == Some(number) {
                 room = room.minus(job.candidate.demand.driver);
             }
             let here = each.count_in(&room, left);
@@ -457,15 +457,14 @@ impl Scheduler {
                 left -= here;
             }
         }
-        if left > 0
-            && let Some((node, _)) = job.parts.first()
-        {
-            executors.push((*node, left));
+        if left > 0 {
+            executors.extend(home.map(|node| (node, left)));
         }
-        let driver = job.parts.first().map(|(node, _)| (*node, job.candidate.demand.driver));
+        let driver = home.map(|node| (node, job.candidate.demand.driver));
         job.parts =
             driver.into_iter().chain(executors.iter().map(|(node, n)| (*node, each.times(*n)))).collect();
-        job.executors = executors;
+        let name = |node: u32| pool.nodes[node as usize].name.clone();
+        job.executors = executors.into_iter().map(|(node, n)| (name(node), n)).collect();
         job.held = job.candidate.demand.driver.plus(each.times(wanted));
         job.counted.all = job.held.plus(job.counted.elsewhere);
         let held = job.held;

@@ -170,15 +170,11 @@ impl Scheduler {
     pub(super) fn holdings(&self) -> Vec<Holding> {
         self.running
             .values()
-            .map(|job| {
-                let nodes = &self.pools[job.pool as usize].nodes;
-                let name = |node: u32| nodes[node as usize].name.clone();
-                Holding {
-                    candidate: job.candidate.clone(),
-                    node: job.node.clone(),
-                    executors: job.executors.iter().map(|(node, n)| (name(*node), *n)).collect(),
-                    since: job.since,
-                }
+            .map(|job| Holding {
+                candidate: job.candidate.clone(),
+                node: job.node.clone(),
+                executors: job.executors.clone(),
+                since: job.since,
             })
             .collect()
     }
@@ -298,7 +294,7 @@ impl Scheduler {
                 found.push((self.policy.key(&state.scope, short), text));
             }
         }
-        let gone = self.running.values().filter(|r| r.parts.is_empty()).count();
+        let gone = self.running.values().filter(|r| r.parts.len() <= r.executors.len()).count();
         if gone > 0 {
             let text = format!("{gone} jobs run on nodes that are gone");
             found.push(("libra.replica.lease".to_owned(), text));
