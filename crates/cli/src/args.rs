@@ -2,6 +2,7 @@
 
 mod context;
 mod events;
+mod simulate;
 mod submit;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use context::{CompletionsArgs, ContextCommand, ContextSetArgs};
 pub(crate) use events::{EventsArgs, ReplayArgs, WebhookListArgs, WebhooksCommand};
+pub(crate) use simulate::{PolicyName, SimulateArgs};
 pub(crate) use submit::{SessionMode, SubmitArgs};
 
 /// Where a client looks for Libra when nothing else is said.
@@ -68,6 +70,10 @@ pub(crate) enum Command {
     /// Give Libras a name, and choose the one that the commands are for.
     #[command(subcommand)]
     Context(ContextCommand),
+    /// Play a workload in virtual time, and say how long everybody waits.
+    ///
+    /// Compare: libra simulate --policy libra --against fifo
+    Simulate(SimulateArgs),
     /// Print what makes a shell complete Libra's commands.
     ///
     /// Bash: libra completions bash > ~/.local/share/bash-completion/completions/libra

@@ -17,6 +17,7 @@ mod patience;
 mod progress;
 mod rows;
 mod serve;
+mod simulate;
 mod store;
 mod submission;
 mod uploads;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Migrate(args) => store::migrate(&args),
         Command::Store(StoreCommand::Check(args)) => store::check(&args),
         Command::Context(command) => commands::context::run(&command),
+        Command::Simulate(args) => simulate::run_command(&args),
         Command::Completions(args) => completions(args.shell),
         Command::Client(command) => run_client(command),
     };
