@@ -43,7 +43,7 @@ impl Shape {
 pub(super) fn rounded_up(micros: Micros) -> Micros {
     let micros = micros.max(1);
     let step = 1i64 << (63 - micros.leading_zeros()).saturating_sub(3);
-    (micros.saturating_add(step - 1) / step).saturating_mul(step)
+    micros.checked_add(step - 1).map_or(Micros::MAX, |above| above / step * step)
 }
 
 /// One node.
