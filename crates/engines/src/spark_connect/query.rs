@@ -297,6 +297,7 @@ impl Query {
         };
         if self.is_cancelled() {
             self.wait_until_idle(&live).await;
+            server.lay_to_rest(&live, self.token).await;
         }
         if live.is_dead() {
             server.forget(&live);

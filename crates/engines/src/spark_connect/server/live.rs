@@ -165,10 +165,13 @@ impl Live {
 
     /// The resident memory of its processes, in bytes; None when that can't be told.
     pub(super) fn resident(&self) -> Option<u64> {
+        footprint::resident(self.process()?)
+    }
+
+    /// Its process; None while that can't be told.
+    pub(super) fn process(&self) -> Option<i32> {
         match shim::status(self.dir()?) {
-            Ok(shim::Status::Owned { started: Some(started), .. }) => {
-                footprint::resident(started.process.pid)
-            }
+            Ok(shim::Status::Owned { started: Some(started), .. }) => Some(started.process.pid),
             _ => None,
         }
     }

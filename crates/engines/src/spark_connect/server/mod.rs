@@ -9,6 +9,7 @@
 //! | `guests` | which attempts a server works on, for every Libra on this host |
 //! | `care`, `footprint` | asks whether it lives, and how large it is |
 //! | `recycle` | puts a new one in its place |
+//! | `rest` | whether a cancelled query has really ended |
 //! | `backoff` | waits between starts that fail |
 //!
 //! Invariant: a server of Libra's own is dead when its shim says so, never because it is slow; and two servers use one
@@ -23,6 +24,7 @@ mod footprint;
 mod guests;
 mod live;
 mod recycle;
+mod rest;
 mod sail;
 pub(super) mod start;
 

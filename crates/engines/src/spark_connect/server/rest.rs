@@ -1,0 +1,94 @@
+//! Whether a server that obeys interrupts by word only has really let a cancelled query go.
+//!
+//! Sail answers that a query was interrupted while some of its loops go on for hours, and can't be asked what it works
+//! on. What is left to look at is the processor time that it uses.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libra_core::id::Token;
+
+use super::{Live, STOP_PATIENCE, Server, guests};
+
+/// How often its processor time is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// The kernel counts a process's time in these, hundredths of a second on every Linux.
+const TICKS_PER_SECOND: u64 = 100;
+/// A server that uses less than this share of one core rests, in percent.
+const AT_REST: u64 = 50;
+
+impl Server {
+    /// Sees to it that nothing of a cancelled attempt goes on in a server whose word is not enough. One that works on
+    /// without anybody else's query in it is ended; one with others in it is replaced, and ends with the last of them.
+    pub(in super::super) async fn lay_to_rest(self: &Arc<Self>, live: &Arc<Live>, token: Token) {
+        let (Some(patience), Some(dir)) = (live.kill_after(), live.dir()) else { return };
+        let begun = Instant::now();
+        while !live.is_dead() {
+            if is_at_rest(live).await {
+                return;
+            }
+            if begun.elapsed() < patience {
+                continue;
+            }
+            let others = guests::count_but(dir, token).unwrap_or(usize::MAX);
+            if others == 0 {
+                tracing::warn!(server = %live.id, "a cancelled query does not obey: its server is ended");
+                live.condemn();
+                return gone(live).await;
+            }
+            let why = "a cancelled query may still be at work in it";
+            if let Err(failure) = self.recycle(live, why).await {
+                tracing::warn!(reason = %failure.message, "the Spark server could not be replaced");
+            }
+            return;
+        }
+    }
+}
+
+async fn is_at_rest(live: &Live) -> bool {
+    let Some(before) = ticks(live) else { return false };
+    tokio::time::sleep(LOOK).await;
+    let looked = u64::try_from(LOOK.as_millis()).unwrap_or(u64::MAX);
+    ticks(live).is_some_and(|now| now.saturating_sub(before) * 100_000 / TICKS_PER_SECOND < AT_REST * looked)
+}
+
+/// Waits until it is dead; whoever needs it later looks again.
+async fn gone(live: &Live) {
+    let begun = Instant::now();
+    while !live.is_dead() && begun.elapsed() < STOP_PATIENCE {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// The processor time that its process has used.
+fn ticks(live: &Live) -> Option<u64> {
+    parse(&fs::read_to_string(format!("/proc/{}/stat", live.process()?)).ok()?)
+}
+
+/// User and system time in `/proc/PID/stat` (fields 14 and 15). The program's name, in parentheses, may hold anything.
+fn parse(stat: &str) -> Option<u64> {
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    user.checked_add(system)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_system_time_are_added() {
+        let stat = "12 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 250 31 0 0 20 0 1 0 100 1 1";
+        assert_eq!(parse(stat), Some(281));
+        assert_eq!(parse("12 (sail"), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in ".*") {
+            let _ = parse(&text);
+        }
+    }
+}
