@@ -63,7 +63,7 @@ async fn uploaded(api: &Api, path: &Path) -> String {
 }
 
 /// The jar, with its library.
-async fn jar(api: &Api, argument: &str) -> Value {
+pub async fn jar(api: &Api, argument: &str) -> Value {
     let (app, lib) = jars().await;
     json!({"file": uploaded(api, app).await, "className": "App", "args": [argument], "jars": [uploaded(api, lib).await]})
 }
@@ -74,7 +74,7 @@ const SCALA: &str = "case class Sale(shop: String, amount: Long)\n\
     println(s\"there are ${sales.count()} sales\")\n\
     libra.result(sales.map(s => s.copy(amount = s.amount * factor)).groupBy($\"shop\").agg(sum($\"amount\").as(\"total\")).orderBy($\"shop\"))\n";
 
-fn scala(code: &str) -> Value {
+pub fn scala(code: &str) -> Value {
     json!({"code": code, "kind": "scala"})
 }
 
@@ -218,7 +218,7 @@ const PYTHON: &str = "import sys, lib\n\
     if len(sys.argv) > 2:\n    open(sys.argv[2], 'w').close()\n    import time; time.sleep(1000)\n";
 
 /// A program, a module and an archive of the test's own, as local files.
-fn python_files(dir: &Path) -> [String; 3] {
+pub fn python_files(dir: &Path) -> [String; 3] {
     std::fs::create_dir_all(dir).unwrap();
     let program = write(&dir.join("report.py"), PYTHON);
     let module = write(&dir.join("lib.py"), "def twice(n):\n    return 2 * n\n");
@@ -267,6 +267,17 @@ async fn the_command_line_sends_what_is_local() {
     assert!(log.contains("got [(2, 'packed'), (4, 'packed')] ['today']"), "{log}");
 }
 
+/// The job, to be run with one executor there.
+pub fn on_cluster(cluster: &Standalone, mut body: Value) -> Value {
+    body["sparkConfig"] = json!({
+        "spark.master": cluster.master(), "spark.cores.max": "1", "spark.executor.cores": "1",
+        "spark.executor.instances": "1", "spark.executor.memory": "512m",
+        "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
+    });
+    body["env"] = json!({"SPARK_LOCAL_IP": "127.0.0.1"});
+    body
+}
+
 #[tokio::test]
 async fn every_kind_runs_on_a_standalone_master_and_leaves_nothing_there_when_cancelled() {
     // contract: S2, S4, L6
@@ -274,15 +285,7 @@ async fn every_kind_runs_on_a_standalone_master_and_leaves_nothing_there_when_ca
     let cluster = Standalone::start(&spark().home).await;
     let libra = shared().await;
     let api = libra.api();
-    let on_cluster = |mut body: Value| {
-        body["sparkConfig"] = json!({
-            "spark.master": cluster.master(), "spark.cores.max": "1", "spark.executor.cores": "1",
-            "spark.executor.instances": "1", "spark.executor.memory": "512m",
-            "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
-        });
-        body["env"] = json!({"SPARK_LOCAL_IP": "127.0.0.1"});
-        body
-    };
+    let on_cluster = |body| on_cluster(&cluster, body);
     let [program, module, archive] = python_files(&libra.scratch("on-cluster"));
     let python = |args: Value, references: [String; 3]| {
         let [file, module, archive] = references;

@@ -14,6 +14,7 @@ mod external_server;
 mod failpoints;
 mod given_up;
 mod in_cluster;
+mod kills;
 mod kinds;
 mod listing;
 mod logs;

@@ -180,7 +180,7 @@ pub const KEYS: &[Key] = &[
     key(
         "libra.logs.max-followers",
         "100",
-        "Readers that follow a log through this replica at the same time; one more is refused with 429.",
+        "Readers that follow a log through this replica at the same time; one user may have half of the places. One more is refused with 429.",
     ),
     key("libra.execution.launch-timeout", "10m", "How long a launch may take; 0 = no limit."),
     Key {
