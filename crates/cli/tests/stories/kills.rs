@@ -81,6 +81,7 @@ async fn drill_whoever_is_killed_nothing_of_a_job_is_left() {
             if there {
                 body = on_cluster(&cluster, body);
             }
+            body["retryPolicy"] = json!({"maxRetries": 0});
             let id = libra.api().submit(&body).await;
             wait::until_true("the program runs", || marker.exists()).await;
             let job = libra.api().reaches(&id, "RUNNING").await;

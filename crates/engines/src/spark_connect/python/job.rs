@@ -1,11 +1,15 @@
 //! What this process knows of a Python attempt besides its files: who waits, and what wakes them.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use libra_core::attempt::Exit;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
+use super::super::record;
 use super::super::server::Live;
+use super::files::Plan;
 use crate::attempt_dir::AttemptDir;
 use crate::engine::Launch;
 use crate::shim::Spawned;
@@ -45,6 +49,24 @@ impl Job {
             left: AtomicBool::new(false),
             unsettled: AtomicU32::new(0),
             held: Mutex::new(Held::default()),
+        }
+    }
+
+    /// Where it is on the server; None before it is anywhere, and when the file was torn by the machine's death, with
+    /// which the server died too.
+    pub(super) fn plan(&self) -> io::Result<Option<Plan>> {
+        self.unless_torn(Plan::read(&self.dir))
+    }
+
+    /// How it ended, where nobody ran it.
+    pub(super) fn end(&self) -> io::Result<Option<Exit>> {
+        self.unless_torn(record::read_end(&self.dir))
+    }
+
+    fn unless_torn<T>(&self, read: io::Result<Option<T>>) -> io::Result<Option<T>> {
+        match read {
+            Err(_) if !self.launch.same_boot => Ok(None),
+            read => read,
         }
     }
 

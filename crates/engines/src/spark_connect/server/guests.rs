@@ -114,12 +114,13 @@ fn count_those(server: &AttemptDir, counts: impl Fn(&OsStr) -> bool) -> io::Resu
 }
 
 fn is_over(attempt: &AttemptDir) -> bool {
-    if !attempt.launch_file().exists() && !attempt.exit_file().exists() {
+    let (launch, owner) = (attempt.launch_file().exists(), attempt.owner_file().exists());
+    if !launch && !owner {
         return matches!(record::read(attempt), Ok(OnDisk::Ended(_) | OnDisk::Revoked));
     }
-    // A program: its result may be there long before its end.
+    // A program: its result may be there long before its end. Its launch file goes when it is let go.
     let ended = matches!(shim::status(attempt), Ok(shim::Status::Exited { .. } | shim::Status::Revoked));
-    ended || matches!(record::read_end(attempt), Ok(Some(_)))
+    ended || !launch || matches!(record::read_end(attempt), Ok(Some(_)))
 }
 
 #[cfg(test)]

@@ -174,6 +174,11 @@ impl Server {
         }
     }
 
+    /// Counts an attempt out of the server `id`, alive or not.
+    pub(super) fn dismiss(&self, id: Token, token: Token) {
+        guests::leave(&files::directory(&self.settings.data_dir, id), token);
+    }
+
     /// The server that is alive, if one is; never starts one.
     ///
     /// # Errors

@@ -22,27 +22,31 @@ impl Server {
     /// Sees to it that nothing of a cancelled attempt goes on in a server whose word is not enough. One that works on
     /// without anybody else's query in it is ended; one with others in it is replaced, and ends with the last of them.
     pub(in super::super) async fn lay_to_rest(self: &Arc<Self>, live: &Arc<Live>, token: Token) {
-        let (Some(patience), Some(dir)) = (live.kill_after(), live.dir()) else { return };
-        let begun = Instant::now();
-        while !live.is_dead() {
-            if is_at_rest(live).await {
-                return;
-            }
-            if begun.elapsed() < patience {
-                continue;
-            }
-            let others = guests::count_but(dir, token).unwrap_or(usize::MAX);
-            if others == 0 {
-                tracing::warn!(server = %live.id, "a cancelled query does not obey: its server is ended");
-                live.condemn();
-                return gone(live).await;
-            }
-            let why = "a cancelled query may still be at work in it";
-            if let Err(failure) = self.recycle(live, why).await {
-                tracing::warn!(reason = %failure.message, "the Spark server could not be replaced");
-            }
-            return;
+        let Some(patience) = live.kill_after() else { return };
+        if tokio::time::timeout(patience, live.until_at_rest()).await.is_err() {
+            self.give_up_on(live, token).await;
         }
+    }
+
+    /// Ends a server that does not let go of an attempt, as soon as nobody else's work is in it.
+    pub(in super::super) async fn give_up_on(self: &Arc<Self>, live: &Arc<Live>, token: Token) {
+        let Some(dir) = live.dir() else { return };
+        if guests::count_but(dir, token).is_ok_and(|others| others == 0) {
+            tracing::warn!(server = %live.id, "a cancelled job does not obey: its Spark server is ended");
+            live.condemn();
+            return gone(live).await;
+        }
+        let why = "a cancelled job may still be at work in it";
+        if let Err(failure) = self.recycle(live, why).await {
+            tracing::warn!(reason = %failure.message, "the Spark server could not be replaced");
+        }
+    }
+}
+
+impl Live {
+    /// Waits until a server whose word is not enough rests; at once for others.
+    pub(in super::super) async fn until_at_rest(&self) {
+        while self.kill_after().is_some() && !self.is_dead() && !is_at_rest(self).await {}
     }
 }
 
