@@ -109,6 +109,7 @@ pub(crate) fn way(queued: &Job, leases: &Leases) -> Outcome<[Change; 3]> {
         handle: None,
         exit: None,
         progress: None,
+        usage: None,
         application_id: None,
         links: Links::default(),
     };

@@ -142,6 +142,7 @@ impl Service {
             handle: None,
             exit: None,
             progress: None,
+            usage: None,
             application_id: None,
             links: libra_core::attempt::Links::default(),
         })

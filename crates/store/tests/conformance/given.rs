@@ -151,6 +151,7 @@ pub(crate) fn admit(job: &Job, fence: Option<Fence>) -> Change {
         handle: None,
         exit: None,
         progress: None,
+        usage: None,
         application_id: None,
         links: Links::default(),
     };

@@ -1,6 +1,6 @@
 //! Submissions, steps of the lifecycle, notes, and what a failed one leaves: nothing.
 
-use libra_core::attempt::{Exit, Handle, Links, Outcome as Ended, Progress};
+use libra_core::attempt::{Exit, Handle, Links, Outcome as Ended, Progress, Usage};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::lifecycle::{self, Event};
 use libra_core::spec::Source;
@@ -151,7 +151,9 @@ async fn attempts_are_claimed_noted_and_taken_over(s: Store) {
     assert_eq!(outcomes.iter().filter(|o| **o == Outcome::Updated).count(), 1, "one of them: {outcomes:?}");
     let by = if outcomes[0] == Outcome::Updated { ("a", 1) } else { ("b", 4) };
 
+    let usage = Usage { cpu_millis: 7, peak_memory_bytes: 9, ..Usage::default() };
     let seen = |application_id: Option<&str>, progress| Note::Seen {
+        usage: application_id.map(|_| usage),
         progress,
         application_id: application_id.map(Into::into),
         links: Links::default(),
@@ -174,6 +176,7 @@ async fn attempts_are_claimed_noted_and_taken_over(s: Store) {
     assert_eq!((now.launched_at, now.host.as_str()), (Some(Timestamp(6)), "m/b2"));
     assert_eq!((now.application_id.as_deref(), now.handle), (Some("app-1"), Some(handle)));
     assert!(now.progress.is_some());
+    assert_eq!(now.usage, Some(usage), "a look without it leaves it as it was");
 
     let job = get(&s.db, id).await;
     let done = lifecycle::step(&job, Event::Succeeded, Timestamp(9)).unwrap();

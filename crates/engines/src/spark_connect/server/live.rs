@@ -10,7 +10,7 @@ use libra_core::id::Token;
 
 use super::super::address::Door;
 use super::super::client::Client;
-use super::{OUT_OF_MEMORY_EXIT, STOP_PATIENCE, describe_end, footprint, guests, is_dead};
+use super::{OUT_OF_MEMORY_EXIT, STOP_PATIENCE, describe_end, guests, is_dead};
 use crate::attempt_dir::AttemptDir;
 use crate::shim;
 
@@ -167,7 +167,7 @@ impl Live {
     pub(super) fn resident(&self) -> Option<u64> {
         match shim::status(self.dir()?) {
             Ok(shim::Status::Owned { started: Some(started), .. }) => {
-                footprint::resident(started.process.pid)
+                shim::footprint::of(started.process.pid).map(|footprint| footprint.resident)
             }
             _ => None,
         }
