@@ -18,6 +18,7 @@ mod kinds;
 mod listing;
 mod logs;
 mod openapi;
+mod progress;
 mod python_in_cluster;
 mod references;
 mod replicas;

@@ -22,7 +22,8 @@ use crate::shim::process::{self, Status};
 
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Questions take at most this part of a driver's time: after a slow answer the pause is so many times as long.
+/// Questions take at most this part of a driver's time: after two slow answers in a row the pause is so many times as
+/// long as the quicker of them. The first one is always slow, as the driver has to load what answers it.
 const SPARING: u32 = 20;
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -127,6 +128,7 @@ async fn follow(rest: &'static Rest, driver: Driver, tell: watch::Sender<Known>)
     let mut found: Option<Application> = None;
     let mut misses = 0;
     let mut pause = PAUSE;
+    let mut before = Duration::ZERO;
     loop {
         tokio::time::sleep(pause).await;
         if !driver.runs() {
@@ -134,7 +136,9 @@ async fn follow(rest: &'static Rest, driver: Driver, tell: watch::Sender<Known>)
         }
         let begun = Instant::now();
         let asked = ask(rest, &driver, &mut found, &tell).await;
-        pause = (begun.elapsed() * SPARING).clamp(PAUSE, LONGEST_PAUSE);
+        let took = begun.elapsed();
+        pause = (took.min(before) * SPARING).clamp(PAUSE, LONGEST_PAUSE);
+        before = took;
         match asked {
             Ok(()) => misses = 0,
             Err(why) => {
@@ -170,3 +174,7 @@ async fn ask(
     });
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "follow_tests.rs"]
+mod tests;
