@@ -110,6 +110,7 @@ pub(crate) fn way(queued: &Job, leases: &Leases) -> Outcome<[Change; 3]> {
         exit: None,
         progress: None,
         usage: None,
+        looks: 0,
         application_id: None,
         links: Links::default(),
     };

@@ -152,6 +152,8 @@ pub struct Attempt {
     pub progress: Option<Progress>,
     /// What its own processes have used; None where it has none.
     pub usage: Option<Usage>,
+    /// How often what was seen of it has been stored: a look that is stored late must not undo a later one.
+    pub looks: i64,
     /// The engine's application id.
     pub application_id: Option<String>,
     /// Addresses kept after the end.

@@ -177,6 +177,8 @@ pub enum Note {
     Handle(Handle),
     /// Progress and what else a look brought.
     Seen {
+        /// How many of these had been stored when this one was made: one that comes too late takes no effect.
+        after: i64,
         /// How far.
         progress: Option<Progress>,
         /// What its own processes have used.

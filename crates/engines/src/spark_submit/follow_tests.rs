@@ -48,8 +48,7 @@ async fn followed(scratch: &Scratch, says: &str) -> Known {
     let task = tokio::spawn(follow(Rest::shared().unwrap(), driver, tell));
     let _ = tokio::time::timeout(PAUSE * 2, known.changed()).await;
     task.abort();
-    let seen = known.borrow().clone();
-    seen
+    known.borrow().clone()
 }
 
 fn line(port: u16) -> String {

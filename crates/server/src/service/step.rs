@@ -143,6 +143,7 @@ impl Service {
             exit: None,
             progress: None,
             usage: None,
+            looks: 0,
             application_id: None,
             links: libra_core::attempt::Links::default(),
         })

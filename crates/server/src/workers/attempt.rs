@@ -450,6 +450,7 @@ impl Driver {
         self.usage_noted_at = self.noted_at;
         let application_id = running.application_id;
         let seen = Note::Seen {
+            after: self.attempt.looks,
             progress: progress.clone(),
             usage,
             application_id: application_id.clone(),
@@ -458,6 +459,7 @@ impl Driver {
         if self.note(seen).await? {
             self.attempt.progress = progress.or_else(|| self.attempt.progress.take());
             self.attempt.usage = usage.or(self.attempt.usage);
+            self.attempt.looks += 1;
             self.attempt.application_id = application_id.or_else(|| self.attempt.application_id.take());
             self.attempt.links = links;
         }

@@ -152,6 +152,7 @@ pub(crate) fn admit(job: &Job, fence: Option<Fence>) -> Change {
         exit: None,
         progress: None,
         usage: None,
+        looks: 0,
         application_id: None,
         links: Links::default(),
     };

@@ -18,7 +18,7 @@ use crate::tables::json;
 use crate::tx::Arg;
 
 /// Which attempt, who has to hold it, and what is set; NULL sets nothing.
-const COLUMNS: [(&str, Of); 13] = [
+const COLUMNS: [(&str, Of); 14] = [
     ("job_id", Of::Text),
     ("number", Of::Int),
     ("held_by", Of::Text),
@@ -32,6 +32,7 @@ const COLUMNS: [(&str, Of); 13] = [
     ("application_id", Of::Text),
     ("links", Of::Text),
     ("usage", Of::Text),
+    ("looks", Of::Int),
 ];
 
 /// `ended_at` is asked for in such a way that the index of open attempts is not even considered: it would be walked
@@ -42,10 +43,11 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
          launched_at = COALESCE(n.launched_at, a.launched_at), host = COALESCE(n.host, a.host), \
          handle = COALESCE(n.handle, a.handle), progress = COALESCE(n.progress, a.progress), \
          application_id = COALESCE(n.application_id, a.application_id), links = COALESCE(n.links, a.links), \
-         usage = COALESCE(n.usage, a.usage) \
+         usage = COALESCE(n.usage, a.usage), looks = COALESCE(n.looks + 1, a.looks) \
          FROM {} \
          WHERE a.job_id = n.job_id AND a.number = n.number AND COALESCE(a.ended_at, -1) = -1 \
          AND ((n.held_by IS NULL AND a.holder IS NULL) OR (a.holder = n.held_by AND a.epoch = n.held_epoch)) \
+         AND COALESCE(n.looks, a.looks) = a.looks \
          RETURNING n.ord",
         unnest("n", &COLUMNS, 0)
     )
@@ -84,6 +86,7 @@ struct Set<'a> {
     application_id: Option<&'a str>,
     links: Option<String>,
     usage: Option<String>,
+    looks: Option<i64>,
 }
 
 fn set(note: &AttemptNote) -> Result<Set<'_>, StoreError> {
@@ -94,11 +97,12 @@ fn set(note: &AttemptNote) -> Result<Set<'_>, StoreError> {
         }
         Note::Intent { at, host } => Set { launched_at: Some(at.0), host: Some(host), ..held },
         Note::Handle(handle) => Set { handle: Some(json("handle", handle)?), ..held },
-        Note::Seen { progress, usage, application_id, links } => Set {
+        Note::Seen { after, progress, usage, application_id, links } => Set {
             progress: progress.as_ref().map(|p| json("progress", p)).transpose()?,
             application_id: application_id.as_deref(),
             links: Some(json("links", links)?),
             usage: usage.as_ref().map(|u| json("usage", u)).transpose()?,
+            looks: Some(*after),
             ..held
         },
         Note::TakeOver { from } => Set { held_by: Some(from), holder: Some(&note.by), ..held },
@@ -123,6 +127,7 @@ async fn write(pool: &Arc<Pool>, batch: &[AttemptNote]) -> Result<Vec<Outcome>, 
             s.application_id.into(),
             s.links.as_ref().into(),
             s.usage.as_ref().into(),
+            s.looks.into(),
         ]);
     }
     let arguments: Vec<&(dyn ToSql + Sync)> = rows.arguments().collect();
