@@ -29,6 +29,7 @@ impl Footprint {
 }
 
 /// What `root` and everything below it use; None when it is gone.
+#[cfg(any(test, feature = "spark-connect"))]
 pub(crate) fn of(root: i32) -> Option<Footprint> {
     let mut sum = Footprint::default();
     sum.add(stat(root)?);

@@ -78,6 +78,7 @@ impl Meter {
 }
 
 /// What the processes of the attempt in `dir` have used, as its shim saw it last; None before the first look.
+#[cfg(feature = "spark-submit")]
 pub(crate) fn usage(dir: &AttemptDir) -> Option<Usage> {
     records::read(&dir.usage_file()).unwrap_or_default()
 }

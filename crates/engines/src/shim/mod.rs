@@ -29,6 +29,7 @@ pub(crate) mod tree;
 pub(crate) mod tests;
 
 pub use cradle::cradle;
+#[cfg(feature = "spark-submit")]
 pub(crate) use meter::usage;
 pub use process::{Spawned, Status, request_stop, revoke, spawn, status, touch};
 pub use records::{ExitRecord, Keepalive, LaunchFile, Owner, StartedRecord};
