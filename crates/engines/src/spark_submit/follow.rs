@@ -24,9 +24,9 @@ use crate::shim::process::{self, Status};
 const PAUSE: Duration = Duration::from_secs(2);
 /// Questions take at most this part of a driver's time: after two slow answers in a row the pause is so many times as
 /// long as the quicker of them. The first one is always slow, as the driver has to load what answers it.
-const SPARING: u32 = 20;
+const SPARING: u32 = 10;
 /// The longest pause.
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// After so many questions in a row without an answer the driver is looked for anew.
 const MISSES: u32 = 3;
 
