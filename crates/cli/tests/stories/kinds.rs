@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libra_engines::spark_home::SparkHome;
-use libra_testkit::{Api, Standalone, processes, wait, write};
+use libra_testkit::{Api, Standalone, page, processes, wait, write};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -186,6 +186,19 @@ async fn an_application_in_a_scala_file_is_run_and_not_only_defined() {
     fails(&idle, "compile_error", 1, "runs none of them").await;
 }
 
+/// A main of the program's own tells Libra nothing; Spark's log does.
+async fn follows_a_driver_by_its_log(api: &Api, id: &str, application: &str) {
+    let known = || async {
+        let job = api.job(id).await;
+        job["links"]["sparkUi"].is_string() && job["progress"]["tasksTotal"].as_u64() > Some(0)
+    };
+    wait::until_async("the driver's progress is known", known).await;
+    let job = api.job(id).await;
+    assert!(job["applicationId"].as_str().unwrap().starts_with(application), "{job:#}");
+    let (status, _) = page(job["links"]["sparkUi"].as_str().unwrap()).await.unwrap();
+    assert_eq!(status, 200);
+}
+
 #[tokio::test]
 async fn a_jar_and_scala_that_are_cancelled_leave_nothing_alive() {
     // contract: L6, S2
@@ -201,6 +214,9 @@ async fn a_jar_and_scala_that_are_cancelled_leave_nothing_alive() {
         let job = api.reaches(&id, "RUNNING").await;
         let token = job["attempts"][0]["token"].as_str().unwrap().to_owned();
         assert!(!processes::of_attempt(&token).is_empty());
+        if body["className"] == "App" {
+            follows_a_driver_by_its_log(&api, &id, "local-").await;
+        }
         while api.delete(&format!("/api/v1/jobs/{id}")).await.status == 202 {}
         assert_eq!(processes::of_attempt(&token), Vec::<i32>::new());
         assert_eq!(api.job(&id).await["status"], "CANCELLED");
@@ -313,6 +329,7 @@ async fn every_kind_runs_on_a_standalone_master_and_leaves_nothing_there_when_ca
     wait::until_true("the program runs", || marker.exists()).await;
     let token = api.reaches(&id, "RUNNING").await["attempts"][0]["token"].as_str().unwrap().to_owned();
     assert_eq!(cluster.executors().len(), 1);
+    follows_a_driver_by_its_log(&api, &id, "app-").await;
     while api.delete(&format!("/api/v1/jobs/{id}")).await.status == 202 {}
     assert_eq!(processes::of_attempt(&token), Vec::<i32>::new());
     wait::until_true("the cluster's executor ends with its driver", || cluster.executors().is_empty()).await;

@@ -19,6 +19,7 @@ mod kinds;
 mod listing;
 mod logs;
 mod openapi;
+mod progress;
 mod python_ends;
 mod python_in_cluster;
 mod references;

@@ -202,6 +202,7 @@ impl Query {
         self.set(Phase::Running(Running {
             since: Some(since),
             progress: None,
+            usage: None,
             application_id: live.application_id.clone(),
             links: live.links.clone(),
         }));
@@ -212,6 +213,7 @@ impl Query {
         self.set(Phase::Running(Running {
             since: Some(since),
             progress: None,
+            usage: None,
             application_id: None,
             links: Links::default(),
         }));

@@ -377,6 +377,17 @@ pub const KEYS: &[Key] = &[
         "The longest run of a job that names none; 0 = no limit.",
     ),
     key(
+        "libra.execution.modes.spark-submit.event-log-dir",
+        "",
+        "Where drivers write Spark's event log: a path, or an address such as s3a://bucket/events. Without it they write one \
+         where Spark's own settings say so.",
+    ),
+    key(
+        "libra.execution.modes.spark-submit.history-server-url",
+        "",
+        "Spark's history server over those event logs, such as http://history:18080: ended jobs link to it.",
+    ),
+    key(
         "libra.log.level",
         "info",
         "`error`, `warn`, `info`, `debug`, `trace`, or a filter such as `libra_server=debug`.",

@@ -14,7 +14,9 @@ use serde_json::json;
 use super::super::server::{Live, start};
 use super::job::Job;
 use super::{Python, ending, session};
+use crate::attempt_dir::AttemptDir;
 use crate::engine::{CancelOutcome, Launch, LaunchError, Launched, Observation, Running};
+use crate::shim;
 use crate::shim::process::{self, Status};
 use crate::shim::records::StartedRecord;
 use crate::shim::tree;
@@ -34,7 +36,7 @@ impl Python {
     /// Launches the attempt, once.
     pub(in super::super) async fn launch(self: &Arc<Self>, launch: &Launch) -> Result<Launched, LaunchError> {
         let unknown = |error: io::Error| LaunchError::Unknown(error.to_string());
-        let dir = crate::attempt_dir::AttemptDir::new(&launch.dir);
+        let dir = AttemptDir::new(&launch.dir);
         match process::status(&dir).map_err(unknown)? {
             Status::Absent => {
                 self.server.check_installed().map_err(LaunchError::Refused)?;
@@ -133,7 +135,7 @@ impl Python {
 
     async fn look_at_running(&self, job: &Job, started: &StartedRecord) -> io::Result<Observation> {
         match self.server_of(job).await {
-            Ok(Some(live)) => return Ok(running(&live, started.at)),
+            Ok(Some(live)) => return Ok(running(&live, job, started.at)),
             Ok(None) => {}
             Err(why) => return Ok(Observation::Unknown(why)),
         }
@@ -288,11 +290,13 @@ impl Python {
 
     /// What is known besides the state.
     pub(in super::super) fn traces(&self, launch: &Launch) -> Running {
-        self.known(launch.token).and_then(|job| job.live()).map_or_else(Running::default, |live| Running {
-            application_id: live.application_id.clone(),
-            links: live.links.clone(),
+        let live = self.known(launch.token).and_then(|job| job.live());
+        Running {
+            usage: shim::usage(&AttemptDir::new(&launch.dir)),
+            application_id: live.as_ref().and_then(|live| live.application_id.clone()),
+            links: live.map(|live| live.links.clone()).unwrap_or_default(),
             ..Running::default()
-        })
+        }
     }
 
     /// Another replica looks after it now.
@@ -335,10 +339,11 @@ impl Python {
     }
 }
 
-fn running(live: &Live, since: Timestamp) -> Observation {
+fn running(live: &Live, job: &Job, since: Timestamp) -> Observation {
     Observation::Running(Running {
         since: Some(since),
         progress: None,
+        usage: shim::usage(&job.dir),
         application_id: live.application_id.clone(),
         links: live.links.clone(),
     })

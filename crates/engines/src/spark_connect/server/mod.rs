@@ -7,7 +7,7 @@
 //! | `start`, `command`, `sail`, `files` | starts one, or adopts one that is there |
 //! | `external` | reaches one that Libra did not start |
 //! | `guests` | which attempts a server works on, for every Libra on this host |
-//! | `care`, `footprint` | asks whether it lives, and how large it is |
+//! | `care` | asks whether it lives, and how large it is |
 //! | `recycle` | puts a new one in its place |
 //! | `rest` | whether a cancelled query has really ended |
 //! | `backoff` | waits between starts that fail |
@@ -20,7 +20,6 @@ mod care;
 mod command;
 mod external;
 mod files;
-mod footprint;
 mod guests;
 mod live;
 mod recycle;
