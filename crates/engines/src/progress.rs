@@ -1,12 +1,13 @@
 //! From counted tasks to a progress that never goes backwards.
 
 use libra_core::attempt::Progress;
+use serde::Deserialize;
 
 /// Shown at most before the end: more may still come.
 const MOST_BEFORE_THE_END: u64 = 99;
 
 /// What Spark has planned so far, and how much of it is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(crate) struct Tally {
     /// Tasks that are done.
     pub(crate) done: u64,

@@ -67,6 +67,33 @@ async fn what_a_program_has_left_open_is_brought_to_its_end() {
 }
 
 #[tokio::test]
+async fn a_program_tells_how_far_it_is() {
+    // contract: A2, S1
+    let _turn = turn().await;
+    let libra = shared().await;
+    let api = libra.api();
+    let gate = libra.scratch("gate");
+    let code = format!(
+        "from pyspark.sql.functions import udf\n@udf('long')\ndef step(n):\n    import os, time\n\
+         \x20   while n >= 4 and not os.path.exists({}): time.sleep(0.05)\n    return n\n\
+         spark.range(0, 8, 1, 8).select(step('id')).collect()",
+        quoted(&gate)
+    );
+    let id = api.submit(&python(&code)).await;
+    let percentage = async || api.job(&id).await["progress"]["percentage"].as_u64();
+    wait::until_async("half of it is done", async || percentage().await.is_some_and(|p| p >= 25)).await;
+    assert!(percentage().await.unwrap() < 99);
+    fs::write(&gate, "").unwrap();
+    let job = api.ended(&id).await;
+    assert_eq!(
+        (&job["status"], &job["progress"]["percentage"]),
+        (&json!("SUCCEEDED"), &json!(100)),
+        "{job:#}"
+    );
+    assert!(job["usage"]["peakMemoryBytes"].as_u64().unwrap() > 0, "{job:#}");
+}
+
+#[tokio::test]
 async fn odd_habits_of_a_program_do_not_change_how_it_ended() {
     // contract: L4, L7, A1
     let _turn = turn().await;

@@ -84,6 +84,52 @@ class Libra:
         self._write(df)
 
 
+class Tally:
+    """Counts what Spark has planned for the program and how much of it is done, for `tally.json`."""
+
+    # Seconds between two writes.
+    PAUSE = 1.0
+
+    def __init__(self, directory):
+        self._file = os.path.join(directory, "tally.json")
+        # What has ended, and what is under way by operation: done, tasks, finished, stages.
+        self._ended, self._open = (0, 0, 0, 0), {}
+        self._lock, self._due = threading.Lock(), 0.0
+
+    def __call__(self, stages, inflight_tasks, operation_id, done):
+        stages = list(stages or ())
+        now = (
+            sum(stage.num_completed_tasks for stage in stages),
+            sum(stage.num_tasks for stage in stages),
+            sum(1 for stage in stages if stage.done),
+            len(stages),
+        )
+        with self._lock:
+            if done:
+                self._open.pop(operation_id, None)
+                self._ended = plus(self._ended, now)
+            else:
+                self._open[operation_id] = now
+            if time.monotonic() < self._due:
+                return
+            self._due = time.monotonic() + self.PAUSE
+            total = self._ended
+            for tally in self._open.values():
+                total = plus(total, tally)
+            try:
+                draft = f"{self._file}.draft"
+                with open(draft, "w", encoding="ascii", opener=libra_result.private) as file:
+                    json.dump(dict(zip(("done", "tasks", "finished", "stages"), total)), file)
+                os.replace(draft, self._file)
+            except OSError:
+                # The disk may be full: nothing depends on it.
+                pass
+
+
+def plus(one, other):
+    return tuple(a + b for a, b in zip(one, other))
+
+
 def is_dataframe(value):
     return hasattr(value, "toLocalIterator") and hasattr(value, "_plan")
 
@@ -113,6 +159,7 @@ def session(job, directory):
     mark_clients(job, directory)
     spark = SparkSession(connection=Builder(os.environ["SPARK_REMOTE"]))
     SparkSession._set_default_and_active_session(spark)
+    spark.registerProgressHandler(Tally(directory))
     return spark
 
 

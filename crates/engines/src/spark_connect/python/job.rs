@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use libra_core::attempt::Exit;
+use libra_core::attempt::{Exit, Progress};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
 use super::super::record;
@@ -12,7 +12,8 @@ use super::super::server::Live;
 use super::files::Plan;
 use crate::attempt_dir::AttemptDir;
 use crate::engine::Launch;
-use crate::shim::Spawned;
+use crate::progress::{self, Tally};
+use crate::shim::{Spawned, records};
 
 /// One Python attempt in this process.
 pub(super) struct Job {
@@ -35,6 +36,7 @@ struct Held {
     live: Option<Arc<Live>>,
     slot: Option<OwnedSemaphorePermit>,
     shim: Option<watch::Receiver<bool>>,
+    progress: Option<Progress>,
 }
 
 impl Job {
@@ -56,6 +58,19 @@ impl Job {
     /// which the server died too.
     pub(super) fn plan(&self) -> io::Result<Option<Plan>> {
         self.unless_torn(Plan::read(&self.dir))
+    }
+
+    /// How far it is, by what its driver has counted; None before that.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        // Nothing depends on it: a file that can't be read tells nothing.
+        let tally: Option<Tally> = records::read(&self.dir.path().join("tally.json")).unwrap_or_default();
+        self.held(|held| {
+            let now = tally.and_then(|tally| progress::advance(held.progress.as_ref(), tally));
+            if now.is_some() {
+                held.progress = now;
+            }
+            held.progress.clone()
+        })
     }
 
     /// How it ended, where nobody ran it.
