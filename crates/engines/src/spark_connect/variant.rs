@@ -227,6 +227,13 @@ mod tests {
             scalar(10, &[&[1][..], &(1_i128 << 60).to_le_bytes()].concat()),
             "\"115292150460684697.6\""
         );
+        let millionths = |unscaled: i64| scalar(9, &[&[6][..], &unscaled.to_le_bytes()].concat());
+        assert_eq!(millionths(999_999_999_999_999), "999999999.999999");
+        assert_eq!(
+            millionths(8_007_199_254_740_993),
+            "\"8007199254.740993\"",
+            "a double has another last digit"
+        );
         assert_eq!(scalar(11, &1_i32.to_le_bytes()), "\"1970-01-02\"");
         assert_eq!(scalar(12, &1_500_000_i64.to_le_bytes()), "\"1970-01-01T00:00:01.5Z\"");
         assert_eq!(scalar(13, &0_i64.to_le_bytes()), "\"1970-01-01T00:00:00\"");

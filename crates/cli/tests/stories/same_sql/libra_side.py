@@ -47,6 +47,7 @@ class Libra:
         return Outcome(
             schema=schema,
             rows=rows,
+            arrow=True,
             arrow_fields=[(field.name, field.type, field.nullable) for field in table.schema],
             arrow_columns=[stored(column) for column in table.columns],
             seconds=seconds,

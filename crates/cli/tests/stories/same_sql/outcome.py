@@ -13,6 +13,8 @@ class Outcome:
     schema: dict | None = None
     #: The rows as JSON; an object is a tuple of pairs, so that the order of its fields counts.
     rows: list = field(default_factory=list)
+    #: Whether it was fetched as Arrow as well.
+    arrow: bool = False
     #: Name, type and nullability of each Arrow column.
     arrow_fields: list = field(default_factory=list)
     #: The values of each Arrow column, as they are stored.

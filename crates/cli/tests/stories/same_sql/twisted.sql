@@ -4,6 +4,7 @@ Each statement differs between the two sides, and the comparison has to see it.
 SELECT {{1|2}} AS n
 
 --# The type of a whole number
+--- only in the drill
 SELECT {{1|1L}} AS n
 
 --# A name
@@ -40,6 +41,7 @@ SELECT {{map('a', 1, 'b', 2)|map('b', 2, 'a', 1)}} AS m
 SELECT {{1.50BD|CAST(1.5 AS DECIMAL(2, 1))}} AS d
 
 --# A variant's number
+--- only in the drill
 SELECT parse_json('{{1|1.0}}') AS v
 
 --# An interval

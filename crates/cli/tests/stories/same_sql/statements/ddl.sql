@@ -11,9 +11,11 @@ CREATE TABLE sales (item STRING) USING parquet
 CREATE TABLE numbers USING parquet AS SELECT id, id * id AS square FROM range(0, 10, 1, 1)
 
 --# Tables
+--- only in the drill
 SHOW TABLES LIKE 'numbers|sales|letters|described'
 
 --# What a table is made of
+--- only in the drill
 DESCRIBE TABLE sales
 
 --# Everything about a table
@@ -21,6 +23,7 @@ DESCRIBE TABLE sales
 DESCRIBE TABLE EXTENDED sales
 
 --# A table's statement
+--- only in the drill
 SHOW CREATE TABLE sales
 
 --# A column more
@@ -39,18 +42,22 @@ ALTER TABLE sales SET TBLPROPERTIES ('kept' = 'no', 'also' = 'this')
 SHOW TBLPROPERTIES sales ('also')
 
 --# Spark's tables don't drop columns
+--- only in the drill
 ALTER TABLE sales DROP COLUMN note
 
 --# A view
 CREATE OR REPLACE VIEW evens AS SELECT id, square FROM numbers WHERE id % 2 = 0
 
 --# A temporary view
+--- only in the drill
 CREATE TEMPORARY VIEW odds AS SELECT id, square FROM numbers WHERE id % 2 = 1
 
 --# A global temporary view
+--- only in the drill
 CREATE OR REPLACE GLOBAL TEMPORARY VIEW threes AS SELECT id FROM numbers WHERE id % 3 = 0
 
 --# Views of each sort
+--- only in the drill
 SELECT * FROM evens UNION ALL SELECT * FROM odds UNION ALL SELECT id, NULL FROM global_temp.threes ORDER BY id, square
 
 --# Views are listed
@@ -61,6 +68,7 @@ SHOW VIEWS LIKE 'evens|odds'
 ALTER TABLE evens RENAME TO even_numbers
 
 --# A view gets another name
+--- only in the drill
 ALTER VIEW evens RENAME TO even_numbers
 
 --# A function in SQL
@@ -68,11 +76,16 @@ CREATE FUNCTION area(width DOUBLE, height DOUBLE DEFAULT 1.0D) RETURNS DOUBLE CO
 RETURN width * height
 
 --# A function that gives a table
+--- only in the drill
 CREATE TEMPORARY FUNCTION upto(n INT) RETURNS TABLE (i INT, word STRING)
 RETURN SELECT INT(id), repeat('x', INT(id)) FROM range(n)
 
---# Functions are called
-SELECT area(2, 3.5D) AS whole, area(4) AS by_default, (SELECT count(*) FROM upto(5)) AS rows
+--# A function is called
+SELECT area(2, 3.5D) AS whole, area(4) AS by_default
+
+--# A function that gives a table is called
+--- only in the drill
+SELECT count(*) AS n, max(word) AS longest FROM upto(5)
 
 --# A function is described
 --- only in the drill
@@ -83,6 +96,7 @@ DESCRIBE FUNCTION area
 SHOW USER FUNCTIONS LIKE 'a*'
 
 --# Databases
+--- only in the drill
 SHOW DATABASES
 
 --# A database is described
@@ -118,12 +132,15 @@ SELECT sum(square) AS total FROM kept
 UNCACHE TABLE kept
 
 --# A function is dropped
+--- only in the drill
 DROP FUNCTION area
 
 --# A view is dropped
+--- only in the drill
 DROP VIEW even_numbers
 
 --# It was dropped already
+--- only in the drill
 DROP VIEW even_numbers
 
 --# Nothing to drop

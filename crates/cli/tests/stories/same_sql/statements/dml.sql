@@ -21,29 +21,35 @@ INSERT INTO described VALUES (3, DEFAULT), (4, 'somebody')
 SELECT * FROM described ORDER BY id
 
 --# Partitions
+--- only in the drill
 SHOW PARTITIONS sales
 
 --# One partition is written anew
 INSERT OVERWRITE sales PARTITION (region = 'west') SELECT 'all of it', 9.99, DATE'2026-03-31', 'sold out'
 
 --# Rows that match are replaced
+--- only in the drill
 INSERT INTO sales REPLACE WHERE region = 'south' SELECT 'new', 1.0, DATE'2026-01-01', NULL, 'south'
 
 --# What was sold
 SELECT * FROM sales ORDER BY region, item, amount
 
 --# Tables for two inserts at once
+--- only in the drill
 CREATE TABLE small_numbers (id BIGINT) USING parquet
 
 --# The other one
+--- only in the drill
 CREATE TABLE large_numbers (id BIGINT, square BIGINT) USING parquet
 
 --# Two inserts at once
+--- only in the drill
 FROM numbers
 INSERT INTO small_numbers SELECT id WHERE square < 10
 INSERT OVERWRITE TABLE large_numbers SELECT id, square WHERE square >= 10
 
 --# What came of two inserts
+--- only in the drill
 SELECT 'small' AS size, id, NULL AS square FROM small_numbers UNION ALL SELECT 'large', * FROM large_numbers ORDER BY id
 
 --# An insert behind WITH
@@ -70,6 +76,7 @@ SELECT * FROM json.`{scratch}/written` ORDER BY id
 DELETE FROM sales WHERE item = 'pen'
 
 --# Nor do they update
+--- only in the drill
 UPDATE sales SET amount = 0 WHERE item = 'pen'
 
 --# Nor do they merge
@@ -77,10 +84,11 @@ UPDATE sales SET amount = 0 WHERE item = 'pen'
 MERGE INTO sales AS t USING numbers AS s ON t.item = s.id WHEN MATCHED THEN DELETE
 
 --# Too many columns
+--- only in the drill
 INSERT INTO small_numbers VALUES (1, 2)
 
 --# Not a number
-INSERT INTO small_numbers VALUES ('seven')
+INSERT INTO numbers VALUES ('seven', 7)
 
 --# NULL where none may be
 --- only in the drill

@@ -1,6 +1,7 @@
 Nothing is left for the other side.
 
 --# The global view goes
+--- only in the drill
 DROP VIEW global_temp.threes
 
 --# The database goes with everything in it
@@ -10,4 +11,5 @@ DROP DATABASE same_sql CASCADE
 SELECT current_database() AS here
 
 --# What is left
+--- only in the drill
 SHOW DATABASES

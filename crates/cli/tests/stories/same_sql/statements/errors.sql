@@ -7,9 +7,11 @@ SELEC 1
 -- a comment only
 
 --# A bracket is missing
+--- only in the drill
 SELECT (1 + 2 FROM numbers
 
 --# Two statements
+--- only in the drill
 SELECT 1; SELECT 2
 
 --# No such table
@@ -20,6 +22,7 @@ SELECT * FROM no_such_table
 SELECT squar FROM numbers
 
 --# No such function
+--- only in the drill
 SELECT no_such_function(1)
 
 --# An ambiguous name
@@ -39,6 +42,7 @@ SELECT id, count(*) FROM numbers GROUP BY square
 SELECT 1 / (id - 3) AS n FROM numbers
 
 --# Overflow
+--- only in the drill
 SELECT 2147483647 + 1
 
 --# A decimal that does not fit
@@ -53,6 +57,7 @@ SELECT CAST(IF(id = 7, 'seven', id) AS INT) FROM numbers
 SELECT DATE'2026-02-30'
 
 --# Beyond the end of an array
+--- only in the drill
 SELECT array(1, 2)[id] FROM numbers WHERE id = 2
 
 --# An error that is raised
@@ -67,4 +72,5 @@ SELECT (SELECT id FROM numbers) AS one
 SET VARIABLE no_such_variable = 1
 
 --# Recursion without end
+--- only in the drill
 WITH RECURSIVE forever (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM forever) SELECT max(n) FROM forever

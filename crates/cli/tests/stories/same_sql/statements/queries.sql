@@ -66,6 +66,7 @@ FROM sales
 |> LIMIT 2
 
 --# Pipes of a table that join
+--- only in the drill
 TABLE numbers |> JOIN (SELECT 4L AS id, 'four' AS word) USING (id) |> SELECT word, square |> DROP square
 
 --# Functions that give tables
@@ -73,6 +74,7 @@ TABLE numbers |> JOIN (SELECT 4L AS id, 'four' AS word) USING (id) |> SELECT wor
 SELECT * FROM explode(map('a', 1, 'b', 2)) UNION ALL SELECT col0, INT(col1) FROM stack(2, 'x', '3', 'y', '4')
 
 --# Functions that call functions
+--- only in the drill
 SELECT transform(array(1, 2, 3), (x, i) -> x * i) AS t, aggregate(array(1, 2, 3), 0, (a, x) -> a + x) AS a,
        map_filter(map('a', 1, 'b', 2), (k, v) -> v > 1) AS f, zip_with(array(1), array('x'), (x, y) -> concat(x, y)) AS z
 
@@ -101,9 +103,11 @@ SELECT /*+ BROADCAST(n), COALESCE(1) */ n.id -- the id
 FROM numbers AS n /* nested /* comments */ are fine */ WHERE n.id = 3;
 
 --# VALUES alone
+--- only in the drill
 VALUES (1, 'a'), (2, NULL)
 
 --# Settings are read
+--- only in the drill
 SET spark.sql.ansi.enabled
 
 --# Settings are changed

@@ -91,4 +91,5 @@ BEGIN
 END
 
 --# A variable is dropped
+--- only in the drill
 DROP TEMPORARY VARIABLE counted

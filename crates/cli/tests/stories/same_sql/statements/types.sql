@@ -56,6 +56,7 @@ SELECT c, length(c) AS c_long, v, length(v) AS v_long, l FROM letters ORDER BY v
 INSERT INTO letters VALUES ('ab', 'abcdef', NULL)
 
 --# Binary
+--- only in the drill
 SELECT X'' AS none, X'00FF10' AS some, CAST('Köln' AS BINARY) AS text, unhex(repeat('7F80', 100)) AS long,
        CAST(NULL AS BINARY) AS nothing
 
@@ -64,6 +65,7 @@ SELECT true AS yes, false AS no, CAST(NULL AS BOOLEAN) AS unknown, NULL AS nothi
        map('k', NULL) AS no_value, named_struct('a', NULL) AS no_field
 
 --# Nothing in arrays and maps of nothing
+--- only in the drill
 --- only as JSON: PySpark's toArrow refuses a void that can't be NULL
 SELECT array() AS no_items, map() AS no_pairs, named_struct('empty', array()) AS hollow
 
@@ -129,6 +131,7 @@ SELECT map(10, 'ten', 9, 'nine', -1, NULL) AS whole, map(9007199254740993L, 1) A
        map(named_struct('a', 1, 'b', 'x"y'), 2) AS structs, map(FLOAT(0.1), 1Y) AS small, map('', 'empty') AS texts
 
 --# A map with keys that are lists
+--- only in the drill
 --- only as Arrow: PySpark's collect refuses such keys
 SELECT map(array(1, 2), 3, array(), 4) AS lists, map(named_struct('k', array('x')), 1) AS structs
 
@@ -164,6 +167,7 @@ SELECT 1 AS a, 2 AS a, 3 AS A, 4 AS a_2, named_struct('x', 1, 'X', 2) AS s
 SELECT 1 AS `with.dot`, 2 AS `back``tick`, 3 AS `quote"`, 4 AS ``, 5 AS `Ünïcode 🦀`, 1 + 1, 'text', 1.5D
 
 --# No rows
+--- only in the drill
 SELECT id, CAST(NULL AS ARRAY<INT>) AS list FROM range(0)
 
 --# No columns
