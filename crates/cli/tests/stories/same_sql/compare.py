@@ -37,6 +37,8 @@ def differences(statement, libra, pyspark):
         return
     if libra.arrow_fields != pyspark.arrow_fields:
         yield f"the Arrow columns are\n  {libra.arrow_fields} in Libra\n  {pyspark.arrow_fields} in PySpark"
+    if [len(column) for column in libra.arrow_columns] != [len(column) for column in pyspark.arrow_columns]:
+        yield "the Arrow columns have other numbers of rows"
     for (name, *_), found, expected in zip(libra.arrow_fields, libra.arrow_columns, pyspark.arrow_columns):
         for number, (value, wanted) in enumerate(zip(found, expected), 1):
             if statement.masked(value) != statement.masked(wanted):
@@ -101,6 +103,8 @@ def main():
             continue
         if given.rows and has_columns(one) and not (has_values(one) and has_values(other)):
             found.append("it gives no row with a value")
+        if statement.fails != (one.error is not None):
+            found.append(f"it ends with {one.error or 'rows'!r}")
         wrong += bool(found)
         for line in found[:SHOWN]:
             print(f"{statement.title}: {line}")

@@ -1,8 +1,16 @@
 """Lists of SQL statements, as people read them.
 
-A statement begins with a line `--# its title`. A line `--- without: REGEX` below that names what two runs of it can't have
-in common (the number of an expression, a time of day); it is cut out of texts on both sides. `{name}` stands for what
-the caller gives under that name. In a list of twisted statements `{{a|b}}` is `a` for Libra and `b` for PySpark.
+A statement begins with a line `--# its title`. Lines below that say more:
+
+    --- fails                    it ends with an error
+    --- without: REGEX           what two runs of it can't have in common (the number of an expression, a time of day) is
+                                 cut out of texts on both sides
+    --- only as JSON: REASON     Arrow is not compared, because PySpark can't read the values that way itself
+    --- only as Arrow: REASON    nor JSON
+    --- only in the drill        it is left out of a short run
+
+`{name}` stands for what the caller gives under that name. In a list of twisted statements `{{a|b}}` is `a` for Libra and
+`b` for PySpark.
 """
 
 import re
@@ -13,6 +21,7 @@ TITLE = "--# "
 WITHOUT = "--- without: "
 ONLY_JSON = "--- only as JSON: "
 ONLY_ARROW = "--- only as Arrow: "
+FAILS = "--- fails"
 ONLY_IN_THE_DRILL = "--- only in the drill"
 TWIST = re.compile(r"\{\{(.*?)\|(.*?)\}\}")
 
@@ -27,6 +36,7 @@ class Statement:
     json: bool = True
     arrow: bool = True
     in_short: bool = True
+    fails: bool = False
 
     def for_libra(self):
         """The text that Libra gets."""
@@ -64,6 +74,8 @@ def _read(path, names):
             statements[-1].arrow = False
         elif line.startswith(ONLY_ARROW):
             statements[-1].json = False
+        elif line == FAILS:
+            statements[-1].fails = True
         elif line == ONLY_IN_THE_DRILL:
             statements[-1].in_short = False
         elif line.startswith("--- "):

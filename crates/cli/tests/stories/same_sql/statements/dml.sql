@@ -27,7 +27,8 @@ SHOW PARTITIONS sales
 --# One partition is written anew
 INSERT OVERWRITE sales PARTITION (region = 'west') SELECT 'all of it', 9.99, DATE'2026-03-31', 'sold out'
 
---# Rows that match are replaced
+--# Rows that match are not replaced in parquet files
+--- fails
 --- only in the drill
 INSERT INTO sales REPLACE WHERE region = 'south' SELECT 'new', 1.0, DATE'2026-01-01', NULL, 'south'
 
@@ -73,21 +74,26 @@ INSERT OVERWRITE DIRECTORY '{scratch}/written' USING json SELECT id, square FROM
 SELECT * FROM json.`{scratch}/written` ORDER BY id
 
 --# Parquet files don't delete
+--- fails
 DELETE FROM sales WHERE item = 'pen'
 
 --# Nor do they update
+--- fails
 --- only in the drill
 UPDATE sales SET amount = 0 WHERE item = 'pen'
 
 --# Nor do they merge
+--- fails
 --- only in the drill
 MERGE INTO sales AS t USING numbers AS s ON t.item = s.id WHEN MATCHED THEN DELETE
 
 --# Too many columns
+--- fails
 --- only in the drill
 INSERT INTO small_numbers VALUES (1, 2)
 
 --# Not a number
+--- fails
 INSERT INTO numbers VALUES ('seven', 7)
 
 --# NULL where none may be

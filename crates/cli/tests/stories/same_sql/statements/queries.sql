@@ -93,7 +93,7 @@ FROM numbers LEFT JOIN (SELECT 99 AS id, 1 AS amount) USING (id)
 
 --# A sample with a seed, and a limit with an offset
 --- only in the drill
-SELECT id FROM (SELECT id FROM range(0, 1000, 1, 2) TABLESAMPLE (2 PERCENT) REPEATABLE (7)) ORDER BY id LIMIT 5 OFFSET 2
+SELECT id FROM (SELECT id FROM numbers TABLESAMPLE (60 PERCENT) REPEATABLE (7)) ORDER BY id LIMIT 5 OFFSET 2
 
 --# Names are given as values
 SELECT IDENTIFIER('squ' || 'are') AS s FROM IDENTIFIER('same_sql.' || 'numbers') WHERE id = 7

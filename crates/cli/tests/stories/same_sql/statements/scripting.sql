@@ -10,7 +10,12 @@ SET VARIABLE counted = (SELECT max(id) FROM numbers) + counted
 SELECT counted AS n, typeof(counted) AS kind
 
 --# Text that is executed, with parameters
-EXECUTE IMMEDIATE 'SELECT ? AS a, :named AS b FROM numbers WHERE id = ?' USING 'x', 2
+EXECUTE IMMEDIATE 'SELECT ? AS a, square FROM numbers WHERE id = ?' USING 'x', 2
+
+--# Parameters of both kinds
+--- fails
+--- only in the drill
+EXECUTE IMMEDIATE 'SELECT ? AS a, :named AS b' USING 'x', 2
 
 --# Text that is executed, with named parameters
 --- only in the drill
@@ -79,12 +84,14 @@ BEGIN
 END
 
 --# A script that raises an error of its own
+--- fails
 BEGIN
   DECLARE mine CONDITION FOR SQLSTATE '45000';
   SIGNAL mine SET MESSAGE_TEXT = 'the till is empty';
 END
 
 --# A script whose error is not handled
+--- fails
 --- only in the drill
 BEGIN
   SELECT CAST('abc' AS INT);
