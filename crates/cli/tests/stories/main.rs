@@ -29,6 +29,7 @@ mod replicas_tell;
 mod result_formats;
 mod retention;
 mod sail;
+mod same_sql;
 mod server_care;
 mod spark_submit;
 mod starting;

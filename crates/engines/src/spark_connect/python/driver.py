@@ -24,6 +24,7 @@ import libra_result
 
 TOKEN = "LIBRA_ATTEMPT_TOKEN"
 PROCESS = os.getpid()
+OWN_SESSION = False
 # What jobs and this driver use, and takes long to import.
 WARM = (
     "pandas",
@@ -206,10 +207,12 @@ def mark_clients(job, directory):
 
 def run(directory):
     """Runs the job to its end; answers the exit code."""
+    global OWN_SESSION
     path, phase = os.path.join(directory, "main.py"), "start"
     try:
         with open(os.path.join(directory, "python.json"), encoding="utf-8") as file:
             job = json.load(file)
+        OWN_SESSION = job["isolated"]
         phase = "client"
         warm_up()
         # The scripts are imported; the program's own modules come from where it works.
@@ -259,7 +262,7 @@ def exit_code(code):
 def leave(code):
     """Ends as Python does, but lets what others wait for end while Spark can still be used, and does not tidy up memory
     that is gone in a moment anyway."""
-    for end in (wait_for_threads, atexit._run_exitfuncs, threading._shutdown, close_files, flush):
+    for end in (wait_for_threads, atexit._run_exitfuncs, shut_down_pools, close_files, flush):
         try:
             end()
         except BaseException as error:
@@ -289,6 +292,14 @@ def wait_for_threads():
             return
         for other in others:
             other.join()
+
+
+def shut_down_pools():
+    """What Python does at its end with pools of threads and processes."""
+    # Those of Spark's client let go of what was read. In a session of the job's own that is Libra's business: it ends the
+    # whole session in a moment.
+    if not OWN_SESSION or "concurrent.futures.process" in sys.modules:
+        threading._shutdown()
 
 
 def clients_pools():
