@@ -20,6 +20,9 @@ use crate::engine::Launch;
 use crate::progress;
 use crate::shim::process::{self, Status};
 
+/// The time before the first question: what answers it has to be loaded first, which would cost a short job some percent
+/// of its time.
+const FIRST_PAUSE: Duration = Duration::from_secs(15);
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Questions take at most this part of a driver's time: after two slow answers in a row the pause is so many times as
@@ -127,7 +130,7 @@ impl Driver {
 async fn follow(rest: &'static Rest, driver: Driver, tell: watch::Sender<Known>) {
     let mut found: Option<Application> = None;
     let mut misses = 0;
-    let mut pause = PAUSE;
+    let mut pause = FIRST_PAUSE;
     let mut before = Duration::ZERO;
     loop {
         tokio::time::sleep(pause).await;

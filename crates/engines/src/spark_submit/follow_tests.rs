@@ -46,7 +46,7 @@ async fn followed(scratch: &Scratch, says: &str) -> Known {
         host: "127.0.0.1".to_owned(),
     };
     let task = tokio::spawn(follow(Rest::shared().unwrap(), driver, tell));
-    let _ = tokio::time::timeout(PAUSE * 2, known.changed()).await;
+    let _ = tokio::time::timeout(FIRST_PAUSE * 2, known.changed()).await;
     task.abort();
     known.borrow().clone()
 }
@@ -92,5 +92,5 @@ async fn nobody_is_asked_once_the_driver_has_ended() {
         host: "127.0.0.1".to_owned(),
     };
     let task = tokio::spawn(follow(Rest::shared().unwrap(), driver, tell));
-    tokio::time::timeout(PAUSE * 2, task).await.unwrap().unwrap();
+    tokio::time::timeout(FIRST_PAUSE * 2, task).await.unwrap().unwrap();
 }
