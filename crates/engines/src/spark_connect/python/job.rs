@@ -110,11 +110,19 @@ impl Job {
     pub(super) fn leave(&self) {
         self.left.store(true, Ordering::Release);
         self.cancel();
+        if let Some(live) = self.live().filter(|live| !live.is_dead()) {
+            live.leave();
+        }
     }
 
     /// True once it was left to another process.
     pub(super) fn is_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
+    }
+
+    /// True once the end was asked for, or it was left.
+    pub(super) fn is_cancelled(&self) -> bool {
+        *self.cancelled.borrow()
     }
 
     /// Returns once the end was asked for, or it was left.
@@ -128,11 +136,14 @@ impl Job {
         self.held(|held| held.live.clone())
     }
 
+    /// Says which server it is on. Once: two looks may find out at the same time.
     pub(super) fn attach(&self, live: Arc<Live>, slot: Option<OwnedSemaphorePermit>) {
-        live.enter();
         self.held(|held| {
-            held.live = Some(live);
-            held.slot = slot;
+            if held.live.is_none() {
+                live.enter();
+                held.live = Some(live);
+                held.slot = slot;
+            }
         });
     }
 
