@@ -61,7 +61,7 @@ async fn kill(libra: &mut Libra, setup: &Setup, victim: Victim, id: &str, token:
 
 fn guard(attempt: &Path) -> i32 {
     let owner: Value = serde_json::from_slice(&std::fs::read(attempt.join("owner")).unwrap()).unwrap();
-    let pid = owner["process"]["pid"].as_i64().unwrap_or_else(|| panic!("{owner}"));
+    let pid = owner["pid"].as_i64().unwrap_or_else(|| panic!("{owner}"));
     pid.try_into().unwrap()
 }
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import threading
 
 # As in spark-shell; and what a job can tell Libra.
 PRELUDE = """
@@ -40,6 +41,8 @@ DEFINITIONS = {"ClassDef", "ModuleDef", "TypeDef", "DefDef", "Import"}
 NOTHING_RUNS = (
     "the program defines things and runs none of them: call what it is to do, or give one object a `main`"
 )
+# How long the thread that writes results waits for a request before it looks whether it is over, in seconds.
+LOOK = 1
 
 
 class CompileError(Exception):
@@ -189,13 +192,14 @@ def has_main(template):
     return any(str(parents.apply(at).toString()) in ("App", "scala.App") for at in range(parents.size()))
 
 
-def serve(interpreter, requests, write):
-    """Writes the results that the program asks for, until an empty request says that it is over."""
+def serve(interpreter, requests, write, over):
+    """Writes the results that the program asks for, until it is over."""
     interpreter.enter()
-    while True:
-        request = requests.take()
-        if request.isEmpty():
-            return
+    seconds = interpreter.jvm.java.util.concurrent.TimeUnit.SECONDS
+    while not over.is_set():
+        request = requests.poll(LOOK, seconds)
+        if request is None:
+            continue
         done = request.get(1)
         try:
             write(request.get(0))
@@ -227,13 +231,13 @@ def run(interpreter, text, arguments, write, phase):
         "libraRequests", "java.util.concurrent.LinkedBlockingQueue[java.util.List[AnyRef]]", requests
     )
     interpreter.run(HELPER)
-    asked = []
+    asked, over = [], threading.Event()
 
     def counted(df):
         asked.append(True)
         write(df)
 
-    server = InheritableThread(target=serve, args=(interpreter, requests, counted), daemon=True)
+    server = InheritableThread(target=serve, args=(interpreter, requests, counted, over), daemon=True)
     server.start()
     try:
         phase("compile")
@@ -244,7 +248,7 @@ def run(interpreter, text, arguments, write, phase):
             interpreter.run(f"{interpreter.main}.main(args)")
         last = None if asked else interpreter.dataset_of_last_expression()
     finally:
-        requests.put(interpreter.jvm.java.util.Collections.emptyList())
+        over.set()
     server.join()
     if last is not None:
         interpreter.enter()
