@@ -5,12 +5,12 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use libra_engines::spark_home::SparkHome;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Outcome;
 use crate::figures::{Samples, Table, aim};
-use crate::http1::{Connection, get, post};
-use crate::service::Service;
+use crate::http1::Connection;
+use crate::service::{Service, run_job};
 
 const CONFIG: &str = "\
 libra.execution.modes.in-cluster.enabled: false
@@ -79,13 +79,5 @@ fn bare(dir: &Path, program: &Path) -> Outcome<()> {
 /// Submits the program and waits until it has succeeded.
 async fn through_libra(api: &mut Connection, program: &Path) -> Outcome<()> {
     let body = json!({ "kind": "python", "file": program, "executionMode": "spark-submit" });
-    let (_, answer) = api.call(&post("/api/v1/spark/jobs/submit", &body.to_string())).await?;
-    let answer: Value = serde_json::from_slice(answer)?;
-    let id = answer["jobId"].as_str().ok_or_else(|| format!("no job: {answer}"))?;
-    let (_, answer) = api.call(&get(&format!("/api/v1/spark/jobs/{id}?wait=300s"))).await?;
-    let answer: Value = serde_json::from_slice(answer)?;
-    if answer["status"] != "SUCCEEDED" {
-        return Err(format!("a job by spark-submit did not succeed: {answer}").into());
-    }
-    Ok(())
+    run_job(api, &body.to_string()).await
 }

@@ -25,7 +25,7 @@ use crate::shim::tree;
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long one look waits until the server has let an ended attempt's work go.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
-/// After so many looks the server hangs, and nothing but its end can end the work.
+/// After so many looks, each time, the server hangs, and nothing but its end can end the work.
 const MAX_UNSETTLED: u32 = 5;
 /// How the server ended, where nobody knows.
 const AWAY: &str = "it ended while Libra was away";
@@ -173,27 +173,36 @@ impl Python {
     /// Ends what the attempt has on the server; false when that has not come about yet.
     async fn settle(&self, job: &Job) -> bool {
         let settled = async {
-            let Ok(live) = self.server_of(job).await else { return false };
-            if let Some(dead) = job.live().filter(|_| live.is_none()) {
-                // Its shim may have died alone: then its Java still works on what this job has begun.
-                self.bury(&dead).await;
-            }
-            if let (Some(live), Ok(Some(plan))) = (live, job.plan()) {
-                session::end(&live, &plan, &job.dir).await;
+            let ended = self.end_sessions(job).await;
+            if let Some(live) = job.live().filter(|_| ended) {
                 live.until_at_rest().await;
             }
-            true
+            ended
         };
         if tokio::time::timeout(SETTLE_PATIENCE, settled).await == Ok(true) {
             job.unsettled.store(0, Ordering::Relaxed);
             return true;
         }
-        if job.unsettled.fetch_add(1, Ordering::Relaxed) + 1 == MAX_UNSETTLED
+        // Again and again: a server with others' work in it can't always be replaced at once.
+        if (job.unsettled.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(MAX_UNSETTLED)
             && let Some(live) = job.live()
         {
             self.server.give_up_on(&live, job.launch.token).await;
         }
         false
+    }
+
+    /// Ends the attempt's sessions; false when nobody can tell where they are.
+    async fn end_sessions(&self, job: &Job) -> bool {
+        let Ok(live) = self.server_of(job).await else { return false };
+        if let Some(dead) = job.live().filter(|_| live.is_none()) {
+            // Its shim may have died alone: then its Java still works on what this job has begun.
+            self.bury(&dead).await;
+        }
+        if let (Some(live), Ok(Some(plan))) = (live, job.plan()) {
+            session::end(&live, &plan, &job.dir).await;
+        }
+        true
     }
 
     /// Sees to it that nothing of a dead server works on, and that nobody is sent there any more.
@@ -275,7 +284,8 @@ impl Python {
     pub(in super::super) async fn let_go(&self, launch: &Launch) {
         let job = self.meet(launch);
         self.jobs().remove(&launch.token);
-        if !self.settle(&job).await {
+        // Whatever had to come to rest has done so before the end was told.
+        if tokio::time::timeout(SETTLE_PATIENCE, self.end_sessions(&job)).await != Ok(true) {
             tracing::debug!(token = %launch.token, "the server did not let an ended job go in time");
         }
         if let Some(live) = job.live().filter(|live| !live.is_dead()) {

@@ -3,16 +3,18 @@
 //! Sail answers that a query was interrupted while some of its loops go on for hours, and can't be asked what it works
 //! on. What is left to look at is the processor time that it uses.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libra_core::id::Token;
 
 use super::{Live, STOP_PATIENCE, Server, guests};
+use crate::shim;
 
 /// How often its processor time is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// For how many looks in a row it must rest: a machine that is short of processors may give it none for a moment.
+const LOOKS: u32 = 4;
 /// The kernel counts a process's time in these, hundredths of a second on every Linux.
 const TICKS_PER_SECOND: u64 = 100;
 /// A server that uses less than this share of one core rests, in percent.
@@ -46,7 +48,10 @@ impl Server {
 impl Live {
     /// Waits until a server whose word is not enough rests; at once for others.
     pub(in super::super) async fn until_at_rest(&self) {
-        while self.kill_after().is_some() && !self.is_dead() && !is_at_rest(self).await {}
+        let mut rested = 0;
+        while self.kill_after().is_some() && !self.is_dead() && rested < LOOKS {
+            rested = if is_at_rest(self).await { rested + 1 } else { 0 };
+        }
     }
 }
 
@@ -65,34 +70,7 @@ async fn gone(live: &Live) {
     }
 }
 
-/// The processor time that its process has used.
+/// The processor time that its processes have used.
 fn ticks(live: &Live) -> Option<u64> {
-    parse(&fs::read_to_string(format!("/proc/{}/stat", live.process()?)).ok()?)
-}
-
-/// User and system time in `/proc/PID/stat` (fields 14 and 15). The program's name, in parentheses, may hold anything.
-fn parse(stat: &str) -> Option<u64> {
-    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    user.checked_add(system)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn user_and_system_time_are_added() {
-        let stat = "12 (a) b) S 1 1 1 0 -1 4194560 1 0 0 0 250 31 0 0 20 0 1 0 100 1 1";
-        assert_eq!(parse(stat), Some(281));
-        assert_eq!(parse("12 (sail"), None);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in ".*") {
-            let _ = parse(&text);
-        }
-    }
+    shim::footprint::of(live.process()?).map(|footprint| footprint.ticks)
 }
