@@ -109,6 +109,8 @@ pub(crate) fn way(queued: &Job, leases: &Leases) -> Outcome<[Change; 3]> {
         handle: None,
         exit: None,
         progress: None,
+        usage: None,
+        looks: 0,
         application_id: None,
         links: Links::default(),
     };

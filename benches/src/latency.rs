@@ -3,15 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use crate::Outcome;
 use crate::concurrency;
 use crate::connect::Client;
 use crate::figures::{Samples, Table, aim};
-use crate::http1::{Connection, get, post};
-use crate::service::Service;
+use crate::http1::Connection;
+use crate::service::{Service, run_job};
 
 /// The Spark server ends with Libra, and by itself soon after a Libra that was killed.
 const CONFIG: &str = "\
@@ -117,13 +116,5 @@ impl Bench {
 pub(crate) async fn run(api: &mut Connection, session: &str) -> Outcome<()> {
     let body =
         format!(r#"{{"code":"{SQL}","kind":"sql","executionMode":"in-cluster","sessionMode":"{session}"}}"#);
-    let (_, answer) = api.call(&post("/api/v1/spark/jobs/submit", &body)).await?;
-    let answer: Value = serde_json::from_slice(answer)?;
-    let id = answer["jobId"].as_str().ok_or_else(|| format!("no job: {answer}"))?;
-    let (_, answer) = api.call(&get(&format!("/api/v1/spark/jobs/{id}?wait=300s"))).await?;
-    let answer: Value = serde_json::from_slice(answer)?;
-    if answer["status"] != "SUCCEEDED" {
-        return Err(format!("a query did not succeed: {answer}").into());
-    }
-    Ok(())
+    run_job(api, &body).await
 }

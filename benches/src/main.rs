@@ -14,6 +14,7 @@ mod lists;
 mod postgres;
 mod python;
 mod service;
+mod spark_submit;
 mod start;
 mod submissions;
 
@@ -40,6 +41,8 @@ enum Part {
     Latency,
     /// A small Python job's way through Libra beside a bare warm PySpark process.
     Python,
+    /// A small job by spark-submit beside spark-submit itself.
+    SparkSubmit,
     /// Submissions and transitions on PostgreSQL beside bare statements.
     Postgres,
     /// Jobs from submission to their end beside graphile-worker.
@@ -70,6 +73,9 @@ struct Options {
     /// Python jobs measured.
     #[arg(long, default_value_t = 100)]
     python_jobs: usize,
+    /// Jobs measured on either side of spark-submit.
+    #[arg(long, default_value_t = 9)]
+    submitted_jobs: usize,
     /// Starts measured.
     #[arg(long, default_value_t = 20)]
     starts: usize,
@@ -131,6 +137,10 @@ fn measure(part: Part, options: &Options, table: &mut Table) -> Outcome<()> {
             eprintln!("Python jobs …");
             let warm_up = options.warm_up;
             one_thread()?.block_on(python::measure(&libra, warm_up, options.python_jobs, table))
+        }
+        Part::SparkSubmit => {
+            eprintln!("jobs by spark-submit …");
+            one_thread()?.block_on(spark_submit::measure(&libra, options.submitted_jobs, table))
         }
         Part::Postgres => {
             eprintln!("PostgreSQL …");

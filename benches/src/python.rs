@@ -6,13 +6,11 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::Outcome;
 use crate::connect;
 use crate::figures::{Samples, Table, aim};
-use crate::http1::{Connection, get, post};
-use crate::service::Service;
+use crate::http1::Connection;
+use crate::service::{Service, run_job};
 
 const CONFIG: &str = "\
 libra.execution.modes.in-cluster.stop-server-on-shutdown: true
@@ -128,13 +126,5 @@ fn left_behind(data_dir: &Path) -> Outcome<usize> {
 /// Submits the program and waits until it has succeeded.
 async fn run(api: &mut Connection) -> Outcome<()> {
     let body = format!(r#"{{"code":"{CODE}","kind":"python","executionMode":"in-cluster"}}"#);
-    let (_, answer) = api.call(&post("/api/v1/spark/jobs/submit", &body)).await?;
-    let answer: Value = serde_json::from_slice(answer)?;
-    let id = answer["jobId"].as_str().ok_or_else(|| format!("no job: {answer}"))?;
-    let (_, answer) = api.call(&get(&format!("/api/v1/spark/jobs/{id}?wait=300s"))).await?;
-    let answer: Value = serde_json::from_slice(answer)?;
-    if answer["status"] != "SUCCEEDED" {
-        return Err(format!("a Python job did not succeed: {answer}").into());
-    }
-    Ok(())
+    run_job(api, &body).await
 }

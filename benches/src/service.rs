@@ -8,8 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::Outcome;
+use crate::http1::{Connection, get, post};
 
 /// How long a Libra may take to end, its Spark server included.
 const END_PATIENCE: Duration = Duration::from_mins(1);
@@ -109,6 +111,19 @@ impl Drop for Service {
             eprintln!("warning: {error}");
         }
     }
+}
+
+/// Submits a job and waits until it has succeeded.
+pub(crate) async fn run_job(api: &mut Connection, body: &str) -> Outcome<()> {
+    let (_, answer) = api.call(&post("/api/v1/spark/jobs/submit", body)).await?;
+    let answer: Value = serde_json::from_slice(answer)?;
+    let id = answer["jobId"].as_str().ok_or_else(|| format!("no job: {answer}"))?;
+    let (_, answer) = api.call(&get(&format!("/api/v1/spark/jobs/{id}?wait=300s"))).await?;
+    let answer: Value = serde_json::from_slice(answer)?;
+    if answer["status"] != "SUCCEEDED" {
+        return Err(format!("a job did not succeed: {answer}").into());
+    }
+    Ok(())
 }
 
 /// The processor time that a process has used, in seconds.

@@ -55,6 +55,23 @@ pub struct ProgressView {
     pub tasks_total: u64,
 }
 
+/// What an attempt's own processes have used: the driver and all that it started on its machine. A page of memory that
+/// several processes share counts for each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageView {
+    /// Cores at work lately; absent after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_cores: Option<f64>,
+    /// Processor time so far, seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory now, bytes; absent after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// The most resident memory that was seen, bytes.
+    pub peak_memory_bytes: u64,
+}
+
 /// What a job holds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -132,6 +149,9 @@ pub struct AttemptView {
     /// The engine's application id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application_id: Option<String>,
+    /// What its own processes have used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageView>,
 }
 
 /// A job.
@@ -194,6 +214,10 @@ pub struct JobView {
     /// What it holds; present while it holds anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_usage: Option<ResourcesView>,
+    /// What the last attempt's own processes have used, some seconds old while it runs; absent where it has none, as SQL
+    /// in the shared server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageView>,
     /// Retries spent.
     pub retry_count: u32,
     /// Retries allowed.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use libra_api::views::{AttemptView, ErrorView, ExplainView, JobView, ResourcesView};
+use libra_api::views::{AttemptView, ErrorView, ExplainView, JobView, ResourcesView, UsageView};
+use libra_core::memory;
 use libra_core::time::Timestamp;
 
 use crate::output::{lines, one_line};
@@ -41,6 +42,7 @@ pub(crate) fn job(job: &JobView, now: Timestamp) -> String {
     page.line("took", &job_table::took(job, now));
     page.line("needs", &resources(&job.resource_requirement));
     page.maybe("holds", job.resource_usage.as_ref().map(resources).as_deref());
+    page.maybe("used", job.usage.as_ref().map(usage).as_deref());
     page.line("retries", &format!("{} of {}", job.retry_count, job.max_retries));
     page.line(
         "limits",
@@ -124,6 +126,19 @@ fn resources(needs: &ResourcesView) -> String {
     format!("{} cores, {} GiB, {executors}", needs.cpu_cores, needs.memory_gb)
 }
 
+fn usage(usage: &UsageView) -> String {
+    let now = usage
+        .cpu_cores
+        .zip(usage.memory_bytes)
+        .map(|(cores, bytes)| format!("; now {cores:.1} cores, {}", memory::display(bytes)));
+    format!(
+        "{:.1}s of processor time, at most {} of memory{}",
+        usage.cpu_seconds,
+        memory::display(usage.peak_memory_bytes),
+        now.unwrap_or_default()
+    )
+}
+
 fn limit(seconds: i64) -> String {
     if seconds == 0 { "unlimited".to_owned() } else { age::span(seconds) }
 }
@@ -189,6 +204,7 @@ pub(crate) mod samples {
                 "progress": {"percentage": 40, "currentStage": "Stage 2/4", "tasksCompleted": 12, "tasksTotal": 30},
                 "resourceRequirement": {"cpuCores": 5, "memoryGB": 7.5, "executors": 2},
                 "resourceUsage": {"cpuCores": 5, "memoryGB": 7.5, "executors": 2},
+                "usage": {"cpuCores": 1.85, "cpuSeconds": 93.21, "memoryBytes": 734_003_200, "peakMemoryBytes": 1_288_490_188},
                 "links": {"sparkUi": "http://127.0.0.1:4040"}, "applicationId": "local-1",
                 "attempts": [{"number": 1, "token": "t", "scheduledAt": "2026-01-31T08:56:50.000Z",
                               "startedAt": "2026-01-31T08:57:00.000Z"}],

@@ -27,6 +27,42 @@ pub struct Progress {
     pub tasks_total: u64,
 }
 
+/// What the processes of an attempt have used, as far as they are the attempt's own: not a shared server, and not
+/// executors on other machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Usage {
+    /// Processor time so far, of ended processes too, in milliseconds.
+    pub cpu_millis: u64,
+    /// The most resident memory that was seen at once, in bytes.
+    pub peak_memory_bytes: u64,
+    /// Processors at work lately, in thousandths; None before two looks and after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub millicores: Option<u64>,
+    /// Resident memory when it was last looked at, in bytes; None after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+}
+
+impl Usage {
+    /// This after `before`: neither the time nor the peak ever falls.
+    #[must_use]
+    pub fn after(self, before: Option<&Self>) -> Self {
+        let before = before.copied().unwrap_or_default();
+        Self {
+            cpu_millis: self.cpu_millis.max(before.cpu_millis),
+            peak_memory_bytes: self.peak_memory_bytes.max(before.peak_memory_bytes),
+            ..self
+        }
+    }
+
+    /// The same once nothing runs any more.
+    #[must_use]
+    pub fn ended(self) -> Self {
+        Self { millicores: None, memory_bytes: None, ..self }
+    }
+}
+
 /// Addresses that a person can open (contract A2).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,6 +150,10 @@ pub struct Attempt {
     pub exit: Option<Exit>,
     /// The last known progress.
     pub progress: Option<Progress>,
+    /// What its own processes have used; None where it has none.
+    pub usage: Option<Usage>,
+    /// How often what was seen of it has been stored: a look that is stored late must not undo a later one.
+    pub looks: i64,
     /// The engine's application id.
     pub application_id: Option<String>,
     /// Addresses kept after the end.

@@ -301,7 +301,7 @@ pub fn shape(spec: &JobSpec, needed: &Requirement) -> Shape {
         kind: spec.kind,
         executors: needed.executors,
         executor_memory: u64::from(needed.executors).saturating_mul(needed.executor_heap),
-        needs_own_process: spec.needs_own_process(),
+        needs_own_process: spec.is_written_for_its_own_process(),
     }
 }
 

@@ -213,6 +213,69 @@ impl JobSpec {
     }
 }
 
+/// What the text of a Python program says where it uses what only a driver with a JVM of its own has.
+const CLASSIC: [&str; 11] = [
+    "sparkContext",
+    "SparkContext",
+    "SQLContext",
+    "HiveContext",
+    "StreamingContext",
+    "pyspark.streaming",
+    "pyspark.mllib",
+    ".rdd",
+    "._jvm",
+    "._jsc",
+    ".master(",
+];
+/// How the names of settings begin that a Spark which others share can't be given.
+const OWN_SETTINGS: [&str; 15] = [
+    "spark.archives",
+    "spark.driver.extra",
+    "spark.eventLog.",
+    "spark.executor.extra",
+    "spark.executorEnv.",
+    "spark.files",
+    "spark.hadoop.",
+    "spark.jars",
+    "spark.kubernetes.",
+    "spark.plugins",
+    "spark.pyspark.",
+    "spark.serializer",
+    "spark.submit.",
+    "spark.yarn.",
+    "spark.kryo",
+];
+/// Settings of Spark SQL that count only when a Spark starts.
+const STATIC_SETTINGS: [&str; 3] =
+    ["spark.sql.catalogImplementation", "spark.sql.extensions", "spark.sql.warehouse.dir"];
+
+impl JobSpec {
+    /// True when a Spark of its own is what the job is written for: `auto` runs it there. Cautious: a program that only
+    /// mentions what another one uses costs a start, the other way round it would fail.
+    pub fn is_written_for_its_own_process(&self) -> bool {
+        let text = match &self.source {
+            Source::Code(code) if self.kind == Kind::Python => code.as_str(),
+            Source::Code(_) | Source::File(_) => "",
+        };
+        self.needs_own_process()
+            || self.spark_config.keys().any(|key| is_given_at_the_start(key))
+            || CLASSIC.iter().any(|mark| text.contains(mark))
+    }
+
+    /// The settings without effect in a Spark that others share.
+    pub fn settings_without_effect(&self) -> impl Iterator<Item = &str> {
+        let in_effect = |key: &str| {
+            key == "spark.scheduler.pool"
+                || (key.starts_with("spark.sql.") && !STATIC_SETTINGS.contains(&key))
+        };
+        self.spark_config.keys().map(String::as_str).filter(move |key| !in_effect(key))
+    }
+}
+
+fn is_given_at_the_start(key: &str) -> bool {
+    STATIC_SETTINGS.contains(&key) || OWN_SETTINGS.iter().any(|start| key.starts_with(start))
+}
+
 /// The SQL text that a `kind: sql` job runs (contract S1).
 ///
 /// A text that is exactly `spark.sql(<literal>)`, optionally followed by `.show()` and `;`, stands for the
@@ -263,6 +326,34 @@ fn spark_sql_literal(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_written_for_a_spark_of_its_own_gets_one() {
+        let python = |code: &str| JobSpec::new(Kind::Python, Source::Code(code.to_owned()));
+        for code in [
+            "spark.sparkContext.parallelize([1])",
+            "df.rdd.map(f)",
+            "SparkSession.builder.master('local[2]')",
+        ] {
+            assert!(python(code).is_written_for_its_own_process(), "{code}");
+            assert!(!python(code).needs_own_process(), "whoever says in-cluster means it");
+        }
+        assert!(!python("spark.range(3).count()").is_written_for_its_own_process());
+        let sql = |key: &str| {
+            let mut spec = JobSpec::new(Kind::Sql, Source::Code("SELECT 'sparkContext'".to_owned()));
+            spec.spark_config.insert(key.to_owned(), "x".to_owned());
+            spec
+        };
+        for key in ["spark.jars.packages", "spark.hadoop.fs.s3a.access.key", "spark.sql.extensions"] {
+            assert!(sql(key).is_written_for_its_own_process(), "{key}");
+            assert_eq!(sql(key).settings_without_effect().collect::<Vec<_>>(), [key]);
+        }
+        for key in ["spark.sql.shuffle.partitions", "spark.scheduler.pool", "spark.executor.memory"] {
+            assert!(!sql(key).is_written_for_its_own_process(), "{key}");
+        }
+        assert_eq!(sql("spark.sql.ansi.enabled").settings_without_effect().count(), 0);
+        assert_eq!(sql("spark.executor.memory").settings_without_effect().count(), 1, "it is only counted");
+    }
 
     #[test]
     fn the_references_example_runs_its_literal() {

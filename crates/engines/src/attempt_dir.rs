@@ -31,6 +31,10 @@ impl AttemptDir {
     pub fn exit_file(&self) -> PathBuf {
         self.0.join("exit")
     }
+    /// What the attempt's processes use.
+    pub fn usage_file(&self) -> PathBuf {
+        self.0.join("usage.json")
+    }
     /// Present when Libra asked for the end.
     pub fn stop_file(&self) -> PathBuf {
         self.0.join("stop")

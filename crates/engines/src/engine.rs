@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use futures::future::BoxFuture;
-use libra_core::attempt::{Exit, Handle, Links, Progress};
+use libra_core::attempt::{Exit, Handle, Links, Progress, Usage};
 use libra_core::failure::Failure;
 use libra_core::id::{JobId, Token};
 use libra_core::spec::JobSpec;
@@ -74,6 +74,8 @@ pub struct Running {
     pub since: Option<Timestamp>,
     /// How far it is.
     pub progress: Option<Progress>,
+    /// What its own processes have used; None where it has none, as in a shared server.
+    pub usage: Option<Usage>,
     /// The engine's application id.
     pub application_id: Option<String>,
     /// Addresses.

@@ -9,6 +9,8 @@ pub mod attempt_dir;
 pub mod engine;
 pub mod failpoint;
 pub mod logs;
+#[cfg(feature = "spark-submit")]
+mod progress;
 pub mod shim;
 #[cfg(feature = "spark-connect")]
 pub mod spark_connect;

@@ -403,6 +403,7 @@ fn engines(
         stop_grace: spark_submit::DEFAULT_STOP_GRACE,
         host_lease: places.host_lease.clone(),
         logs: config.logs.limits,
+        history: config.spark_submit.history.clone(),
     });
     let connect: Arc<dyn Engine> = connect;
     let submit: Arc<dyn Engine> = Arc::new(submit);

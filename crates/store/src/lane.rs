@@ -1,6 +1,6 @@
 //! Hot writes as data: each carries everything that must be atomic, and gets its own answer.
 
-use libra_core::attempt::{Attempt, Exit, Handle, Holder, Links, Progress};
+use libra_core::attempt::{Attempt, Exit, Handle, Holder, Links, Progress, Usage};
 use libra_core::id::JobId;
 use libra_core::job::Job;
 use libra_core::lifecycle::Transition;
@@ -177,8 +177,12 @@ pub enum Note {
     Handle(Handle),
     /// Progress and what else a look brought.
     Seen {
+        /// How many of these had been stored when this one was made: one that comes too late takes no effect.
+        after: i64,
         /// How far.
         progress: Option<Progress>,
+        /// What its own processes have used.
+        usage: Option<Usage>,
         /// The engine's id.
         application_id: Option<String>,
         /// Addresses.

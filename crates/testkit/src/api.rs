@@ -62,6 +62,12 @@ pub async fn get_json(url: &str) -> Value {
     api.get("").await.expect(200)
 }
 
+/// What a page answers to a browser: its status, after redirections, and its text. None when nobody answers.
+pub async fn page(url: &str) -> Option<(u16, String)> {
+    let answer = Api::client().get(url).send().await.ok()?;
+    Some((answer.status().as_u16(), answer.text().await.ok()?))
+}
+
 impl Api {
     pub(crate) fn new(base: &str, key: Option<&str>) -> Self {
         Self { base: base.to_owned(), key: key.map(str::to_owned) }

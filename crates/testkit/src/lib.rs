@@ -11,6 +11,7 @@
 )]
 
 mod api;
+mod history;
 mod libra;
 pub mod ports;
 pub mod postgres;
@@ -21,7 +22,8 @@ mod standalone;
 pub mod wait;
 pub mod watchdog;
 
-pub use api::{Answer, Api, get_json};
+pub use api::{Answer, Api, get_json, page};
+pub use history::HistoryServer;
 pub use libra::{Libra, Setup, write};
 pub use postgres::Postgres;
 pub use redis::Redis;

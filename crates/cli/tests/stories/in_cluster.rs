@@ -19,6 +19,7 @@ async fn statements_of_every_sort_work() {
     let api = shared().await.api();
     let job = api.run(&sql("CREATE TABLE planets (name STRING, moons INT) USING parquet")).await;
     assert_eq!(job["status"], "SUCCEEDED", "{job:#}");
+    assert!(job["usage"].is_null(), "it has no process of its own: {job:#}");
     let insert = "INSERT INTO planets VALUES ('Earth', 1), ('Mars', 2), ('Venus', 0)";
     assert_eq!(api.run(&sql(insert)).await["status"], "SUCCEEDED");
     let rows = api.rows(&sql("SELECT name, moons FROM planets WHERE moons > 0 ORDER BY moons")).await;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use libra_engines::spark_home::SparkHome;
-use libra_testkit::{Api, Standalone, processes, wait, write};
+use libra_testkit::{Api, Standalone, page, processes, wait, write};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -63,7 +63,7 @@ async fn uploaded(api: &Api, path: &Path) -> String {
 }
 
 /// The jar, with its library.
-async fn jar(api: &Api, argument: &str) -> Value {
+pub async fn jar(api: &Api, argument: &str) -> Value {
     let (app, lib) = jars().await;
     json!({"file": uploaded(api, app).await, "className": "App", "args": [argument], "jars": [uploaded(api, lib).await]})
 }
@@ -74,7 +74,7 @@ const SCALA: &str = "case class Sale(shop: String, amount: Long)\n\
     println(s\"there are ${sales.count()} sales\")\n\
     libra.result(sales.map(s => s.copy(amount = s.amount * factor)).groupBy($\"shop\").agg(sum($\"amount\").as(\"total\")).orderBy($\"shop\"))\n";
 
-fn scala(code: &str) -> Value {
+pub fn scala(code: &str) -> Value {
     json!({"code": code, "kind": "scala"})
 }
 
@@ -186,6 +186,19 @@ async fn an_application_in_a_scala_file_is_run_and_not_only_defined() {
     fails(&idle, "compile_error", 1, "runs none of them").await;
 }
 
+/// A main of the program's own tells Libra nothing; Spark's log does.
+async fn follows_a_driver_by_its_log(api: &Api, id: &str, application: &str) {
+    let known = || async {
+        let job = api.job(id).await;
+        job["links"]["sparkUi"].is_string() && job["progress"]["tasksTotal"].as_u64() > Some(0)
+    };
+    wait::until_async("the driver's progress is known", known).await;
+    let job = api.job(id).await;
+    assert!(job["applicationId"].as_str().unwrap().starts_with(application), "{job:#}");
+    let (status, _) = page(job["links"]["sparkUi"].as_str().unwrap()).await.unwrap();
+    assert_eq!(status, 200);
+}
+
 #[tokio::test]
 async fn a_jar_and_scala_that_are_cancelled_leave_nothing_alive() {
     // contract: L6, S2
@@ -201,6 +214,9 @@ async fn a_jar_and_scala_that_are_cancelled_leave_nothing_alive() {
         let job = api.reaches(&id, "RUNNING").await;
         let token = job["attempts"][0]["token"].as_str().unwrap().to_owned();
         assert!(!processes::of_attempt(&token).is_empty());
+        if body["className"] == "App" {
+            follows_a_driver_by_its_log(&api, &id, "local-").await;
+        }
         while api.delete(&format!("/api/v1/jobs/{id}")).await.status == 202 {}
         assert_eq!(processes::of_attempt(&token), Vec::<i32>::new());
         assert_eq!(api.job(&id).await["status"], "CANCELLED");
@@ -218,7 +234,7 @@ const PYTHON: &str = "import sys, lib\n\
     if len(sys.argv) > 2:\n    open(sys.argv[2], 'w').close()\n    import time; time.sleep(1000)\n";
 
 /// A program, a module and an archive of the test's own, as local files.
-fn python_files(dir: &Path) -> [String; 3] {
+pub fn python_files(dir: &Path) -> [String; 3] {
     std::fs::create_dir_all(dir).unwrap();
     let program = write(&dir.join("report.py"), PYTHON);
     let module = write(&dir.join("lib.py"), "def twice(n):\n    return 2 * n\n");
@@ -267,6 +283,17 @@ async fn the_command_line_sends_what_is_local() {
     assert!(log.contains("got [(2, 'packed'), (4, 'packed')] ['today']"), "{log}");
 }
 
+/// The job, to be run with one executor there.
+pub fn on_cluster(cluster: &Standalone, mut body: Value) -> Value {
+    body["sparkConfig"] = json!({
+        "spark.master": cluster.master(), "spark.cores.max": "1", "spark.executor.cores": "1",
+        "spark.executor.instances": "1", "spark.executor.memory": "512m",
+        "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
+    });
+    body["env"] = json!({"SPARK_LOCAL_IP": "127.0.0.1"});
+    body
+}
+
 #[tokio::test]
 async fn every_kind_runs_on_a_standalone_master_and_leaves_nothing_there_when_cancelled() {
     // contract: S2, S4, L6
@@ -274,15 +301,7 @@ async fn every_kind_runs_on_a_standalone_master_and_leaves_nothing_there_when_ca
     let cluster = Standalone::start(&spark().home).await;
     let libra = shared().await;
     let api = libra.api();
-    let on_cluster = |mut body: Value| {
-        body["sparkConfig"] = json!({
-            "spark.master": cluster.master(), "spark.cores.max": "1", "spark.executor.cores": "1",
-            "spark.executor.instances": "1", "spark.executor.memory": "512m",
-            "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
-        });
-        body["env"] = json!({"SPARK_LOCAL_IP": "127.0.0.1"});
-        body
-    };
+    let on_cluster = |body| on_cluster(&cluster, body);
     let [program, module, archive] = python_files(&libra.scratch("on-cluster"));
     let python = |args: Value, references: [String; 3]| {
         let [file, module, archive] = references;
@@ -310,6 +329,7 @@ async fn every_kind_runs_on_a_standalone_master_and_leaves_nothing_there_when_ca
     wait::until_true("the program runs", || marker.exists()).await;
     let token = api.reaches(&id, "RUNNING").await["attempts"][0]["token"].as_str().unwrap().to_owned();
     assert_eq!(cluster.executors().len(), 1);
+    follows_a_driver_by_its_log(&api, &id, "app-").await;
     while api.delete(&format!("/api/v1/jobs/{id}")).await.status == 202 {}
     assert_eq!(processes::of_attempt(&token), Vec::<i32>::new());
     wait::until_true("the cluster's executor ends with its driver", || cluster.executors().is_empty()).await;

@@ -61,7 +61,7 @@ async fn the_page_for_people_needs_nothing_from_elsewhere() {
 #[tokio::test]
 async fn every_example_of_a_submission_is_taken() {
     // contract: A8
-    let libra = sleepy().start().await;
+    let libra = sleepy().env("LIBRA_EXECUTION_MODES_IN_CLUSTER_ENABLED", "true").start().await;
     let document = libra.api().get("/openapi.json").await.expect(200);
     for path in ["/api/v1/jobs", "/api/v1/jobs/submit", "/api/v1/spark/jobs", "/api/v1/spark/jobs/submit"] {
         let content = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"];

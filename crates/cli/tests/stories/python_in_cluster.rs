@@ -55,6 +55,8 @@ async fn a_program_has_spark_its_log_its_rows_and_its_own_surroundings() {
     let job = api.run(&body).await;
     assert_eq!((&job["status"], &job["exitCode"]), (&json!("SUCCEEDED"), &json!(0)), "{job:#}");
     assert_eq!(job["result"]["rows"][2], json!({"id": 2, "half": 3.0}), "{job:#}");
+    let used = &job["usage"];
+    assert!(used["peakMemoryBytes"].as_u64() > Some(30 << 20) && used["cpuSeconds"].is_number(), "{job:#}");
     let id = job["jobId"].as_str().unwrap();
     assert_eq!(api.log(id, "stdout").await, "to the log\n[] Köln None\n[]\n");
     assert_eq!(api.log(id, "stderr").await, "and to the other\n");

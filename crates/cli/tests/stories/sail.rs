@@ -40,6 +40,11 @@ async fn sql_runs_is_cancelled_and_a_query_that_does_not_obey_is_killed() {
     let wrong = api.run(&sql("SELECT nothing FROM nowhere")).await;
     assert_eq!((&wrong["status"], &wrong["error"]["class"]), (&json!("FAILED"), &json!("user")), "{wrong:#}");
 
+    // Spark's Python client speaks to it as well.
+    let program = "print('here')\nlibra.result(spark.range(3).selectExpr('id * 2 AS n'))";
+    let python = json!({"code": program, "kind": "python", "executionMode": "in-cluster"});
+    assert_eq!(api.rows(&python).await, [json!({"n": 0}), json!({"n": 2}), json!({"n": 4})]);
+
     let id = api.submit(&sql(LONG)).await;
     api.reaches(&id, "RUNNING").await;
     let before = servers(&libra);

@@ -67,19 +67,19 @@ impl Kind {
     }
 
     fn nested(spark: &Value) -> Self {
-        let nullable = |name: &str| spark.get(name).and_then(Value::as_bool).unwrap_or(true);
+        let nullable = |flag: &str, of: &str| is_nullable(spark, flag, of);
         let kind = |name: &str| Self::of(spark.get(name).unwrap_or(&Value::Null));
         match spark.get("type").and_then(Value::as_str) {
             Some("array") => {
                 let element = kind("elementType");
-                let field = Field::new("element", element.arrow(), nullable("containsNull"));
+                let field = Field::new("element", element.arrow(), nullable("containsNull", "elementType"));
                 Self::List(Arc::new(field), Box::new(element))
             }
             Some("map") => {
                 let (key, value) = (kind("keyType"), kind("valueType"));
                 let fields = Fields::from(vec![
                     Field::new("key", key.arrow(), false),
-                    Field::new("value", value.arrow(), nullable("valueContainsNull")),
+                    Field::new("value", value.arrow(), nullable("valueContainsNull", "valueType")),
                 ]);
                 let entries = Field::new("entries", DataType::Struct(fields), false);
                 Self::Map(Arc::new(entries), Box::new(key), Box::new(value))
@@ -117,6 +117,14 @@ impl Kind {
     }
 }
 
+/// Whether there may be NULL where the `flag` of `holder` says so for its type `of`.
+///
+/// Arrow's own null type has no values but nulls, and a variant that is JSON's null is stored as NULL.
+fn is_nullable(holder: &Value, flag: &str, of: &str) -> bool {
+    holder.get(flag).and_then(Value::as_bool).unwrap_or(true)
+        || matches!(holder.get(of).and_then(Value::as_str), Some("void" | "variant"))
+}
+
 /// The fields of a struct, or of a whole schema.
 pub(super) fn fields(schema: &Value) -> (Vec<(String, Kind)>, Fields) {
     let mut columns = Vec::new();
@@ -124,10 +132,7 @@ pub(super) fn fields(schema: &Value) -> (Vec<(String, Kind)>, Fields) {
     for field in schema.get("fields").and_then(Value::as_array).into_iter().flatten() {
         let name = field.get("name").and_then(Value::as_str).unwrap_or_default();
         let kind = Kind::of(field.get("type").unwrap_or(&Value::Null));
-        let nullable = field.get("nullable").and_then(Value::as_bool).unwrap_or(true);
-        // Arrow's own null type has no values but nulls.
-        let nullable = nullable || matches!(kind, Kind::Null);
-        fields.push(Field::new(name, kind.arrow(), nullable));
+        fields.push(Field::new(name, kind.arrow(), is_nullable(field, "nullable", "type")));
         columns.push((name.to_owned(), kind));
     }
     (columns, fields.into())

@@ -2,7 +2,7 @@
 //! has to be stored.
 //!
 //! The columns have the types that Spark's schema says. What Arrow has no type of its own for that every reader knows
-//! (intervals, variants, user-defined and spatial types) is text, as in JSON.
+//! (intervals, variants, user-defined and spatial types) is text, as in JSON. A variant that is JSON's null is NULL.
 
 mod column;
 mod kind;

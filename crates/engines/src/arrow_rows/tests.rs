@@ -79,6 +79,22 @@ fn no_rows_and_no_columns_are_streams_too() {
 }
 
 #[test]
+fn variants_may_be_null_wherever_they_are() {
+    let field = |name: &str, kind: Value| json!({"name": name, "type": kind, "nullable": false});
+    let schema = json!({"type": "struct", "fields": [
+        field("v", json!("variant")),
+        field("list", json!({"type": "array", "elementType": "variant", "containsNull": false})),
+        field("map", json!({"type": "map", "keyType": "string", "valueType": "variant", "valueContainsNull": false})),
+        field("struct", json!({"type": "struct", "fields": [field("v", json!("variant"))]})),
+    ]});
+    let row = json!({"v": null, "list": [1, null], "map": {"k": null}, "struct": {"v": null}});
+    let batches = batches(&schema, &[vec![row]]);
+    assert_eq!(batches[0].column(0).null_count(), 1);
+    assert_eq!(batches[0].column(1).as_list::<i32>().value(0).null_count(), 1);
+    assert!(!batches[0].schema().field(1).is_nullable());
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let mut rows = ArrowRows::new(&schema(&[("i", json!("integer"))])).unwrap();
     assert_eq!(rows.write(&[json!({"i": "x"})]).unwrap_err().to_string(), "\"x\" is no Int32");

@@ -16,7 +16,9 @@ pub(super) fn date(text: &str) -> Option<i32> {
 /// Microseconds since 1970 of `2026-01-31T08:00:00.5`, with or without a `Z`.
 pub(super) fn timestamp(text: &str) -> Option<i64> {
     let (day, time) = text.strip_suffix('Z').unwrap_or(text).split_once(['T', ' '])?;
-    days(day)?.checked_mul(DAY)?.checked_add(nanos(time)? / 1_000)
+    // The first day that 64 bits of microseconds reach begins before them.
+    let micros = i128::from(days(day)?) * i128::from(DAY) + i128::from(nanos(time)? / 1_000);
+    i64::try_from(micros).ok()
 }
 
 /// Nanoseconds since midnight of `08:00:00.5`.
@@ -67,6 +69,9 @@ mod tests {
         assert_eq!(date("+10000-01-01"), Some(2_932_897));
         assert_eq!(timestamp("1970-01-02T00:00:00.5Z"), Some(86_400_500_000));
         assert_eq!(timestamp("1969-12-31T23:59:59.999999"), Some(-1));
+        assert_eq!(timestamp("-290308-12-21T19:59:05.224192"), Some(i64::MIN));
+        assert_eq!(timestamp("+294247-01-10T04:00:54.775807Z"), Some(i64::MAX));
+        assert_eq!(timestamp("+294247-01-10T04:00:54.775808Z"), None);
         assert_eq!(nanos("00:00:01.000000001"), Some(1_000_000_001));
         for text in ["", "2026", "2026-13-01", "2026-01-01T", "x-01-01"] {
             assert_eq!(timestamp(text), None, "{text}");

@@ -9,12 +9,15 @@
 //! | `owner` | the shim, or whoever revokes | who may run the attempt; created once, with its content |
 //! | `started` | the shim | the driver's pid and start |
 //! | `stop` | Libra | end it |
+//! | `usage.json` | the shim | what the attempt's processes use |
 //! | `exit` | the shim | how the driver ended; nothing of it is alive any more |
 //!
 //! Invariant: at most one driver ever runs for one attempt directory, and the `exit` file appears only after
 //! every process of the attempt is gone.
 
 mod cradle;
+pub(crate) mod footprint;
+mod meter;
 mod output;
 pub mod process;
 pub mod records;
@@ -26,6 +29,8 @@ pub(crate) mod tree;
 pub(crate) mod tests;
 
 pub use cradle::cradle;
+#[cfg(feature = "spark-submit")]
+pub(crate) use meter::usage;
 pub use process::{Spawned, Status, request_stop, revoke, spawn, status, touch};
 pub use records::{ExitRecord, Keepalive, LaunchFile, Owner, StartedRecord};
 pub use run::run;

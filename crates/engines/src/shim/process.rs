@@ -78,7 +78,11 @@ pub fn spawn(exe: &Path, dir: &AttemptDir, file: &LaunchFile) -> io::Result<Spaw
     if let Some(point) = failpoint::for_shim() {
         command.env(failpoint::VARIABLE, point);
     }
-    let mut child = command.spawn()?;
+    Ok(reaped(command.spawn()?))
+}
+
+/// Waits for a shim in the background. Must be called inside a tokio runtime.
+pub(crate) fn reaped(mut child: tokio::process::Child) -> Spawned {
     let pid = child.id().unwrap_or_default();
     let (ended, watcher) = watch::channel(false);
     tokio::spawn(async move {
@@ -87,7 +91,7 @@ pub fn spawn(exe: &Path, dir: &AttemptDir, file: &LaunchFile) -> io::Result<Spaw
         }
         ended.send_replace(true);
     });
-    Ok(Spawned { pid, ended: watcher })
+    Spawned { pid, ended: watcher }
 }
 
 /// Says how an attempt stands, from its files and `/proc` alone; works after a restart of Libra.

@@ -145,6 +145,16 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(path)?.write_all(bytes)
 }
 
+/// Replaces a file in one step, for readers of this boot of the machine: no wait for the disk. One writer at a time.
+///
+/// # Errors
+/// When the file system refuses.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    write_private(&draft, bytes)?;
+    fs::rename(&draft, path)
+}
+
 /// [`write_whole`] for a record.
 pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
     write_whole(path, &serde_json::to_vec(record)?)

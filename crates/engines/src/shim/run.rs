@@ -21,6 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Signal, WaitOptions};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGTERM};
 
+use super::meter::Meter;
 use super::output::Output;
 use super::records::{self, ExitRecord, Keepalive, LaunchFile, Owner, StartedRecord};
 use super::{TOKEN_VARIABLE, table, tree};
@@ -167,18 +168,22 @@ pub(super) struct Shim<'a> {
     left: bool,
     /// What the driver writes.
     output: Output,
+    /// What the tree uses.
+    meter: Meter,
 }
 
 impl<'a> Shim<'a> {
     /// The shim of an attempt, whose tree descends from the process `root`: this one.
     pub(super) fn new(dir: &'a AttemptDir, launch: &'a LaunchFile, bell: Bell, root: i32) -> Self {
-        Self { dir, launch, bell, root, ended: None, left: true, output: Output::default() }
+        let (output, meter) = (Output::default(), Meter::new());
+        Self { dir, launch, bell, root, ended: None, left: true, output, meter }
     }
 
     /// The same process goes on as the shim of another attempt, whose log keeps what its driver writes from now on.
     pub(super) fn turn_to<'b>(self, dir: &'b AttemptDir, launch: &'b LaunchFile, pipes: Pipes) -> Shim<'b> {
         let Self { bell, root, ended, left, output, .. } = self;
-        let mut shim = Shim { dir, launch, bell, root, ended, left, output };
+        // What the driver used before does not count for the attempt.
+        let mut shim = Shim { dir, launch, bell, root, ended, left, output, meter: Meter::new() };
         shim.keep(pipes);
         shim
     }
@@ -252,6 +257,7 @@ impl<'a> Shim<'a> {
             if self.ended.is_some() {
                 break;
             }
+            self.meter.look(dir);
             abandoned = watch.as_mut().is_some_and(Watch::is_over);
             if abandoned || self.bell.is_told_to_end() || self.dir.stop_file().exists() {
                 stopped = self.terminate(driver);
@@ -263,6 +269,7 @@ impl<'a> Shim<'a> {
             self.wait_for(STRAGGLER_GRACE, |shim| !shim.left, driver);
         }
         self.clear_away(driver);
+        self.meter.end(dir);
         // Nobody is left who could write: what is in the pipes is all there is.
         if !self.output.end() {
             say(&"the end of the log is missing: somebody holds the driver's output open");

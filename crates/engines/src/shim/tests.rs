@@ -79,7 +79,7 @@ impl Scratch {
         }
     }
 
-    fn spawn(&self, script: &str) -> process::Spawned {
+    pub(crate) fn spawn(&self, script: &str) -> process::Spawned {
         process::spawn(&self.exe(""), &self.dir, &self.launch(script)).unwrap()
     }
 
@@ -347,4 +347,37 @@ async fn a_death_at_any_point_leaves_a_truthful_status() {
         assert_eq!(scratch.alive() > 0, driver, "{point}");
         assert!(kill_everything(&scratch.token, PATIENCE).await.unwrap(), "{point}");
     }
+}
+
+#[tokio::test]
+async fn what_the_tree_uses_is_measured_and_the_peak_stays() {
+    // contract: L3
+    let scratch = Scratch::new();
+    // Four seconds of both: a child that burns, and one that holds 64 MiB; then neither of them.
+    scratch.spawn(
+        "(setsid timeout 4 sh -c 'while :; do :; done') & \
+         head -c 64M /dev/zero | timeout 4 sh -c 'x=$(tr \"\\0\" a); sleep 60'; wait; sleep 4; echo over > over; sleep 60",
+    );
+    let begun = Instant::now();
+    let busy = loop {
+        let usage = super::usage(&scratch.dir).unwrap_or_default();
+        if usage.peak_memory_bytes >= 64 << 20 && usage.cpu_millis >= 1_000 {
+            break usage;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{usage:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(busy.millicores.is_some_and(|cores| cores > 100), "{busy:?}");
+    scratch.file("over").await;
+    let idle = super::usage(&scratch.dir).unwrap();
+    assert!(idle.memory_bytes.is_some_and(|now| now < idle.peak_memory_bytes / 2), "{idle:?}");
+    assert!(idle.cpu_millis >= busy.cpu_millis, "a child that was waited for is still counted");
+    process::request_stop(&scratch.dir).unwrap();
+    scratch.exit().await;
+    let last = super::usage(&scratch.dir).unwrap();
+    assert_eq!((last.millicores, last.memory_bytes), (None, None), "nothing runs any more");
+    assert!(
+        last.cpu_millis >= idle.cpu_millis && last.peak_memory_bytes == idle.peak_memory_bytes,
+        "{last:?}"
+    );
 }

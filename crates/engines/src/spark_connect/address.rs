@@ -115,13 +115,15 @@ pub(super) struct Door {
     pub(super) user: Option<String>,
     /// Certificates (PEM) by which the server is known.
     pub(super) ca_file: Option<PathBuf>,
+    /// True when the server is on this machine.
+    pub(super) is_here: bool,
 }
 
 impl Door {
     /// A server on this machine. Spark's client shows a secret without TLS by the name of localhost alone.
     pub(super) fn local(port: u16, secret: Option<&str>) -> Self {
         let remote = format!("sc://localhost:{port}/");
-        Self { remote, secret: secret.map(str::to_owned), user: None, ca_file: None }
+        Self { remote, secret: secret.map(str::to_owned), user: None, ca_file: None, is_here: true }
     }
 
     /// A server somewhere.
@@ -129,7 +131,7 @@ impl Door {
         let tls = if address.tls { ";use_ssl=true" } else { "" };
         let remote = format!("{address}/{tls}");
         let ca_file = ca_file.map(Path::to_owned);
-        Self { remote, secret: None, user: address.user.clone(), ca_file }
+        Self { remote, secret: None, user: address.user.clone(), ca_file, is_here: address.is_loopback() }
     }
 }
 

@@ -236,6 +236,23 @@ impl Client {
             .any(|s| ids.iter().any(|id| id.to_string() == s.operation_id) && s.is_alive()))
     }
 
+    /// The whole text of an error that the operation's session met; None when the server has forgotten it.
+    pub(super) async fn error_message(
+        &self,
+        operation: &Operation,
+        error: &str,
+    ) -> Result<Option<String>, Status> {
+        let request = proto::FetchErrorDetailsRequest {
+            session_id: operation.session.to_string(),
+            user_context: Some(self.user_context(operation)),
+            error_id: error.to_owned(),
+            observed_session: operation.observed(),
+        };
+        let answer: proto::FetchErrorDetailsResponse = self.unary(path::FETCH_ERROR_DETAILS, request).await?;
+        let root = answer.root_error.and_then(|at| usize::try_from(at).ok());
+        Ok(root.and_then(|at| answer.errors.into_iter().nth(at)).map(|error| error.message))
+    }
+
     /// Lets go of an operation and of the responses that the server keeps for it.
     pub(super) async fn release_operation(&self, operation: &Operation) -> Result<(), Status> {
         let request = proto::ReleaseExecuteRequest {

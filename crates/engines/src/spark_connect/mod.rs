@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `engine` | keeps the trait: attempts, and what the disk says of those that this process does not know |
 //! | `query`, `run`, `execution` | one query's life; its calls; its stream over broken connections |
+//! | `failure`, `error_details` | what the server says went wrong; its whole text |
 //! | `record`, `result` | the files in the attempt's directory |
 //! | `server` | the server's life under a shim |
 //! | `python` | Python in warm processes that are attached to the server |
@@ -19,6 +20,7 @@ mod client;
 mod clock;
 mod encoder;
 mod engine;
+mod error_details;
 mod execution;
 mod failure;
 mod interval;

@@ -17,6 +17,7 @@ pub(super) mod path {
     pub(crate) const RELEASE_SESSION: &str = "/spark.connect.SparkConnectService/ReleaseSession";
     pub(crate) const INTERRUPT: &str = "/spark.connect.SparkConnectService/Interrupt";
     pub(crate) const CONFIG: &str = "/spark.connect.SparkConnectService/Config";
+    pub(crate) const FETCH_ERROR_DETAILS: &str = "/spark.connect.SparkConnectService/FetchErrorDetails";
     pub(crate) const GET_STATUS: &str = "/spark.connect.SparkConnectService/GetStatus";
 }
 
@@ -326,6 +327,34 @@ pub(super) struct ConfigResponse {
     /// The server's own name of the session.
     #[prost(string, tag = "4")]
     pub(crate) server_session: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct FetchErrorDetailsRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) session_id: String,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) user_context: Option<UserContext>,
+    #[prost(string, tag = "3")]
+    pub(crate) error_id: String,
+    #[prost(string, optional, tag = "5")]
+    pub(crate) observed_session: Option<String>,
+}
+
+/// An error and its causes, as a list.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct FetchErrorDetailsResponse {
+    /// Which of them is the error itself; None when the server has forgotten it.
+    #[prost(int32, optional, tag = "1")]
+    pub(crate) root_error: Option<i32>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) errors: Vec<ErrorDetails>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ErrorDetails {
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
 }
 
 /// An answer of which nothing is read.

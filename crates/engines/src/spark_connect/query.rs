@@ -202,6 +202,7 @@ impl Query {
         self.set(Phase::Running(Running {
             since: Some(since),
             progress: None,
+            usage: None,
             application_id: live.application_id.clone(),
             links: live.links.clone(),
         }));
@@ -212,6 +213,7 @@ impl Query {
         self.set(Phase::Running(Running {
             since: Some(since),
             progress: None,
+            usage: None,
             application_id: None,
             links: Links::default(),
         }));
@@ -297,6 +299,7 @@ impl Query {
         };
         if self.is_cancelled() {
             self.wait_until_idle(&live).await;
+            server.lay_to_rest(&live, self.token).await;
         }
         if live.is_dead() {
             server.forget(&live);

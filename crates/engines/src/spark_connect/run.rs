@@ -8,6 +8,7 @@ use libra_core::failure::{ErrorClass, Failure};
 use tonic::Status;
 
 use super::client::{Operation, command_plan, query_plan, rows_plan};
+use super::error_details;
 use super::execution::{Broken, Execution};
 use super::failure::{self, Verdict, judge};
 use super::proto::{Plan, ResponseKind};
@@ -48,6 +49,9 @@ pub(super) async fn run(query: &Query, live: &Live) -> Outcome {
     let end = match carry_out(query, live).await {
         Err(Stop::Broken(Broken::Failed(status))) if is_death(query, live, &status).await => {
             Err(Stop::Broken(Broken::ServerGone))
+        }
+        Err(Stop::Broken(Broken::Failed(status))) => {
+            Err(Broken::Failed(error_details::whole(&live.client, &query.operation, status).await).into())
         }
         end => end,
     };

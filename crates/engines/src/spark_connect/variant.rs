@@ -6,6 +6,8 @@
 
 use super::{clock, json};
 
+/// A decimal of at most so many digits comes back from the double that most readers of JSON make of it.
+const MAX_EXACT_DECIMAL: u128 = 999_999_999_999_999;
 /// Objects and arrays nested deeper than this are not followed.
 const MAX_DEPTH: usize = 500;
 
@@ -18,7 +20,7 @@ type Decoded<T> = Result<T, Malformed>;
 
 /// Appends the JSON value of a variant.
 ///
-/// Whole numbers beyond 2^53, and decimals with more digits than that, are strings, as in any other column.
+/// Whole numbers beyond 2^53 are strings, as in any other column, and so are decimals of more than 15 digits.
 pub(super) fn write(metadata: &[u8], value: &[u8], out: &mut Vec<u8>) -> Decoded<()> {
     let header = *metadata.first().ok_or(Malformed)?;
     let names = Names::read(metadata, usize::from(header >> 6) + 1)?;
@@ -116,7 +118,8 @@ fn quoted(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Decoded<()>) ->
 
 fn decimal(unscaled: i128, value: &[u8], out: &mut Vec<u8>) -> Decoded<()> {
     let scale = u32::from(*value.get(1).ok_or(Malformed)?);
-    if unscaled.unsigned_abs() <= u128::from(json::MAX_EXACT) {
+    let most = if scale == 0 { u128::from(json::MAX_EXACT) } else { MAX_EXACT_DECIMAL };
+    if unscaled.unsigned_abs() <= most {
         json::decimal(unscaled, scale, out);
         return Ok(());
     }
@@ -223,6 +226,13 @@ mod tests {
         assert_eq!(
             scalar(10, &[&[1][..], &(1_i128 << 60).to_le_bytes()].concat()),
             "\"115292150460684697.6\""
+        );
+        let millionths = |unscaled: i64| scalar(9, &[&[6][..], &unscaled.to_le_bytes()].concat());
+        assert_eq!(millionths(999_999_999_999_999), "999999999.999999");
+        assert_eq!(
+            millionths(8_007_199_254_740_993),
+            "\"8007199254.740993\"",
+            "a double has another last digit"
         );
         assert_eq!(scalar(11, &1_i32.to_le_bytes()), "\"1970-01-02\"");
         assert_eq!(scalar(12, &1_500_000_i64.to_le_bytes()), "\"1970-01-01T00:00:01.5Z\"");

@@ -62,6 +62,7 @@ pub(super) fn prepare(
     dir: &AttemptDir,
 ) -> io::Result<LaunchFile> {
     let program = write_program(&launch.spec, dir)?;
+    settings.history.make_dir()?;
     let master = master(settings, &launch.spec);
     let mut conf = configuration(settings, launch, master);
     let mut argv = arguments(spark, launch, master, &mut conf);
@@ -162,6 +163,7 @@ fn configuration(settings: &Settings, launch: &Launch, master: &str) -> BTreeMap
         ("spark.ui.port", "0"),
         ("spark.ui.showConsoleProgress", "false"),
     ];
+    ours.extend(settings.history.settings());
     if is_local(master) {
         ours.extend([("spark.driver.host", "127.0.0.1"), ("spark.driver.bindAddress", "127.0.0.1")]);
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use libra_core::id::{JobId, Token};
 use libra_core::time::Timestamp;
 
+use super::super::History;
 use super::*;
 
 struct Case {
@@ -37,6 +38,7 @@ impl Case {
             stop_grace: Duration::from_secs(3),
             host_lease: None,
             logs: crate::logs::LogLimits::default(),
+            history: History::default(),
         };
         Self { launch, settings }
     }

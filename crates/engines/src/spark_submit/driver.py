@@ -133,7 +133,7 @@ def run_scala(path, arguments):
 
     try:
         libra_scala.run(interpreter, text, arguments, write, phase)
-    except Py4JNetworkError:
+    except (Py4JNetworkError, ConnectionError):
         # The program ended the JVM, whose exit code is the job's.
         os._exit(1)
 

@@ -215,7 +215,8 @@ fn by_jar(err: &str) -> Option<Failure> {
     if words::is_out_of_memory(trace) {
         return Some(out_of_memory(trace));
     }
-    let message = words::without_package(said);
+    // The last one ended the program; what looks like another before it is the program's own output.
+    let message = words::without_package(words::java_error(trace).unwrap_or(said));
     Some(Failure::new(ErrorClass::User, "exception", message).with_detail(first_lines(trace)))
 }
 

@@ -108,6 +108,11 @@ fn a_jars_last_words_are_the_users() {
         .with("stderr.log", &died("Exception in thread \"main\" java.lang.IllegalStateException: no till"));
     let expected = (ErrorClass::User, "exception".to_owned(), "IllegalStateException: no till".to_owned());
     assert_eq!(case.failure(Kind::Jar, &code(1)), expected);
+    let printed =
+        "retrying after Exception in thread \"main\" java.io.IOException: once\n\tat B.b(B.java:1)\n";
+    let final_words = died("Exception in thread \"main\" java.lang.IllegalStateException: no till");
+    let case = Case::new().with("stderr.log", &format!("{printed}{final_words}"));
+    assert_eq!(case.failure(Kind::Jar, &code(1)), expected, "the last one ended it");
     let case = Case::new().with("stderr.log", "Error: Failed to load class Nope.\n");
     let (class, name, message) = case.failure(Kind::Jar, &code(101));
     assert_eq!((class, name.as_str()), (ErrorClass::User, "class_missing"));

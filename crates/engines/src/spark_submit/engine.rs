@@ -13,7 +13,7 @@ use libra_core::spec::JobSpec;
 use serde_json::json;
 
 use super::application::Application;
-use super::{SparkSubmit, command, ending, properties, validation};
+use super::{SparkSubmit, command, ending, history, properties, validation};
 use crate::attempt_dir::AttemptDir;
 use crate::engine::{
     CancelOutcome, Engine, EngineError, Launch, LaunchError, Launched, Observation, Running,
@@ -114,12 +114,14 @@ impl SparkSubmit {
             Status::Revoked => Observation::NeverRan("it was revoked before it was launched".to_owned()),
             Status::Owned { started: None, .. } => Observation::Starting,
             Status::Owned { started: Some(started), .. } => {
-                let application = Application::read(&dir);
+                let known = self.following.look(launch);
+                let application = known.application.unwrap_or_else(|| Application::read(&dir));
                 Observation::Running(Running {
                     since: Some(started.at),
-                    progress: None,
+                    progress: known.progress,
+                    usage: shim::usage(&dir),
                     links: application.links(),
-                    application_id: application.application_id,
+                    application_id: application.id,
                 })
             }
             Status::Exited { exit, .. } => Observation::Ended(ending::exit(launch.spec.kind, &dir, &exit)),
@@ -197,6 +199,7 @@ impl Engine for SparkSubmit {
     fn release<'a>(&'a self, launch: &'a Launch, _handle: &'a Handle) -> BoxFuture<'a, ()> {
         async {
             self.waking.forget(launch.token);
+            self.following.forget(launch.token);
             // They hold the driver's environment and settings, and with them perhaps secrets; nobody needs them any
             // more.
             let dir = dir_of(launch);
@@ -207,20 +210,35 @@ impl Engine for SparkSubmit {
     }
 
     fn traces(&self, launch: &Launch) -> Running {
-        let application = Application::read(&dir_of(launch));
+        let dir = dir_of(launch);
+        let application = Application::read(&dir);
+        let over = matches!(process::status(&dir), Ok(Status::Exited { .. } | Status::ShimLost { .. }));
+        let links = if over {
+            history::links(&self.settings, &launch.spec, application.id.as_deref())
+        } else {
+            application.links()
+        };
         Running {
-            links: application.links(),
-            application_id: application.application_id,
+            usage: shim::usage(&dir).map(|usage| if over { usage.ended() } else { usage }),
+            links,
+            application_id: application.id,
             ..Running::default()
         }
     }
 
     fn leave(&self, token: Token) {
         self.waking.forget(token);
+        self.following.forget(token);
     }
 
     fn changed(&self, token: Token) -> BoxFuture<'_, ()> {
-        self.waking.changed(token).boxed()
+        async move {
+            tokio::select! {
+                () = self.waking.changed(token) => {}
+                () = self.following.news(token) => {}
+            }
+        }
+        .boxed()
     }
 }
 

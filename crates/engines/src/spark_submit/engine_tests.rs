@@ -9,7 +9,7 @@ use libra_core::id::JobId;
 use libra_core::spec::{Kind, Source};
 use libra_core::time::Timestamp;
 
-use super::super::Settings;
+use super::super::{History, Settings};
 use super::*;
 use crate::shim::tests::Scratch;
 use crate::spark_home::SparkHome;
@@ -50,6 +50,7 @@ impl Case {
             stop_grace: Duration::from_millis(300),
             host_lease: None,
             logs: crate::logs::LogLimits::default(),
+            history: History::default(),
         });
         *engine.spark.lock().unwrap() = Some(SparkHome {
             home: self.launch.dir.join("spark"),

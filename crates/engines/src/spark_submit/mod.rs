@@ -7,10 +7,15 @@ mod application;
 pub(crate) mod command;
 mod ending;
 mod engine;
+mod follow;
+mod history;
 mod properties;
+mod rest;
 pub(crate) mod validation;
 mod waking;
 pub(crate) mod words;
+
+pub use history::History;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,6 +46,8 @@ pub struct Settings {
     pub host_lease: Option<Keepalive>,
     /// How a driver's log is kept.
     pub logs: LogLimits,
+    /// What is left of a driver's UI.
+    pub history: History,
 }
 
 /// The default of [`Settings::stop_grace`]: less than the 5 s that a cancellation waits for (contract L6).
@@ -52,12 +59,18 @@ pub struct SparkSubmit {
     settings: Settings,
     spark: Mutex<Option<SparkHome>>,
     waking: waking::Waking,
+    following: follow::Following,
 }
 
 impl SparkSubmit {
     /// An engine with these settings. Nothing is looked up yet: Spark may be installed later.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, spark: Mutex::new(None), waking: waking::Waking::default() }
+        Self {
+            settings,
+            spark: Mutex::new(None),
+            waking: waking::Waking::default(),
+            following: follow::Following::default(),
+        }
     }
 
     /// The Spark that jobs run on, looked up again until it is found and whenever it has gone.

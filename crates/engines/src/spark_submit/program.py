@@ -62,9 +62,6 @@ def report(error, driver, phase, directory):
 
 def tell(name, message, text, phase, directory):
     """Writes what went wrong to the log and to error.json; `text` is the whole of it."""
-    sys.stdout.flush()
-    sys.stderr.write(text)
-    sys.stderr.flush()
     about = {
         "type": name,
         "message": message,
@@ -72,3 +69,10 @@ def tell(name, message, text, phase, directory):
         "phase": phase,
     }
     libra_result.write_whole(os.path.join(directory, "error.json"), json.dumps(about))
+    try:
+        sys.stdout.flush()
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except Exception:
+        # The program has closed them, or has put something else in their place.
+        pass

@@ -11,6 +11,7 @@ use libra_core::memory::{self, GIB, MIB};
 use libra_core::mode::Mode;
 use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
 use libra_engines::logs::LogLimits;
+use libra_engines::spark_submit::History;
 
 use super::keys::{IN_CLUSTER_CONF, KEYS, SPARK_SUBMIT_CONF};
 use super::source::Gathered;
@@ -249,7 +250,11 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         launch_timeout: v.limit("libra.execution.launch-timeout")?,
         run_timeout,
         in_cluster,
-        spark_submit: SparkSubmit { master: submit_master, conf: v.under(SPARK_SUBMIT_CONF) },
+        spark_submit: SparkSubmit {
+            master: submit_master,
+            conf: v.under(SPARK_SUBMIT_CONF),
+            history: history(&v)?,
+        },
         monitor,
         log_level: v.text("libra.log.level").unwrap_or_default(),
         log_json: v.must("libra.log.format", "`json` or `text`", |t| match t {
@@ -259,6 +264,21 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         })?,
         warnings,
     })
+}
+
+fn history(v: &Values) -> Result<History, ConfigError> {
+    let name = |what: &str| format!("libra.execution.modes.spark-submit.{what}");
+    let event_log_dir = v.parse(&name("event-log-dir"), "a path or an address", |text| {
+        let path = || Some(std::path::absolute(text).ok()?.to_string_lossy().into_owned());
+        if text.contains(':') { Some(text.to_owned()) } else { path() }
+    })?;
+    let server_url =
+        v.parse(&name("history-server-url"), "an address such as http://history:18080", |text| {
+            let address = url::Url::parse(text).ok()?;
+            let web = matches!(address.scheme(), "http" | "https") && address.has_host();
+            web.then(|| text.trim_end_matches('/').to_owned())
+        })?;
+    Ok(History { event_log_dir, server_url })
 }
 
 fn logs(v: &Values) -> Result<Logs, ConfigError> {

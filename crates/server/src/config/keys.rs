@@ -180,7 +180,7 @@ pub const KEYS: &[Key] = &[
     key(
         "libra.logs.max-followers",
         "100",
-        "Readers that follow a log through this replica at the same time; one more is refused with 429.",
+        "Readers that follow a log through this replica at the same time; one user may have half of the places. One more is refused with 429.",
     ),
     key("libra.execution.launch-timeout", "10m", "How long a launch may take; 0 = no limit."),
     Key {
@@ -375,6 +375,17 @@ pub const KEYS: &[Key] = &[
         "libra.execution.modes.spark-submit.timeout-minutes",
         "60",
         "The longest run of a job that names none; 0 = no limit.",
+    ),
+    key(
+        "libra.execution.modes.spark-submit.event-log-dir",
+        "",
+        "Where drivers write Spark's event log: a path, or an address such as s3a://bucket/events. Without it they write one \
+         where Spark's own settings say so.",
+    ),
+    key(
+        "libra.execution.modes.spark-submit.history-server-url",
+        "",
+        "Spark's history server over those event logs, such as http://history:18080: ended jobs link to it.",
     ),
     key(
         "libra.log.level",

@@ -18,6 +18,7 @@ use libra_core::admission::Limits;
 use libra_core::mode::Mode;
 use libra_engines::logs::LogLimits;
 use libra_engines::spark_connect::{Backend, Care};
+use libra_engines::spark_submit::History;
 use libra_store::{PoolSettings, StoreUrl};
 
 pub use keys::{KEYS, Key};
@@ -177,6 +178,8 @@ pub struct SparkSubmit {
     pub master: String,
     /// Spark settings of every job; a job's own win.
     pub conf: BTreeMap<String, String>,
+    /// What is left of a driver's UI.
+    pub history: History,
 }
 
 /// When to warn about full resources (contract R7).

@@ -76,6 +76,8 @@ fn every_key_takes_effect() {
         ("libra.spark.home", "/spark"),
         ("libra.execution.modes.spark-submit.master", "local[7]"),
         ("libra.execution.modes.spark-submit.timeout-minutes", "7"),
+        ("libra.execution.modes.spark-submit.event-log-dir", "/events"),
+        ("libra.execution.modes.spark-submit.history-server-url", "http://history:18080"),
         ("libra.shared-dir", "/shared"),
         ("libra.store.url", "postgres://libra@db/libra"),
         ("libra.store.pool.max-connections", "7"),
@@ -136,6 +138,25 @@ fn every_key_takes_effect() {
             let changed = format!("{:?}", from_env(&pairs).unwrap());
             assert_ne!(changed, plain, "{name}={value} changes nothing");
         }
+    }
+}
+
+#[test]
+fn a_history_server_has_a_web_address_and_event_logs_a_whole_path() {
+    let history = |dir: &str, url: &str| {
+        let pairs = [
+            ("LIBRA_EXECUTION_MODES_SPARK_SUBMIT_EVENT_LOG_DIR", dir),
+            ("LIBRA_EXECUTION_MODES_SPARK_SUBMIT_HISTORY_SERVER_URL", url),
+        ];
+        from_env(&pairs).map(|config| config.spark_submit.history)
+    };
+    let kept = history("s3a://bucket/events", "https://history/spark/").unwrap();
+    assert_eq!(kept.event_log_dir.as_deref(), Some("s3a://bucket/events"));
+    assert_eq!(kept.server_url.as_deref(), Some("https://history/spark"));
+    let dir = history("events", "http://h").unwrap().event_log_dir.unwrap();
+    assert!(dir.starts_with('/') && dir.ends_with("/events"), "{dir}");
+    for bad in ["javascript:alert(1)", "history:18080", "file:///x"] {
+        assert!(history("/e", bad).is_err(), "{bad}");
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::stream::unfold;
 use libra_api::feed::{FeedEventView, FeedPageView};
 use libra_api::problem::{Code, Problem};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 use super::feed_query;
 use super::jobs_query::Pairs;
 use crate::auth::Principal;
-use crate::service::{FeedReader, Service, ServiceError};
+use crate::service::{FeedReader, Full, Places, Service, ServiceError, Taking};
 use crate::workers::Shutdown;
 
 /// Readers of the feed at once.
@@ -41,13 +41,13 @@ const COME_BACK_MS: u32 = 1_000;
 /// Places for readers, and turns at the store.
 #[derive(Clone)]
 struct Readers {
-    places: Arc<Semaphore>,
+    places: Places,
     turns: Arc<Semaphore>,
 }
 
 pub(super) fn router() -> OpenApiRouter<Arc<Service>> {
     OpenApiRouter::new().routes(routes!(follow_events)).layer(Extension(Readers {
-        places: Arc::new(Semaphore::new(MAX_READERS)),
+        places: Places::new(MAX_READERS),
         turns: Arc::new(Semaphore::new(READING_AT_ONCE)),
     }))
 }
@@ -75,8 +75,12 @@ async fn follow_events(
     Query(pairs): Query<Pairs>,
 ) -> Result<Response, ServiceError> {
     let query = feed_query::feed(pairs, &headers)?;
-    let permit = readers.places.try_acquire_owned().map_err(|_| {
-        let message = format!("{MAX_READERS} readers follow the events already, as many as there may be");
+    let permit = readers.places.take(&who).map_err(|full| {
+        let (whose, most) = match full {
+            Full::All(most) => ("", most),
+            Full::Own(most) => (" of yours", most),
+        };
+        let message = format!("{most} readers{whose} follow the events already, as many as there may be");
         ServiceError::new(Code::Unavailable, message).retry_after(TOO_MANY_RETRY_SECONDS)
     })?;
     let reader = FeedReader::open(service, &who, query.filter, query.after, readers.turns).await?;
@@ -119,10 +123,10 @@ struct Following {
     told: i64,
     begun: bool,
     /// Its place among the readers, given back with the stream.
-    _place: OwnedSemaphorePermit,
+    _place: Taking,
 }
 
-fn stream(reader: FeedReader, shutdown: Shutdown, place: OwnedSemaphorePermit) -> Response {
+fn stream(reader: FeedReader, shutdown: Shutdown, place: Taking) -> Response {
     let following = Following { told: reader.after(), reader, shutdown, begun: false, _place: place };
     // Asked for the next piece only when the client has taken the one before.
     let pieces = unfold(following, |mut following| async move {

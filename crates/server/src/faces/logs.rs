@@ -14,13 +14,12 @@ use futures::stream::unfold;
 use libra_api::problem::{Code, Problem};
 use libra_api::views::LogsView;
 use libra_engines::logs::Stream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::jobs::JobPath;
 use super::jobs_query::{Pairs, number, small, unknown};
 use crate::auth::Principal;
-use crate::service::{LogFollower, LogPiece, LogPlace, LogQuery, Service, ServiceError};
+use crate::service::{Full, LogFollower, LogPiece, LogPlace, LogQuery, Service, ServiceError, Taking};
 use crate::workers::Shutdown;
 
 /// Bytes of a log when nothing is said, and at most.
@@ -72,10 +71,14 @@ pub(super) async fn get_job_logs(
     if !asked.follow {
         return Ok(Json(service.logs(&who, &id, asked.query).await?).into_response());
     }
-    let place = Arc::clone(&service.followers).try_acquire_owned().map_err(|_| {
-        let most = service.config.logs.max_followers;
+    let place = service.followers.take(&who).map_err(|full| {
+        let (whose, most) = match full {
+            Full::All(most) => ("", most),
+            Full::Own(most) => (" of yours", most),
+        };
         let message = format!(
-            "{most} readers follow logs here already, as many as there may be (libra.logs.max-followers)"
+            "{most} readers{whose} follow logs here already, as many as there may be (libra.logs.max-followers, of \
+             which one user may have half)"
         );
         ServiceError::new(Code::TooManyFollowers, message).retry_after(TOO_MANY_RETRY_SECONDS)
     })?;
@@ -170,7 +173,7 @@ struct Following {
     /// What was read before the answer began.
     first: Option<LogPiece>,
     /// Its place among the followers, given back with the stream.
-    _place: OwnedSemaphorePermit,
+    _place: Taking,
 }
 
 fn stream(following: Following) -> Response {

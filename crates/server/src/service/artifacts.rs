@@ -15,7 +15,7 @@ use libra_core::job::Job;
 use libra_core::spec::JobSpec;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Service, ServiceError};
+use super::{Full, Service, ServiceError};
 use crate::artifacts::{self, Refused};
 use crate::auth::Principal;
 
@@ -65,9 +65,13 @@ impl Service {
             drain(&mut body).await;
             return Err(self.too_large());
         }
-        let _place = self.uploads.try_acquire().map_err(|_| {
+        let _place = self.uploads.take(who).map_err(|full| {
+            let (whose, most) = match full {
+                Full::All(most) => ("", most),
+                Full::Own(most) => (" of yours", most),
+            };
             let message = format!(
-                "{MAX_UPLOADS} uploads are under way, as many as there may be; try again in a moment"
+                "{most} uploads{whose} are under way, as many as there may be; try again in a moment"
             );
             ServiceError::new(Code::Unavailable, message).retry_after(BUSY_RETRY_SECONDS)
         })?;

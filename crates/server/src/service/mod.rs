@@ -12,6 +12,7 @@ mod hand_off;
 mod log_follow;
 mod logs;
 mod notify;
+mod places;
 mod query;
 mod replicas;
 mod results;
@@ -29,7 +30,7 @@ use libra_core::id::JobId;
 use libra_core::mode::Mode;
 use libra_engines::engine::Engine;
 use libra_store::Db;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::broadcast;
 
 pub(crate) use artifacts::uploads_dir;
 pub(crate) use deliveries::WebhookQuery;
@@ -38,6 +39,7 @@ pub(crate) use feed::{After, FeedReader};
 pub(crate) use hand_off::{HandOff, handed_to, host_lease_file};
 pub(crate) use log_follow::{LogFollower, LogPiece};
 pub(crate) use logs::{LogPlace, LogQuery};
+pub(crate) use places::{Full, Places, Taking};
 pub(crate) use query::ListQuery;
 pub(crate) use replicas::{Whereabouts, usage_of};
 pub(crate) use results::ResultQuery;
@@ -75,9 +77,9 @@ pub(crate) struct Service {
     /// Hands scheduled attempts on, where it is configured.
     pub(crate) redis: Option<Arc<dyn HandOff>>,
     /// Places for those who follow a log.
-    pub(crate) followers: Arc<Semaphore>,
+    pub(crate) followers: Places,
     /// Places for uploads under way.
-    uploads: Semaphore,
+    uploads: Places,
 }
 
 /// What a [`Service`] is put together from.
@@ -97,10 +99,10 @@ pub(crate) struct Parts {
 impl Service {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis } = parts;
-        let followers = Arc::new(Semaphore::new(config.logs.max_followers.min(Semaphore::MAX_PERMITS)));
+        let followers = Places::new(config.logs.max_followers);
         Self {
             followers,
-            uploads: Semaphore::new(artifacts::MAX_UPLOADS),
+            uploads: Places::new(artifacts::MAX_UPLOADS),
             config,
             db,
             engines,

@@ -142,6 +142,8 @@ impl Service {
             handle: None,
             exit: None,
             progress: None,
+            usage: None,
+            looks: 0,
             application_id: None,
             links: libra_core::attempt::Links::default(),
         })

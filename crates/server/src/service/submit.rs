@@ -246,7 +246,7 @@ impl Service {
                 queue_timeout_seconds: limits.queue_seconds.unwrap_or(0),
                 timeout_seconds: limits.run_seconds.unwrap_or(0),
             },
-            warnings: Vec::new(),
+            warnings: warnings(&step.job.spec, mode),
         };
         let body = serde_json::to_string(&view)
             .map_err(|e| ServiceError::new(Code::Internal, format!("the answer can't be written: {e}")))?;
@@ -316,6 +316,21 @@ impl Service {
             })
             .await
     }
+}
+
+/// What was taken but will not have the effect that one may expect.
+fn warnings(spec: &JobSpec, mode: Mode) -> Vec<String> {
+    if mode != Mode::InCluster {
+        return Vec::new();
+    }
+    let idle: Vec<&str> = spec.settings_without_effect().collect();
+    if idle.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "in-cluster shares one Spark, in which these settings have no effect: {}; choose `spark-submit` if the job needs them",
+        idle.join(", ")
+    )]
 }
 
 /// An answer that was given before.

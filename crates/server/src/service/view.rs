@@ -2,12 +2,13 @@
 
 use libra_api::feed::{FeedEventView, WebhookView};
 use libra_api::views::{
-    AttemptView, ErrorView, EventView, JobView, LimitsView, LinksView, ProgressView, ResourcesView,
+    AttemptView, ErrorView, EventView, JobView, LimitsView, LinksView, ProgressView, ResourcesView, UsageView,
 };
-use libra_core::attempt::{Attempt, Links, Outcome};
+use libra_core::attempt::{Attempt, Outcome};
 use libra_core::failure::Failure;
 use libra_core::job::{Job, State};
 use libra_core::memory::GIB;
+use libra_core::mode::Mode;
 use libra_core::requirement::Requirement;
 use libra_core::time::Timestamp;
 use libra_store::tables::deliveries::{Delivery, Standing};
@@ -75,12 +76,27 @@ fn attempt(a: &Attempt) -> AttemptView {
             Outcome::Succeeded | Outcome::Stopped => None,
         }),
         application_id: a.application_id.clone(),
+        usage: usage(a),
     }
 }
 
-fn links(links: &Links) -> LinksView {
+fn usage(a: &Attempt) -> Option<UsageView> {
+    let usage = if a.ended_at.is_some() { a.usage?.ended() } else { a.usage? };
+    let whole = |thousandths: u64| thousandths as f64 / 1_000.0;
+    Some(UsageView {
+        cpu_cores: usage.millicores.map(whole),
+        cpu_seconds: whole(usage.cpu_millis),
+        memory_bytes: usage.memory_bytes,
+        peak_memory_bytes: usage.peak_memory_bytes,
+    })
+}
+
+fn links(a: &Attempt) -> LinksView {
+    let links = &a.links;
+    // The UI of a driver of its own has gone with the driver; that of the shared server stays as long as the server.
+    let gone = a.mode == Mode::SparkSubmit && a.ended_at.is_some();
     LinksView {
-        spark_ui: links.spark_ui.clone(),
+        spark_ui: links.spark_ui.clone().filter(|_| !gone),
         history: links.history.clone(),
         driver_log: links.driver_log.clone(),
     }
@@ -119,6 +135,7 @@ pub(crate) fn job(job: &Job, attempts: &[Attempt], now: Timestamp) -> JobView {
         progress,
         resource_requirement: resources(&job.requirement),
         resource_usage: job.state.holds_resources().then(|| resources(&job.requirement)),
+        usage: last.and_then(usage),
         retry_count: job.retries,
         max_retries: job.retry.max_retries,
         limits: LimitsView {
@@ -126,7 +143,7 @@ pub(crate) fn job(job: &Job, attempts: &[Attempt], now: Timestamp) -> JobView {
             timeout_seconds: job.limits.run_seconds.unwrap_or(0),
         },
         application_id: last.and_then(|a| a.application_id.clone()),
-        links: last.map(|a| links(&a.links)).unwrap_or_default(),
+        links: last.map(links).unwrap_or_default(),
         exit_code: last.and_then(|a| a.exit.as_ref()).and_then(|e| e.exit_code),
         error: job.failure.as_ref().map(error),
         attempts: attempts.iter().map(attempt).collect(),

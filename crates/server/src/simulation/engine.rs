@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use libra_core::attempt::{Exit, Handle, Outcome, Progress};
+use libra_core::attempt::{Exit, Handle, Outcome, Progress, Usage};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::id::Token;
 use libra_core::spec::JobSpec;
@@ -178,10 +178,17 @@ impl FakeEngine {
             Status::Owned { started: None } => Observation::Starting,
             Status::Owned { started: Some(since) } => {
                 let tasks_completed = self.dice.between(0..=9);
-                let progress = Progress { tasks_completed, tasks_total: 10, ..Progress::default() };
+                let percentage = u8::try_from(tasks_completed * 10).unwrap_or(0);
+                let progress =
+                    Progress { percentage, tasks_completed, tasks_total: 10, ..Progress::default() };
                 Observation::Running(Running {
                     since: Some(since),
                     progress: self.dice.chance(3_000).then_some(progress),
+                    usage: self.dice.chance(3_000).then(|| Usage {
+                        cpu_millis: self.dice.between(0..=9),
+                        peak_memory_bytes: self.dice.between(0..=9),
+                        ..Usage::default()
+                    }),
                     ..Running::default()
                 })
             }

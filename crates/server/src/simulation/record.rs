@@ -35,6 +35,8 @@ pub(super) enum Promise {
     EpochsUnique,
     /// Whose attempt is taken over can't write about it any more.
     FencedBeforeTakeover,
+    /// What was seen of an attempt's progress and usage never falls.
+    NothingFalls,
     /// Everything ends, or says what it waits for.
     Ends,
     /// Nothing is alive or reserved once all has ended.

@@ -188,6 +188,25 @@ impl Referee {
         }
     }
 
+    /// The attempt that a note is about.
+    fn attempt(&self, note: &AttemptNote) -> Option<Attempt> {
+        let (id, number) = (note.job_id, note.number);
+        self.database.look(move |tx| attempts::get(tx, id, number)).unwrap_or_default()
+    }
+
+    fn check_seen(&self, before: Option<&Attempt>, after: Option<&Attempt>) {
+        let figures = |attempt: Option<&Attempt>| {
+            let usage = attempt.and_then(|a| a.usage).unwrap_or_default();
+            let shown = attempt.and_then(|a| Some(a.progress.as_ref()?.percentage)).unwrap_or(0);
+            [u64::from(shown), usage.cpu_millis, usage.peak_memory_bytes]
+        };
+        let (before, now) = (figures(before), figures(after));
+        let fine = before.iter().zip(&now).all(|(before, now)| before <= now);
+        self.must(fine, Promise::NothingFalls, || {
+            format!("progress and usage went from {before:?} to {now:?}")
+        });
+    }
+
     fn check_feed(&self) {
         let fed = self.book().fed;
         let numbered = self.database.look(move |tx| {
@@ -290,9 +309,11 @@ impl Backend for Seat {
         Box::pin(async move {
             let referee = &self.referee;
             let kept = note.clone();
+            let before = referee.attempt(&kept);
             let done = at_once(referee.database.backend().note(note))?;
             if done == Outcome::Updated {
                 referee.check_takeover(&kept);
+                referee.check_seen(before.as_ref(), referee.attempt(&kept).as_ref());
             }
             Ok(done)
         })

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
+use libra_core::attempt::{Progress, Usage};
 use libra_core::time::Timestamp;
 use libra_store::backend::{Kind, Pending, Work};
-use libra_store::lane::{AttemptNote, Change, Fence, Outcome, Submission, Submitted};
+use libra_store::lane::{AttemptNote, Change, Fence, Note, Outcome, Submission, Submitted};
 use libra_store::tables::jobs;
 use libra_store::tx::{Arg, Row, Tx};
 use libra_store::{Backend, StoreError};
@@ -50,10 +51,12 @@ pub(super) enum Twin {
     SaysGoneTooEarly,
     /// Drivers go on when their host does not reach the store.
     DriversOutliveTheirHost,
+    /// Progress and usage begin anew with every look.
+    ForgetsProgress,
 }
 
 impl Twin {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::IgnoresFences,
         Self::IgnoresRevisions,
         Self::DropsLogRows,
@@ -71,6 +74,7 @@ impl Twin {
         Self::ForgetsSuccess,
         Self::SaysGoneTooEarly,
         Self::DriversOutliveTheirHost,
+        Self::ForgetsProgress,
     ];
 
     /// The promises, one of which it must be caught breaking.
@@ -92,6 +96,7 @@ impl Twin {
             Self::FindsWithoutRevoking => &[Promise::NoLateDriver, Promise::OneDriver],
             Self::ForgetsSuccess => &[Promise::SuccessStays],
             Self::DriversOutliveTheirHost => &[Promise::OneDriver, Promise::NothingLeft],
+            Self::ForgetsProgress => &[Promise::NothingFalls],
         }
     }
 }
@@ -176,7 +181,14 @@ impl Backend for Broken {
         })
     }
 
-    fn note(&self, note: AttemptNote) -> Pending<'_, Outcome> {
+    fn note(&self, mut note: AttemptNote) -> Pending<'_, Outcome> {
+        if let Note::Seen { progress, usage, .. } = &mut note.what
+            && self.twin == Twin::ForgetsProgress
+        {
+            *progress = progress.as_ref().map(|p| Progress { percentage: p.percentage / 2, ..p.clone() });
+            *usage =
+                usage.map(|_| Usage { cpu_millis: u64::from(self.dice.chance(5_000)), ..Usage::default() });
+        }
         self.inner.note(note)
     }
 

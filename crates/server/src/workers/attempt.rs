@@ -36,6 +36,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const MAX_MISSES: u32 = 3;
 /// Progress is stored no more often than this.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// What an attempt uses changes at every look: where nothing else is news, it is stored no more often than this.
+const USAGE_EVERY: Duration = Duration::from_secs(10);
 
 /// What a turn leads to.
 enum Next {
@@ -64,6 +66,8 @@ struct Driver {
     /// Nothing was launched yet: this process has just stored the intent.
     fresh: bool,
     noted_at: Option<tokio::time::Instant>,
+    /// When its usage was stored last.
+    usage_noted_at: Option<tokio::time::Instant>,
     /// Since when it runs, as the launch said.
     running_since: Option<Timestamp>,
     /// Steps of this driver's own that its subscription will still tell of.
@@ -101,6 +105,7 @@ pub(super) async fn drive(
         stale: found == Found::InTheStore,
         fresh: matches!(found, Found::JustOpened { .. }),
         noted_at: None,
+        usage_noted_at: None,
         running_since: None,
         own: 0,
         misses: 0,
@@ -419,7 +424,7 @@ impl Driver {
         self.time_out_run().await
     }
 
-    /// Stores progress, application id and addresses where they are news.
+    /// Stores progress, usage, application id and addresses where they are news.
     async fn keep(&mut self, running: Running) -> Result<(), StoreError> {
         let before = self.attempt.progress.as_ref();
         let mut progress = running.progress.clone();
@@ -433,19 +438,28 @@ impl Driver {
         let news = (progress.is_some() && progress.as_ref() != before)
             || (running.application_id.is_some() && running.application_id != self.attempt.application_id)
             || links != self.attempt.links;
+        let usage = running.usage.map(|usage| usage.after(self.attempt.usage.as_ref()));
+        let used = usage.is_some()
+            && usage != self.attempt.usage
+            && self.usage_noted_at.is_none_or(|at| at.elapsed() >= USAGE_EVERY);
         let early = self.noted_at.is_some_and(|at| at.elapsed() < PROGRESS_EVERY);
-        if !news || early {
+        if !(news || used) || early {
             return Ok(());
         }
         self.noted_at = Some(tokio::time::Instant::now());
+        self.usage_noted_at = self.noted_at;
         let application_id = running.application_id;
         let seen = Note::Seen {
+            after: self.attempt.looks,
             progress: progress.clone(),
+            usage,
             application_id: application_id.clone(),
             links: links.clone(),
         };
         if self.note(seen).await? {
             self.attempt.progress = progress.or_else(|| self.attempt.progress.take());
+            self.attempt.usage = usage.or(self.attempt.usage);
+            self.attempt.looks += 1;
             self.attempt.application_id = application_id.or_else(|| self.attempt.application_id.take());
             self.attempt.links = links;
         }
@@ -493,6 +507,7 @@ impl Driver {
     async fn exited(&mut self, exit: Exit) -> Result<Next, StoreError> {
         // What was seen since the last look is kept as well; the throttle is for running attempts.
         self.noted_at = None;
+        self.usage_noted_at = None;
         let traces = self.engine.traces(&self.launch);
         self.keep(traces).await?;
         let event = match &exit.outcome {

@@ -7,6 +7,7 @@ use crate::error::StoreError;
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_libra.sql"),
     include_str!("../../migrations/postgres/0002_feed_segments.sql"),
+    include_str!("../../migrations/postgres/0003_usage.sql"),
 ];
 
 /// Whoever migrates holds this advisory lock of the database.

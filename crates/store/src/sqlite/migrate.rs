@@ -5,10 +5,11 @@ use rusqlite::Connection;
 use crate::error::StoreError;
 
 /// The migrations, oldest first. An entry never changes once it was released; a change is a new entry.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_jobs.sql"),
     include_str!("../../migrations/sqlite/0002_replicas.sql"),
     include_str!("../../migrations/sqlite/0003_feed_segments.sql"),
+    include_str!("../../migrations/sqlite/0004_usage.sql"),
 ];
 
 /// The newest schema version that this program knows.

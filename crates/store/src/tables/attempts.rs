@@ -11,7 +11,7 @@ use crate::lane::{AttemptNote, AttemptWrite, Note, Outcome};
 use crate::tx::{Arg, Row, Tx, all, first};
 
 const COLUMNS: &str = "job_id, number, token, mode, host, epoch, created_at, launched_at, started_at, ended_at, \
-     handle, exit, progress, application_id, links, holder, storage";
+     handle, exit, progress, application_id, links, holder, storage, usage, looks";
 
 fn read(row: &dyn Row) -> Result<Attempt, StoreError> {
     let time = |column| Ok::<_, StoreError>(row.opt_int(column)?.map(Timestamp));
@@ -31,6 +31,8 @@ fn read(row: &dyn Row) -> Result<Attempt, StoreError> {
         handle: row.opt_text(10)?.map(|t| from_json("handle", &t)).transpose()?,
         exit: row.opt_text(11)?.map(|t| from_json("exit", &t)).transpose()?,
         progress: row.opt_text(12)?.map(|t| from_json("progress", &t)).transpose()?,
+        usage: row.opt_text(17)?.map(|t| from_json("usage", &t)).transpose()?,
+        looks: row.int(18)?,
         application_id: row.opt_text(13)?,
         links: from_json("links", &row.text(14)?)?,
     })
@@ -106,13 +108,21 @@ pub fn note(tx: &mut dyn Tx, note: &AttemptNote) -> Result<Outcome, StoreError> 
             let handle = json("handle", handle)?;
             with("handle = ?5", HELD, &[Arg::from(&handle)])?
         }
-        Note::Seen { progress, application_id, links } => {
+        Note::Seen { after, progress, usage, application_id, links } => {
             let progress = progress.as_ref().map(|p| json("progress", p)).transpose()?;
+            let usage = usage.as_ref().map(|u| json("usage", u)).transpose()?;
             let links = json("links", links)?;
             with(
-                "progress = COALESCE(?5, progress), application_id = COALESCE(?6, application_id), links = ?7",
-                HELD,
-                &[progress.as_ref().into(), application_id.as_ref().into(), Arg::from(&links)],
+                "progress = COALESCE(?5, progress), application_id = COALESCE(?6, application_id), links = ?7, \
+                 usage = COALESCE(?8, usage), looks = looks + 1",
+                "holder = ?3 AND epoch = ?4 AND looks = ?9",
+                &[
+                    progress.as_ref().into(),
+                    application_id.as_ref().into(),
+                    Arg::from(&links),
+                    usage.as_ref().into(),
+                    (*after).into(),
+                ],
             )?
         }
         Note::TakeOver { from } => with(

@@ -151,6 +151,8 @@ pub(crate) fn admit(job: &Job, fence: Option<Fence>) -> Change {
         handle: None,
         exit: None,
         progress: None,
+        usage: None,
+        looks: 0,
         application_id: None,
         links: Links::default(),
     };

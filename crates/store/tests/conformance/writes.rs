@@ -1,6 +1,6 @@
 //! Submissions, steps of the lifecycle, notes, and what a failed one leaves: nothing.
 
-use libra_core::attempt::{Exit, Handle, Links, Outcome as Ended, Progress};
+use libra_core::attempt::{Exit, Handle, Links, Outcome as Ended, Progress, Usage};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::lifecycle::{self, Event};
 use libra_core::spec::Source;
@@ -151,21 +151,30 @@ async fn attempts_are_claimed_noted_and_taken_over(s: Store) {
     assert_eq!(outcomes.iter().filter(|o| **o == Outcome::Updated).count(), 1, "one of them: {outcomes:?}");
     let by = if outcomes[0] == Outcome::Updated { ("a", 1) } else { ("b", 4) };
 
-    let seen = |application_id: Option<&str>, progress| Note::Seen {
+    let usage = Usage { cpu_millis: 7, peak_memory_bytes: 9, ..Usage::default() };
+    let seen_after = |after, application_id: Option<&str>, progress| Note::Seen {
+        after,
+        usage: application_id.map(|_| usage),
         progress,
         application_id: application_id.map(Into::into),
         links: Links::default(),
     };
+    let seen = |application_id: Option<&str>, progress| seen_after(0, application_id, progress);
     assert_eq!(note((by.0, by.1 + 1), 1, &seen(None, None)).await.unwrap(), Outcome::Stale, "another epoch");
     assert_eq!(note(by, 1, &seen(Some("app-1"), Some(Progress::default()))).await.unwrap(), Outcome::Updated);
-    assert_eq!(note(by, 1, &seen(None, None)).await.unwrap(), Outcome::Updated);
+    assert_eq!(note(by, 1, &seen(Some("app-0"), None)).await.unwrap(), Outcome::Stale, "it comes too late");
+    assert_eq!(note(by, 1, &seen_after(1, None, None)).await.unwrap(), Outcome::Updated);
     let handle: Handle = serde_json::from_str("{\"kind\":\"process\"}").unwrap();
     assert_eq!(note(by, 1, &Note::Handle(handle.clone())).await.unwrap(), Outcome::Updated);
 
     let from = holder(by.0, by.1);
     assert_eq!(note(("c", 9), 1, &Note::TakeOver { from: holder("x", 1) }).await.unwrap(), Outcome::Stale);
     assert_eq!(note(("c", 9), 1, &Note::TakeOver { from }).await.unwrap(), Outcome::Updated);
-    assert_eq!(note(by, 1, &seen(None, None)).await.unwrap(), Outcome::Stale, "no longer its holder");
+    assert_eq!(
+        note(by, 1, &seen_after(2, None, None)).await.unwrap(),
+        Outcome::Stale,
+        "no longer its holder"
+    );
     let intent = Note::Intent { at: Timestamp(6), host: "m/b2".into() };
     assert_eq!(note(("c", 9), 1, &intent).await.unwrap(), Outcome::Updated);
     let held = s.db.read(|tx| attempts::open(tx)).await.unwrap();
@@ -173,13 +182,14 @@ async fn attempts_are_claimed_noted_and_taken_over(s: Store) {
     let now = s.db.read(move |tx| attempts::get(tx, id, 1)).await.unwrap().unwrap();
     assert_eq!((now.launched_at, now.host.as_str()), (Some(Timestamp(6)), "m/b2"));
     assert_eq!((now.application_id.as_deref(), now.handle), (Some("app-1"), Some(handle)));
-    assert!(now.progress.is_some());
+    assert!(now.progress.is_some() && now.looks == 2);
+    assert_eq!(now.usage, Some(usage), "a look without it leaves it as it was");
 
     let job = get(&s.db, id).await;
     let done = lifecycle::step(&job, Event::Succeeded, Timestamp(9)).unwrap();
     let close = AttemptWrite::Close { number: 1, at: Timestamp(9), exit: None };
     s.db.apply(change(&job, done, vec![close], None)).await.unwrap();
-    assert_eq!(note(("c", 9), 1, &seen(None, None)).await.unwrap(), Outcome::Stale, "it is closed");
+    assert_eq!(note(("c", 9), 1, &seen_after(2, None, None)).await.unwrap(), Outcome::Stale, "it is closed");
     assert_eq!(s.db.read(|tx| attempts::open(tx)).await.unwrap(), []);
 }
 

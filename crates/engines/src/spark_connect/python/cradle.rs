@@ -7,8 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::watch;
+use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 use super::files;
@@ -71,7 +70,7 @@ impl Cradle {
         let missing = || io::Error::other("it has no pipes");
         let orders = child.stdin.take().ok_or_else(missing)?;
         let reports = BufReader::new(child.stdout.take().ok_or_else(missing)?).lines();
-        let mut cradle = Self { orders, reports, shim: reaped(child) };
+        let mut cradle = Self { orders, reports, shim: process::reaped(child) };
         match timeout(WARM_PATIENCE, cradle.reports.next_line()).await {
             Ok(Ok(Some(said))) if said == "ready" => Ok(cradle),
             Ok(Ok(Some(said))) => Err(io::Error::other(said.trim_start_matches("unfit ").to_owned())),
@@ -118,17 +117,4 @@ impl Cradle {
             Ok(_) | Err(_) => Taken::Unclear(why.to_owned()),
         }
     }
-}
-
-/// Waits for the shim in the background.
-fn reaped(mut child: Child) -> Spawned {
-    let pid = child.id().unwrap_or_default();
-    let (ended, watcher) = watch::channel(false);
-    tokio::spawn(async move {
-        if let Err(error) = child.wait().await {
-            tracing::debug!(%error, "a shim could not be waited for");
-        }
-        ended.send_replace(true);
-    });
-    Spawned { pid, ended: watcher }
 }

@@ -4,6 +4,8 @@ use libra_core::attempt::{Exit, Outcome};
 use libra_core::failure::{ErrorClass, Failure};
 use serde::Deserialize;
 
+use super::super::failure;
+use super::super::server::Live;
 use crate::attempt_dir::AttemptDir;
 use crate::logs::Stream;
 use crate::shim::{ExitRecord, records};
@@ -11,8 +13,10 @@ use crate::spark_submit::words;
 
 /// The lines of a log that people are shown with a failure.
 const LAST_LINES: usize = 40;
-/// Written when the attempt is ended because its server is dead: how that died.
-const SERVER_LOST: &str = "server-lost";
+/// Written when the attempt is ended because its server is dead: the failure.
+const SERVER_LOST: &str = "server-lost.json";
+/// Written by the driver when SIGTERM comes.
+const TERMINATED: &str = "terminated";
 
 /// What the driver says went wrong (`error.json`).
 #[derive(Debug, Deserialize)]
@@ -27,11 +31,15 @@ struct Told {
 
 /// How the attempt in `dir` ended, by its shim's record and what its process left behind; the server lived on.
 pub(super) fn exit(dir: &AttemptDir, record: &ExitRecord) -> Exit {
-    // The shim also stops when somebody else tells it to, as when the machine shuts down: not Libra's doing.
-    let stopped = record.stopped && dir.stop_file().exists();
+    let told_to_end = record.stopped || dir.path().join(TERMINATED).exists();
     let outcome = match server_lost(dir) {
-        Some(how) if stopped => Outcome::Failed { failure: engine_lost(&how) },
-        _ if stopped => Outcome::Stopped,
+        // Libra asks by the stop file. Others tell the shim or the program by signals, as when the machine shuts down,
+        // and then not even an exit code of 0 says that it came to its own end.
+        _ if told_to_end && !record.abandoned && !dir.stop_file().exists() => {
+            Outcome::Failed { failure: terminated() }
+        }
+        Some(failure) if record.stopped && dir.stop_file().exists() => Outcome::Failed { failure },
+        _ if record.stopped && dir.stop_file().exists() => Outcome::Stopped,
         _ => outcome(dir, record),
     };
     Exit { outcome, exit_code: record.code, signal: record.signal, at: record.at }
@@ -49,15 +57,28 @@ pub(super) fn may_be_the_servers_fault(dir: &AttemptDir) -> bool {
     })
 }
 
-/// Remembers how the server died, before its attempts are ended for it.
-pub(super) fn note_server_lost(dir: &AttemptDir, how: &str) -> std::io::Result<()> {
-    records::write_private(&dir.path().join(SERVER_LOST), how.as_bytes())
+/// Remembers what the death of the server means for the attempt, before it is ended for it.
+pub(super) fn note_server_lost(dir: &AttemptDir, failure: &Failure) -> std::io::Result<()> {
+    records::write_private(&dir.path().join(SERVER_LOST), &serde_json::to_vec(failure)?)
 }
 
-fn server_lost(dir: &AttemptDir) -> Option<String> {
-    std::fs::read_to_string(dir.path().join(SERVER_LOST)).ok()
+fn server_lost(dir: &AttemptDir) -> Option<Failure> {
+    records::read(&dir.path().join(SERVER_LOST)).unwrap_or_default()
 }
 
+/// What the death of `live` means for a program that ran there.
+pub(super) fn died_with(live: &Live) -> Failure {
+    if live.was_exhausted_by_one() {
+        return failure::out_of_memory("").with_unknown_outcome();
+    }
+    engine_lost(&live.last_words())
+}
+
+fn terminated() -> Failure {
+    let text = "The program was told to end (SIGTERM) by somebody else than Libra, as when the machine shuts down. Nobody \
+                knows how much of it took effect.";
+    Failure::new(ErrorClass::Infrastructure, "driver_terminated", text).with_unknown_outcome()
+}
 /// The failure of a job whose server died.
 pub(super) fn engine_lost(how: &str) -> Failure {
     let text = format!(
@@ -178,6 +199,7 @@ fn needs_a_spark_of_its_own(told: &Told) -> bool {
         "JVM_ATTRIBUTE_NOT_SUPPORTED",
         "CONTEXT_UNAVAILABLE_FOR_REMOTE_CLIENT",
         "ONLY_SUPPORTED_WITH_SPARK_CLASSIC",
+        "CANNOT_CONFIGURE_SPARK_CONNECT_MASTER",
     ]
     .iter()
     .any(|mark| told.message.contains(mark))

@@ -11,12 +11,12 @@ use libra_core::id::Token;
 use libra_core::time::Timestamp;
 use serde_json::json;
 
-use super::super::record;
 use super::super::server::{Live, start};
-use super::files::Plan;
 use super::job::Job;
 use super::{Python, ending, session};
+use crate::attempt_dir::AttemptDir;
 use crate::engine::{CancelOutcome, Launch, LaunchError, Launched, Observation, Running};
+use crate::shim;
 use crate::shim::process::{self, Status};
 use crate::shim::records::StartedRecord;
 use crate::shim::tree;
@@ -25,8 +25,10 @@ use crate::shim::tree;
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long one look waits until the server has let an ended attempt's work go.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
-/// After so many looks the server hangs, and nothing but its end can end the work.
+/// After so many looks, each time, the server hangs, and nothing but its end can end the work.
 const MAX_UNSETTLED: u32 = 5;
+/// How the server ended, where nobody knows.
+const AWAY: &str = "it ended while Libra was away";
 /// How often the files of an attempt are looked at; a shim of this process wakes at once by its end.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -34,7 +36,7 @@ impl Python {
     /// Launches the attempt, once.
     pub(in super::super) async fn launch(self: &Arc<Self>, launch: &Launch) -> Result<Launched, LaunchError> {
         let unknown = |error: io::Error| LaunchError::Unknown(error.to_string());
-        let dir = crate::attempt_dir::AttemptDir::new(&launch.dir);
+        let dir = AttemptDir::new(&launch.dir);
         match process::status(&dir).map_err(unknown)? {
             Status::Absent => {
                 self.server.check_installed().map_err(LaunchError::Refused)?;
@@ -77,7 +79,7 @@ impl Python {
         match process::status(&job.dir)? {
             Status::Absent if starting => self.launched(launch).map(Some),
             Status::Absent if process::revoke(&job.dir)? => Ok(None),
-            Status::Revoked if record::read_end(&job.dir)?.is_none() => Ok(None),
+            Status::Revoked if job.end()?.is_none() => Ok(None),
             Status::Absent
             | Status::Revoked
             | Status::Owned { .. }
@@ -92,7 +94,7 @@ impl Python {
         // Before the files: what was starting then may have become anything since.
         let starting = job.is_starting();
         let status = process::status(&job.dir)?;
-        if let Some(exit) = record::read_end(&job.dir)? {
+        if let Some(exit) = job.end()? {
             return Ok(Observation::Ended(exit));
         }
         let unsettled =
@@ -133,15 +135,18 @@ impl Python {
 
     async fn look_at_running(&self, job: &Job, started: &StartedRecord) -> io::Result<Observation> {
         match self.server_of(job).await {
-            Ok(Some(live)) => return Ok(running(&live, started.at)),
+            Ok(Some(live)) => return Ok(running(&live, job, started.at)),
             Ok(None) => {}
             Err(why) => return Ok(Observation::Unknown(why)),
         }
         // Without its server the program can't go on, and its client would ask for it for minutes.
         if !job.dir.stop_file().exists() {
-            let how =
-                job.live().map_or_else(|| "it ended while Libra was away".to_owned(), |l| l.last_words());
-            ending::note_server_lost(&job.dir, &how)?;
+            let failure =
+                job.live().map_or_else(|| ending::engine_lost(AWAY), |live| ending::died_with(&live));
+            ending::note_server_lost(&job.dir, &failure)?;
+        }
+        if let Some(live) = job.live() {
+            self.bury(&live).await;
         }
         process::request_stop(&job.dir)?;
         let running = Running { since: Some(started.at), ..Running::default() };
@@ -153,7 +158,7 @@ impl Python {
         if let Some(live) = job.live() {
             return Ok((!live.is_dead()).then_some(live));
         }
-        let Some(plan) = Plan::read(&job.dir).map_err(|e| e.to_string())? else { return Ok(None) };
+        let Some(plan) = job.plan().map_err(|e| e.to_string())? else { return Ok(None) };
         match self.server.adopted(plan.server).await {
             Ok(Some(live)) => {
                 // It runs already, whether a slot is free or not.
@@ -168,23 +173,42 @@ impl Python {
     /// Ends what the attempt has on the server; false when that has not come about yet.
     async fn settle(&self, job: &Job) -> bool {
         let settled = async {
-            let Ok(live) = self.server_of(job).await else { return false };
-            if let (Some(live), Ok(Some(plan))) = (live, Plan::read(&job.dir)) {
-                session::end(&live, &plan).await;
+            let ended = self.end_sessions(job).await;
+            if let Some(live) = job.live().filter(|_| ended) {
+                live.until_at_rest().await;
             }
-            true
+            ended
         };
         if tokio::time::timeout(SETTLE_PATIENCE, settled).await == Ok(true) {
             job.unsettled.store(0, Ordering::Relaxed);
             return true;
         }
-        if job.unsettled.fetch_add(1, Ordering::Relaxed) + 1 == MAX_UNSETTLED
+        // Again and again: a server with others' work in it can't always be replaced at once.
+        if (job.unsettled.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(MAX_UNSETTLED)
             && let Some(live) = job.live()
         {
-            tracing::warn!("the shared Spark server does not let go of an ended job: it is ended");
-            live.condemn();
+            self.server.give_up_on(&live, job.launch.token).await;
         }
         false
+    }
+
+    /// Ends the attempt's sessions; false when nobody can tell where they are.
+    async fn end_sessions(&self, job: &Job) -> bool {
+        let Ok(live) = self.server_of(job).await else { return false };
+        if let Some(dead) = job.live().filter(|_| live.is_none()) {
+            // Its shim may have died alone: then its Java still works on what this job has begun.
+            self.bury(&dead).await;
+        }
+        if let (Some(live), Ok(Some(plan))) = (live, job.plan()) {
+            session::end(&live, &plan, &job.dir).await;
+        }
+        true
+    }
+
+    /// Sees to it that nothing of a dead server works on, and that nobody is sent there any more.
+    async fn bury(&self, live: &Arc<Live>) {
+        self.server.forget(live);
+        live.clear_away().await;
     }
 
     /// An error that a dying server has caused is not the program's.
@@ -194,12 +218,10 @@ impl Python {
         }
         match job.live() {
             Some(live) if live.dies_soon().await => {
-                Exit { outcome: Outcome::Failed { failure: ending::engine_lost(&live.last_words()) }, ..exit }
+                self.bury(&live).await;
+                Exit { outcome: Outcome::Failed { failure: ending::died_with(&live) }, ..exit }
             }
-            None => Exit {
-                outcome: Outcome::Failed { failure: ending::engine_lost("it ended while Libra was away") },
-                ..exit
-            },
+            None => Exit { outcome: Outcome::Failed { failure: ending::engine_lost(AWAY) }, ..exit },
             Some(_) => exit,
         }
     }
@@ -233,7 +255,7 @@ impl Python {
         let exit = match status {
             Status::Exited { exit, .. } => ending::exit(&job.dir, &exit),
             Status::ShimLost { .. } if !killed.any => ending::lost(),
-            Status::Revoked => record::read_end(&job.dir)?.unwrap_or_else(ending::stopped),
+            Status::Revoked => job.end()?.unwrap_or_else(ending::stopped),
             Status::ShimLost { .. } | Status::Owned { .. } | Status::Absent => ending::stopped(),
         };
         // What has come to its end by itself left nothing that counts.
@@ -247,8 +269,8 @@ impl Python {
     async fn stop(&self, job: &Job) -> io::Result<Status> {
         let stop = process::stop(&job.dir, CANCEL_PATIENCE);
         let interrupt = async {
-            if let (Ok(Some(live)), Ok(Some(plan))) = (self.server_of(job).await, Plan::read(&job.dir)) {
-                match session::keep_interrupting(&live, &plan).await {}
+            if let (Ok(Some(live)), Ok(Some(plan))) = (self.server_of(job).await, job.plan()) {
+                match session::keep_interrupting(&live, &plan, &job.dir).await {}
             }
             std::future::pending::<std::convert::Infallible>().await
         };
@@ -262,14 +284,15 @@ impl Python {
     pub(in super::super) async fn let_go(&self, launch: &Launch) {
         let job = self.meet(launch);
         self.jobs().remove(&launch.token);
-        if !self.settle(&job).await {
+        // Whatever had to come to rest has done so before the end was told.
+        if tokio::time::timeout(SETTLE_PATIENCE, self.end_sessions(&job)).await != Ok(true) {
             tracing::debug!(token = %launch.token, "the server did not let an ended job go in time");
         }
-        if let Some(live) = job.live() {
-            if !live.is_dead() {
-                live.leave();
-            }
-            live.dismiss(launch.token);
+        if let Some(live) = job.live().filter(|live| !live.is_dead()) {
+            live.leave();
+        }
+        if let Ok(Some(plan)) = job.plan() {
+            self.server.dismiss(plan.server, launch.token);
         }
         // They hold the program's environment and the server's secret; nobody needs them any more.
         remove(&job.dir.launch_file());
@@ -277,11 +300,13 @@ impl Python {
 
     /// What is known besides the state.
     pub(in super::super) fn traces(&self, launch: &Launch) -> Running {
-        self.known(launch.token).and_then(|job| job.live()).map_or_else(Running::default, |live| Running {
-            application_id: live.application_id.clone(),
-            links: live.links.clone(),
+        let live = self.known(launch.token).and_then(|job| job.live());
+        Running {
+            usage: shim::usage(&AttemptDir::new(&launch.dir)),
+            application_id: live.as_ref().and_then(|live| live.application_id.clone()),
+            links: live.map(|live| live.links.clone()).unwrap_or_default(),
             ..Running::default()
-        })
+        }
     }
 
     /// Another replica looks after it now.
@@ -324,10 +349,11 @@ impl Python {
     }
 }
 
-fn running(live: &Live, since: Timestamp) -> Observation {
+fn running(live: &Live, job: &Job, since: Timestamp) -> Observation {
     Observation::Running(Running {
         since: Some(since),
-        progress: None,
+        progress: job.progress(),
+        usage: shim::usage(&job.dir),
         application_id: live.application_id.clone(),
         links: live.links.clone(),
     })

@@ -196,6 +196,10 @@ fn job_environment(spark: &SparkHome, launch: &Launch, live: &Live, plan: &Plan)
         ]
         .map(|(name, value)| (name.to_owned(), value)),
     );
+    if door.is_here {
+        // A proxy leads elsewhere.
+        env.entry("no_grpc_proxy".to_owned()).or_insert_with(|| "localhost,127.0.0.1".to_owned());
+    }
     let shown = door.secret.as_ref().map(|secret| ("SPARK_CONNECT_AUTHENTICATE_TOKEN", secret.clone()));
     let roots = door.ca_file.as_ref().map(|file| (ROOTS, file.to_string_lossy().into_owned()));
     env.extend(shown.into_iter().chain(roots).map(|(name, value)| (name.to_owned(), value)));

@@ -1,14 +1,19 @@
 //! What this process knows of a Python attempt besides its files: who waits, and what wakes them.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use libra_core::attempt::{Exit, Progress};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 
+use super::super::record;
 use super::super::server::Live;
+use super::files::Plan;
 use crate::attempt_dir::AttemptDir;
 use crate::engine::Launch;
-use crate::shim::Spawned;
+use crate::progress::{self, Tally};
+use crate::shim::{Spawned, records};
 
 /// One Python attempt in this process.
 pub(super) struct Job {
@@ -31,6 +36,7 @@ struct Held {
     live: Option<Arc<Live>>,
     slot: Option<OwnedSemaphorePermit>,
     shim: Option<watch::Receiver<bool>>,
+    progress: Option<Progress>,
 }
 
 impl Job {
@@ -45,6 +51,37 @@ impl Job {
             left: AtomicBool::new(false),
             unsettled: AtomicU32::new(0),
             held: Mutex::new(Held::default()),
+        }
+    }
+
+    /// Where it is on the server; None before it is anywhere, and when the file was torn by the machine's death, with
+    /// which the server died too.
+    pub(super) fn plan(&self) -> io::Result<Option<Plan>> {
+        self.unless_torn(Plan::read(&self.dir))
+    }
+
+    /// How far it is, by what its driver has counted; None before that.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        // Nothing depends on it: a file that can't be read tells nothing.
+        let tally: Option<Tally> = records::read(&self.dir.path().join("tally.json")).unwrap_or_default();
+        self.held(|held| {
+            let now = tally.and_then(|tally| progress::advance(held.progress.as_ref(), tally));
+            if now.is_some() {
+                held.progress = now;
+            }
+            held.progress.clone()
+        })
+    }
+
+    /// How it ended, where nobody ran it.
+    pub(super) fn end(&self) -> io::Result<Option<Exit>> {
+        self.unless_torn(record::read_end(&self.dir))
+    }
+
+    fn unless_torn<T>(&self, read: io::Result<Option<T>>) -> io::Result<Option<T>> {
+        match read {
+            Err(_) if !self.launch.same_boot => Ok(None),
+            read => read,
         }
     }
 
@@ -73,11 +110,19 @@ impl Job {
     pub(super) fn leave(&self) {
         self.left.store(true, Ordering::Release);
         self.cancel();
+        if let Some(live) = self.live().filter(|live| !live.is_dead()) {
+            live.leave();
+        }
     }
 
     /// True once it was left to another process.
     pub(super) fn is_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
+    }
+
+    /// True once the end was asked for, or it was left.
+    pub(super) fn is_cancelled(&self) -> bool {
+        *self.cancelled.borrow()
     }
 
     /// Returns once the end was asked for, or it was left.
@@ -91,11 +136,14 @@ impl Job {
         self.held(|held| held.live.clone())
     }
 
+    /// Says which server it is on. Once: two looks may find out at the same time.
     pub(super) fn attach(&self, live: Arc<Live>, slot: Option<OwnedSemaphorePermit>) {
-        live.enter();
         self.held(|held| {
-            held.live = Some(live);
-            held.slot = slot;
+            if held.live.is_none() {
+                live.enter();
+                held.live = Some(live);
+                held.slot = slot;
+            }
         });
     }
 

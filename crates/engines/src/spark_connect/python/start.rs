@@ -78,6 +78,11 @@ impl Python {
         let spark = start::find_spark(&self.settings)?;
         let cold = files::needs_a_new_process(&job.launch.spec.env);
         let cradle = if cold { None } else { self.pool.take().await };
+        if job.is_cancelled() {
+            // Nothing of it is written any more: it may have been let go of already.
+            refuse(job, &ending::stopped());
+            return Ok(());
+        }
         let file =
             files::prepare(&spark, &job.launch, live, &self.settings).map_err(|error| unwritable(&error))?;
         if job.is_left() {

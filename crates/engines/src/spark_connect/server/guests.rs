@@ -4,6 +4,7 @@
 //! Invariant: who enters looks whether the server is retiring *after* the link is there, and who retires a server
 //! looks for links *after* the mark is there. One of the two sees the other.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
@@ -75,6 +76,16 @@ pub(super) fn leave(server: &AttemptDir, token: Token) {
 
 /// How many attempts the server may be working on. Links of attempts that are over, or gone, are removed.
 pub(super) fn count(server: &AttemptDir) -> io::Result<usize> {
+    count_those(server, |_| true)
+}
+
+/// The same, but for one of them.
+pub(super) fn count_but(server: &AttemptDir, token: Token) -> io::Result<usize> {
+    let token = token.to_string();
+    count_those(server, |name| name != token.as_str())
+}
+
+fn count_those(server: &AttemptDir, counts: impl Fn(&OsStr) -> bool) -> io::Result<usize> {
     let entries = match fs::read_dir(links(server)) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -83,6 +94,9 @@ pub(super) fn count(server: &AttemptDir) -> io::Result<usize> {
     let mut open = 0;
     for entry in entries {
         let entry = entry?;
+        if !counts(&entry.file_name()) {
+            continue;
+        }
         let over = match fs::read_link(entry.path()) {
             Ok(attempt) if !attempt.exists() => true,
             Ok(attempt) => is_over(&AttemptDir::new(attempt)),
@@ -100,12 +114,13 @@ pub(super) fn count(server: &AttemptDir) -> io::Result<usize> {
 }
 
 fn is_over(attempt: &AttemptDir) -> bool {
-    if !attempt.launch_file().exists() && !attempt.exit_file().exists() {
+    let (launch, owner) = (attempt.launch_file().exists(), attempt.owner_file().exists());
+    if !launch && !owner {
         return matches!(record::read(attempt), Ok(OnDisk::Ended(_) | OnDisk::Revoked));
     }
-    // A program: its result may be there long before its end.
+    // A program: its result may be there long before its end. Its launch file goes when it is let go.
     let ended = matches!(shim::status(attempt), Ok(shim::Status::Exited { .. } | shim::Status::Revoked));
-    ended || matches!(record::read_end(attempt), Ok(Some(_)))
+    ended || !launch || matches!(record::read_end(attempt), Ok(Some(_)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use libra_core::id::Token;
 
 use super::super::address::Door;
 use super::super::client::Client;
-use super::{OUT_OF_MEMORY_EXIT, STOP_PATIENCE, describe_end, footprint, guests, is_dead};
+use super::{OUT_OF_MEMORY_EXIT, STOP_PATIENCE, describe_end, guests, is_dead};
 use crate::attempt_dir::AttemptDir;
 use crate::shim;
 
@@ -165,10 +165,13 @@ impl Live {
 
     /// The resident memory of its processes, in bytes; None when that can't be told.
     pub(super) fn resident(&self) -> Option<u64> {
+        shim::footprint::of(self.process()?).map(|footprint| footprint.resident)
+    }
+
+    /// Its process; None while that can't be told.
+    pub(super) fn process(&self) -> Option<i32> {
         match shim::status(self.dir()?) {
-            Ok(shim::Status::Owned { started: Some(started), .. }) => {
-                footprint::resident(started.process.pid)
-            }
+            Ok(shim::Status::Owned { started: Some(started), .. }) => Some(started.process.pid),
             _ => None,
         }
     }

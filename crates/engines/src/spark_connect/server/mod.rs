@@ -7,8 +7,9 @@
 //! | `start`, `command`, `sail`, `files` | starts one, or adopts one that is there |
 //! | `external` | reaches one that Libra did not start |
 //! | `guests` | which attempts a server works on, for every Libra on this host |
-//! | `care`, `footprint` | asks whether it lives, and how large it is |
+//! | `care` | asks whether it lives, and how large it is |
 //! | `recycle` | puts a new one in its place |
+//! | `rest` | whether a cancelled query has really ended |
 //! | `backoff` | waits between starts that fail |
 //!
 //! Invariant: a server of Libra's own is dead when its shim says so, never because it is slow; and two servers use one
@@ -19,10 +20,10 @@ mod care;
 mod command;
 mod external;
 mod files;
-mod footprint;
 mod guests;
 mod live;
 mod recycle;
+mod rest;
 mod sail;
 pub(super) mod start;
 
@@ -170,6 +171,11 @@ impl Server {
                 Err(failure)
             }
         }
+    }
+
+    /// Counts an attempt out of the server `id`, alive or not.
+    pub(super) fn dismiss(&self, id: Token, token: Token) {
+        guests::leave(&files::directory(&self.settings.data_dir, id), token);
     }
 
     /// The server that is alive, if one is; never starts one.

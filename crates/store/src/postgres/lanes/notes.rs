@@ -18,7 +18,7 @@ use crate::tables::json;
 use crate::tx::Arg;
 
 /// Which attempt, who has to hold it, and what is set; NULL sets nothing.
-const COLUMNS: [(&str, Of); 12] = [
+const COLUMNS: [(&str, Of); 14] = [
     ("job_id", Of::Text),
     ("number", Of::Int),
     ("held_by", Of::Text),
@@ -31,6 +31,8 @@ const COLUMNS: [(&str, Of); 12] = [
     ("progress", Of::Text),
     ("application_id", Of::Text),
     ("links", Of::Text),
+    ("usage", Of::Text),
+    ("looks", Of::Int),
 ];
 
 /// `ended_at` is asked for in such a way that the index of open attempts is not even considered: it would be walked
@@ -40,10 +42,12 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
         "UPDATE attempts a SET holder = COALESCE(n.holder, a.holder), epoch = COALESCE(n.epoch, a.epoch), \
          launched_at = COALESCE(n.launched_at, a.launched_at), host = COALESCE(n.host, a.host), \
          handle = COALESCE(n.handle, a.handle), progress = COALESCE(n.progress, a.progress), \
-         application_id = COALESCE(n.application_id, a.application_id), links = COALESCE(n.links, a.links) \
+         application_id = COALESCE(n.application_id, a.application_id), links = COALESCE(n.links, a.links), \
+         usage = COALESCE(n.usage, a.usage), looks = COALESCE(n.looks + 1, a.looks) \
          FROM {} \
          WHERE a.job_id = n.job_id AND a.number = n.number AND COALESCE(a.ended_at, -1) = -1 \
          AND ((n.held_by IS NULL AND a.holder IS NULL) OR (a.holder = n.held_by AND a.epoch = n.held_epoch)) \
+         AND COALESCE(n.looks, a.looks) = a.looks \
          RETURNING n.ord",
         unnest("n", &COLUMNS, 0)
     )
@@ -81,6 +85,8 @@ struct Set<'a> {
     progress: Option<String>,
     application_id: Option<&'a str>,
     links: Option<String>,
+    usage: Option<String>,
+    looks: Option<i64>,
 }
 
 fn set(note: &AttemptNote) -> Result<Set<'_>, StoreError> {
@@ -91,10 +97,12 @@ fn set(note: &AttemptNote) -> Result<Set<'_>, StoreError> {
         }
         Note::Intent { at, host } => Set { launched_at: Some(at.0), host: Some(host), ..held },
         Note::Handle(handle) => Set { handle: Some(json("handle", handle)?), ..held },
-        Note::Seen { progress, application_id, links } => Set {
+        Note::Seen { after, progress, usage, application_id, links } => Set {
             progress: progress.as_ref().map(|p| json("progress", p)).transpose()?,
             application_id: application_id.as_deref(),
             links: Some(json("links", links)?),
+            usage: usage.as_ref().map(|u| json("usage", u)).transpose()?,
+            looks: Some(*after),
             ..held
         },
         Note::TakeOver { from } => Set { held_by: Some(from), holder: Some(&note.by), ..held },
@@ -118,6 +126,8 @@ async fn write(pool: &Arc<Pool>, batch: &[AttemptNote]) -> Result<Vec<Outcome>, 
             s.progress.as_ref().into(),
             s.application_id.into(),
             s.links.as_ref().into(),
+            s.usage.as_ref().into(),
+            s.looks.into(),
         ]);
     }
     let arguments: Vec<&(dyn ToSql + Sync)> = rows.arguments().collect();
