@@ -16,8 +16,9 @@ use crate::artifacts::ArtifactView;
 use crate::feed::{FeedPageView, ReplayView, WebhookListView, WebhookView};
 use crate::problem::{Code, Problem};
 use crate::submit::SubmitRequest;
+use crate::turns::{ExplainView, QueueView};
 use crate::views::{
-    CancelView, EventListView, ExplainView, JobListView, JobView, LogsView, ReplicaListView, ResultView,
+    CancelView, EventListView, JobListView, JobView, LogsView, ReplicaListView, ResultView,
     SubmitView,
 };
 
@@ -278,6 +279,11 @@ impl Client {
     /// Why it is where it is.
     pub async fn explain(&self, id: &str) -> Result<ExplainView, ClientError> {
         self.get(&format!("/api/v1/jobs/{}/explain", percent(id)), &[]).await
+    }
+
+    /// Who holds what, who waits, and for whom room is kept.
+    pub async fn queue(&self) -> Result<QueueView, ClientError> {
+        self.get("/api/v1/queue", &[]).await
     }
 
     /// Who serves this database.

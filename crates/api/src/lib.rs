@@ -9,4 +9,5 @@ pub mod feed;
 pub mod fields;
 pub mod problem;
 pub mod submit;
+pub mod turns;
 pub mod views;

@@ -56,6 +56,8 @@ pub enum Code {
     IdempotencyKeyReused,
     /// Too many jobs wait.
     QueueFull,
+    /// A user, a tenant or a queue has submitted too much.
+    QuotaExceeded,
     /// Too many follow logs.
     TooManyFollowers,
     /// A bug.
@@ -66,7 +68,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, by HTTP status.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidQuery,
@@ -91,6 +93,7 @@ impl Code {
         Self::Unsupported,
         Self::IdempotencyKeyReused,
         Self::QueueFull,
+        Self::QuotaExceeded,
         Self::TooManyFollowers,
         Self::Internal,
         Self::Unavailable,
@@ -127,6 +130,7 @@ impl Code {
                 ("idempotency_key_reused", 422, "The idempotency key belongs to another request")
             }
             Self::QueueFull => ("queue_full", 429, "The queue is full"),
+            Self::QuotaExceeded => ("quota_exceeded", 429, "As much is submitted as may be"),
             Self::TooManyFollowers => ("too_many_followers", 429, "Too many readers follow logs"),
             Self::Internal => ("internal", 500, "Something is wrong inside Libra"),
             Self::Unavailable => ("unavailable", 503, "Not available at present"),

@@ -23,6 +23,9 @@ pub struct SubmitView {
     pub execution_mode: String,
     /// `spark`.
     pub engine: String,
+    /// What it needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourcesView>,
     /// The time limits that apply.
     pub limits: LimitsView,
     /// What was taken but will not have the effect that one may expect.
@@ -408,43 +411,6 @@ pub struct EventListView {
     pub job_id: String,
     /// What happened.
     pub events: Vec<EventView>,
-}
-
-/// Why a job is where it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExplainView {
-    /// The job.
-    pub job_id: String,
-    /// Its state.
-    pub status: String,
-    /// In words.
-    pub reason: String,
-    /// Its place in the queue, from 1; while it waits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<u64>,
-    /// The configuration key of the limit that blocks it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocked_by: Option<String>,
-    /// The jobs that hold what it waits for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub held_by: Vec<String>,
-    /// Seconds spent so far, or in all.
-    pub seconds: TimeSplit,
-}
-
-/// Where a job's time went, in seconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TimeSplit {
-    /// Waiting for its turn.
-    pub queued: f64,
-    /// Being launched.
-    pub launching: f64,
-    /// Running.
-    pub running: f64,
-    /// Waiting out backoffs.
-    pub backoff: f64,
 }
 
 /// Whether the service is well.

@@ -100,8 +100,12 @@ pub(crate) enum ClientCommand {
     Cancel(JobArgs),
     /// Wait until a job ends; the exit code says how.
     Wait(JobArgs),
-    /// Say why a job is where it is.
+    /// Say why a job is where it is, and when it will start.
     Explain(JobArgs),
+    /// Show shares, what is held, who waits, and for whom room is kept.
+    Queue(ConnectArgs),
+    /// Show that and the jobs that have not ended, again and again.
+    Top(TopArgs),
     /// Show a job's history, or what happens to all jobs.
     Events(EventsArgs),
     /// See how the delivery of webhooks goes, and send them again.
@@ -185,6 +189,21 @@ pub(crate) struct JobArgs {
     /// The job.
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Seconds between two looks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) interval: u32,
+    /// End after so many looks; without it, when interrupted.
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u32>,
+    /// Jobs that are shown.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) jobs: u32,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }

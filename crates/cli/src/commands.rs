@@ -4,6 +4,7 @@ pub(crate) mod context;
 mod events;
 mod follow;
 mod logs;
+mod queue;
 mod result;
 mod webhooks;
 
@@ -29,6 +30,8 @@ pub(crate) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
         ClientCommand::Cancel(args) => cancel(&args).await,
         ClientCommand::Wait(args) => wait(&args).await,
         ClientCommand::Explain(args) => explain(&args).await,
+        ClientCommand::Queue(args) => queue::queue(&args).await,
+        ClientCommand::Top(args) => queue::top(&args).await,
         ClientCommand::Events(args) => events::run(&args).await,
         ClientCommand::Webhooks(command) => webhooks::run(&command).await,
     }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use libra_api::views::{AttemptView, ErrorView, ExplainView, JobView, ResourcesView, UsageView};
+use libra_api::turns::ExplainView;
+use libra_api::views::{AttemptView, ErrorView, JobView, ResourcesView, UsageView};
 use libra_core::memory;
 use libra_core::time::Timestamp;
 
@@ -85,11 +86,27 @@ pub(crate) fn explain(view: &ExplainView) -> String {
     page.line("job", &view.job_id);
     page.line("status", &view.status);
     page.line("why", &view.reason);
-    page.maybe("place", view.position.map(|n| format!("{n} in the queue")).as_deref());
-    page.maybe("blocked by", view.blocked_by.as_deref());
-    if !view.held_by.is_empty() {
-        page.line("held by", &view.held_by.join(", "));
+    let least = if view.position_is_least { " or later" } else { "" };
+    page.maybe("place", view.position.map(|n| format!("{n}{least} in the queue")).as_deref());
+    if let Some(blocked) = &view.blocked_by {
+        page.line("blocked by", &blocked.limit);
+        let others = blocked.holders_total.saturating_sub(blocked.holders.len() as u64);
+        let others = match (others, blocked.holders.is_empty()) {
+            (0, _) => None,
+            (n, true) => Some(format!("{n} jobs that you may not see")),
+            (n, false) => Some(format!("{n} more")),
+        };
+        let held: Vec<String> = blocked.holders.iter().cloned().chain(others).collect();
+        page.maybe("held by", Some(held.join(", ")).filter(|text| !text.is_empty()).as_deref());
     }
+    let basis = view.estimate_basis.as_deref();
+    let start = match (&view.estimated_start_time, basis) {
+        (Some(at), Some(basis)) => Some(format!("{at} ({basis})")),
+        (Some(at), None) => Some(at.clone()),
+        (None, Some(basis)) => Some(format!("can't be said: {basis}")),
+        (None, None) => None,
+    };
+    page.maybe("starts", start.as_deref());
     let seconds = view.seconds;
     page.line(
         "time",
@@ -247,8 +264,15 @@ mod tests {
     #[test]
     fn a_page_of_reasons() {
         let view = serde_json::from_value(serde_json::json!({
-            "jobId": "job-1", "status": "QUEUED", "reason": "8 of 8 cores are taken", "position": 3,
-            "blockedBy": "libra.resources.limits.max-cpu-cores", "heldBy": ["job-2", "job-3"],
+            "jobId": "job-1", "status": "QUEUED", "position": 3,
+            "reason": "2 jobs are ahead of it; it waits for room: needs 4 cores; 6 of 8 are in use",
+            "blockedBy": {
+                "limit": "libra.resources.limits.cpu-cores", "message": "needs 4 cores; 6 of 8 are in use",
+                "unit": "cores", "used": 6, "requested": 4, "capacity": 8,
+                "holders": ["job-2", "job-3"], "holdersTotal": 4,
+            },
+            "estimatedStartTime": "2026-01-29T08:10:00.000Z",
+            "estimateBasis": "played forward with expected run times: 1 job ends and 2 start before it",
             "seconds": {"queued": 12.34, "launching": 0.0, "running": 0.0, "backoff": 0.0},
         }))
         .unwrap();

@@ -15,6 +15,7 @@ mod listing;
 mod output;
 mod patience;
 mod progress;
+mod queue_page;
 mod rows;
 mod serve;
 mod simulate;

@@ -1,14 +1,13 @@
-//! Who may run: never fits → refused, fits → runs, else waits its turn (contract R2, R3).
+//! What bounds a job, and what jobs hold: one that never fits is refused at once (contract R2, R3). Whose turn it is among
+//! the others is told by [`crate::turn`].
 //!
 //! Usage is derived from the jobs that hold resources, never from a counter that could leak (contract R4).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::id::JobId;
 use crate::memory;
 use crate::mode::Mode;
 use crate::requirement::Requirement;
-use crate::time::Timestamp;
 
 /// The key of the cores that jobs may use on a host.
 const CPU_LIMIT: &str = "libra.resources.limits.cpu-cores";
@@ -202,125 +201,6 @@ fn hosts_too_small(needed: &Requirement, hosts: &[Host]) -> Option<Blocked> {
     })
 }
 
-/// The machine with room for `needed` on which the fewest jobs run, or what is missing.
-///
-/// # Errors
-/// The limit that stands in the way on the machine with the most room.
-fn place<'h>(needed: &Requirement, usage: &Usage, hosts: &'h [Host]) -> Result<&'h Host, Blocked> {
-    let (cores, memory) = (needed.host_cores(), needed.host_memory());
-    let free = |h: &Host| {
-        let held = usage.on(&h.machine);
-        (h.cores.saturating_sub(held.cores), h.memory.saturating_sub(held.memory))
-    };
-    let enough = |h: &&Host| free(h).0 >= cores && free(h).1 >= memory;
-    if let Some(host) = hosts.iter().filter(enough).min_by_key(|h| (usage.on(&h.machine).jobs, &h.machine)) {
-        return Ok(host);
-    }
-    let Some(roomiest) = hosts.iter().max_by_key(|h| free(h)) else {
-        return Err(Blocked {
-            limit: "libra.replica.lease".into(),
-            message: "no replica is alive on any host".into(),
-        });
-    };
-    let held = usage.on(&roomiest.machine);
-    if free(roomiest).0 < cores {
-        let message = format!("needs {cores} cores; {} of {} are in use", held.cores, roomiest.cores);
-        return Err(Blocked { limit: CPU_LIMIT.into(), message });
-    }
-    let message = format!(
-        "needs {} of memory; {} of {} are in use",
-        memory::display(memory),
-        memory::display(held.memory),
-        memory::display(roomiest.memory)
-    );
-    Err(Blocked { limit: MEMORY_LIMIT.into(), message })
-}
-
-/// The limit that keeps `needed` waiting at present, if there is one.
-pub fn blocked_by(
-    mode: Mode,
-    needed: &Requirement,
-    usage: &Usage,
-    limits: &Limits,
-    hosts: &[Host],
-) -> Option<Blocked> {
-    never_fits(mode, needed, limits, hosts)
-        .or_else(|| quota_reached(mode, usage, limits))
-        .or_else(|| place(needed, usage, hosts).err())
-}
-
-/// The number of running jobs that is reached.
-fn quota_reached(mode: Mode, usage: &Usage, limits: &Limits) -> Option<Blocked> {
-    let quota = limits.modes.get(&mode)?;
-    let jobs = usage.jobs.get(&mode).copied().unwrap_or(0);
-    if jobs >= quota.max_concurrent_jobs {
-        return Some(Blocked {
-            limit: format!("libra.resources.quotas.{}.max-concurrent-jobs", mode.as_str()),
-            message: format!("{jobs} of {} {} jobs are running", quota.max_concurrent_jobs, mode.as_str()),
-        });
-    }
-    let all_jobs: u32 = usage.jobs.values().sum();
-    if let Some(most) = limits.max_jobs
-        && all_jobs >= most
-    {
-        return Some(Blocked {
-            limit: "libra.resources.limits.max-concurrent-jobs".into(),
-            message: format!("{all_jobs} of {most} jobs are running"),
-        });
-    }
-    None
-}
-
-/// A job that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// The job.
-    pub id: JobId,
-    /// 1–10, higher first.
-    pub priority: u8,
-    /// Since when; earlier first.
-    pub since: Timestamp,
-    /// Where it is to run.
-    pub mode: Mode,
-    /// What it needs.
-    pub needed: Requirement,
-}
-
-/// Puts waiting jobs in the order of their turns: priority, then age, then id.
-pub fn in_turn(waiting: &mut [Waiting]) {
-    waiting.sort_by_key(|w| (std::cmp::Reverse(w.priority), w.since, w.id));
-}
-
-/// Chooses who may start now, in order, and on which machine. Within a mode nobody overtakes a job that waits for
-/// room, so a large job is not starved by small ones.
-pub fn schedule(waiting: &[Waiting], usage: &Usage, limits: &Limits, hosts: &[Host]) -> Vec<(JobId, String)> {
-    let mut order = waiting.to_vec();
-    in_turn(&mut order);
-    let mut usage = usage.clone();
-    let mut held_up = BTreeSet::new();
-    let mut admitted = Vec::new();
-    for job in order {
-        if held_up.contains(&job.mode) {
-            continue;
-        }
-        if never_fits(job.mode, &job.needed, limits, hosts).is_some() {
-            // The limits were lowered after it was queued: it waits for its time limit, and holds up nobody.
-            continue;
-        }
-        let placed = match quota_reached(job.mode, &usage, limits) {
-            None => place(&job.needed, &usage, hosts).ok(),
-            Some(_) => None,
-        };
-        let Some(host) = placed else {
-            held_up.insert(job.mode);
-            continue;
-        };
-        usage.add(job.mode, &job.needed, &host.machine);
-        admitted.push((job.id, host.machine.clone()));
-    }
-    admitted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,10 +229,6 @@ mod tests {
         vec![Host { machine: "m".into(), cores: l.cores_for_jobs(), memory: l.memory_for_jobs() }]
     }
 
-    fn ids(admitted: Vec<(JobId, String)>) -> Vec<JobId> {
-        admitted.into_iter().map(|(id, _)| id).collect()
-    }
-
     fn process(cores: u32, gib: u64) -> Requirement {
         Requirement {
             driver_cores: cores,
@@ -364,11 +240,6 @@ mod tests {
 
     fn slot() -> Requirement {
         Requirement { shared_server: true, ..process(1, 1) }
-    }
-
-    fn waiting(n: u8, priority: u8, mode: Mode, needed: Requirement) -> Waiting {
-        let since = Timestamp(i64::from(n));
-        Waiting { id: JobId::new(since, [n; 10]), priority, since, mode, needed }
     }
 
     fn never(mode: Mode, needed: &Requirement) -> String {
@@ -389,78 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn priority_then_age() {
-        let jobs = [
-            waiting(1, 5, Mode::SparkSubmit, process(4, 1)),
-            waiting(2, 9, Mode::SparkSubmit, process(4, 1)),
-            waiting(3, 5, Mode::SparkSubmit, process(4, 1)),
-        ];
-        assert_eq!(ids(schedule(&jobs, &Usage::default(), &limits(), &hosts())), [jobs[1].id, jobs[0].id]);
-    }
-
-    #[test]
-    fn a_large_job_is_not_overtaken_in_its_mode_and_holds_up_no_other_mode() {
-        let busy = Usage::of([(Mode::SparkSubmit, process(4, 1), Some("m"))]);
-        let jobs = [
-            waiting(1, 5, Mode::SparkSubmit, process(8, 1)),
-            waiting(2, 5, Mode::SparkSubmit, process(1, 1)),
-            waiting(3, 5, Mode::InCluster, slot()),
-            waiting(4, 5, Mode::InCluster, slot()),
-            waiting(5, 5, Mode::InCluster, slot()),
-        ];
-        assert_eq!(ids(schedule(&jobs, &busy, &limits(), &hosts())), [jobs[2].id, jobs[3].id], "two slots");
-    }
-
-    #[test]
-    fn jobs_go_to_the_host_with_room_and_fewest_jobs() {
+    fn one_host_that_is_large_enough_will_do() {
         // contract: R2
         let host = |machine: &str, cores| Host { machine: machine.into(), cores, memory: 8 * GIB };
-        let hosts = [host("a", 4), host("b", 8)];
-        let jobs: Vec<Waiting> = (1..=4).map(|n| waiting(n, 5, Mode::SparkSubmit, process(4, 1))).collect();
-        let admitted = schedule(&jobs, &Usage::default(), &limits(), &hosts);
-        assert_eq!(admitted.iter().map(|(_, m)| m.as_str()).collect::<Vec<_>>(), ["a", "b", "b"]);
         let large = process(8, 1);
-        assert_eq!(
-            never_fits(Mode::SparkSubmit, &large, &limits(), &hosts),
-            None,
-            "one of them is large enough"
-        );
-        let blocked = blocked_by(Mode::SparkSubmit, &large, &Usage::default(), &limits(), &[]).unwrap();
-        assert_eq!(blocked.limit, "libra.resources.limits.cpu-cores", "and with no host there is none");
-    }
-
-    #[test]
-    fn a_job_that_fits_no_longer_holds_up_nobody() {
-        let jobs = [
-            waiting(1, 9, Mode::SparkSubmit, process(64, 1)),
-            waiting(2, 5, Mode::SparkSubmit, process(1, 1)),
-        ];
-        assert_eq!(ids(schedule(&jobs, &Usage::default(), &limits(), &hosts())), [jobs[1].id]);
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn nothing_is_ever_over_committed(
-            wishes in proptest::collection::vec((1u8..=10, 0u32..12, 0u64..20, proptest::bool::ANY), 0..40)
-        ) {
-            let limits = limits();
-            let jobs: Vec<Waiting> = (1u8..).zip(wishes).map(|(n, (priority, cores, gib, shared))| {
-                let (mode, needed) = if shared { (Mode::InCluster, slot()) } else { (Mode::SparkSubmit, process(cores, gib)) };
-                waiting(n, priority, mode, needed)
-            }).collect();
-            let small = Host { machine: "small".into(), cores: 2, memory: GIB };
-            let hosts = [hosts(), vec![small]].concat();
-            let admitted: BTreeMap<JobId, String> =
-                schedule(&jobs, &Usage::default(), &limits, &hosts).into_iter().collect();
-            let placed = jobs.iter().filter_map(|j| Some((j.mode, j.needed, Some(admitted.get(&j.id)?.as_str()))));
-            let usage = Usage::of(placed);
-            for host in &hosts {
-                proptest::prop_assert!(usage.on(&host.machine).cores <= host.cores);
-                proptest::prop_assert!(usage.on(&host.machine).memory <= host.memory);
-            }
-            for (mode, jobs) in &usage.jobs {
-                proptest::prop_assert!(*jobs <= limits.modes[mode].max_concurrent_jobs);
-            }
-        }
+        let fits = |hosts: &[Host]| never_fits(Mode::SparkSubmit, &large, &limits(), hosts).is_none();
+        assert!(fits(&[host("a", 4), host("b", 8)]));
+        assert!(!fits(&[host("a", 4), host("b", 4)]));
+        assert!(!fits(&[]));
     }
 }

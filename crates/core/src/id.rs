@@ -41,6 +41,12 @@ impl JobId {
         Self(v7(now, entropy))
     }
 
+    /// The least id that can be made at `at`, to the millisecond, or later.
+    pub fn first_at(at: Timestamp) -> Self {
+        let millis = u128::try_from(at.0 / 1_000).unwrap_or(0);
+        Self(Uuid::from_u128(millis << 80))
+    }
+
     /// When it was made, to the millisecond: the time within the id.
     pub fn made_at(self) -> Timestamp {
         let millis = self.0.as_u128() >> 80;

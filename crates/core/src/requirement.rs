@@ -29,6 +29,9 @@ pub struct Requirement {
     pub driver_memory: u64,
     /// Executors at most (the upper bound with dynamic allocation).
     pub executors: u32,
+    /// With dynamic allocation: executors that it begins with and does not give back. None = all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_executors: Option<u32>,
     /// Cores of one executor.
     pub executor_cores: u32,
     /// Heap of one executor, in bytes, without overhead: what quotas and `auto` compare.
@@ -273,10 +276,13 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
     // not written down and not used is nothing.
     let named_or_used = |key: &str| executors > 0 || spec.spark_config.contains_key(key);
     let sized = named_or_used("spark.executor.memory");
+    // Spark begins with the greatest of these three, and gives back down to the least number.
+    let least = dynamic_least.into_iter().chain(dynamic_first).chain(instances).max().unwrap_or(0);
     Ok(Requirement {
         driver_cores,
         driver_memory,
         executors,
+        least_executors: dynamic.then_some(least.min(executors)),
         executor_cores: if named_or_used("spark.executor.cores") { per_executor } else { 0 },
         executor_heap: if sized { executor_heap } else { 0 },
         executor_memory: if sized { executor_memory } else { 0 },

@@ -59,6 +59,7 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/api/v1/jobs/{id}/explain", SEE),
     ("GET", "/api/v1/jobs/{id}/logs", SEE),
     ("GET", "/api/v1/jobs/{id}/result", RESULT),
+    ("GET", "/api/v1/queue", LIST),
     ("GET", "/api/v1/replicas", FIGURES),
     ("GET", "/api/v1/spark/jobs", LIST),
     ("POST", "/api/v1/spark/jobs", SUBMIT),

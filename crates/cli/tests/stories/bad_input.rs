@@ -267,7 +267,7 @@ async fn a_full_queue_says_when_to_come_again_and_a_waiting_job_is_cancelled_at_
 
     let why = api.get(&format!("/api/v1/jobs/{waits}/explain")).await.expect(200);
     assert_eq!(why["position"], 1, "{why}");
-    assert!(why["blockedBy"].as_str().unwrap().ends_with("max-concurrent-jobs"), "{why}");
+    assert!(why["blockedBy"]["limit"].as_str().unwrap().ends_with("max-concurrent-jobs"), "{why}");
 
     let cancelled = api.delete(&format!("/api/v1/jobs/{waits}")).await.expect(200);
     assert_eq!(cancelled["status"], "CANCELLED");

@@ -34,4 +34,5 @@ mod server_care;
 mod spark_submit;
 mod starting;
 mod surroundings;
+mod turns;
 mod webhooks;

@@ -14,7 +14,9 @@ const AT_ONCE: usize = 3;
 /// The binary under test, with the defaults of the tests.
 pub fn setup() -> Setup {
     // One core a driver, so that two of them fit beside each other on a small machine.
-    Setup::new(env!("CARGO_BIN_EXE_libra")).env("LIBRA_EXECUTION_MODES_SPARK_SUBMIT_MASTER", "local[1]")
+    Setup::new(env!("CARGO_BIN_EXE_libra"))
+        .env("LIBRA_EXECUTION_MODES_SPARK_SUBMIT_MASTER", "local[1]")
+        .env("LIBRA_QUEUES", "[{name: night}, {name: nightly}]")
 }
 
 /// The same without in-cluster jobs.

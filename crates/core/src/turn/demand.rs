@@ -70,7 +70,7 @@ impl Demand {
                 driver: Resources::new(u64::from(needed.driver_cores), needed.driver_memory),
                 executors: Executors {
                     each: Resources::new(u64::from(needed.executor_cores), needed.executor_memory),
-                    min: needed.executors,
+                    min: needed.least_executors.unwrap_or(needed.executors),
                     max: needed.executors,
                 },
                 elsewhere: None,

@@ -1,5 +1,7 @@
 //! Why a job waits, and when it will start.
 
+use std::collections::BTreeMap;
+
 use super::demand::Candidate;
 use super::ledger::Hindrance;
 use super::lookahead::StartEstimate;
@@ -25,6 +27,8 @@ pub struct Blocked {
     pub limit: String,
     /// In words, with figures.
     pub message: String,
+    /// What the figures count; None = jobs.
+    pub of: Option<Dimension>,
     /// What is held already, in the limit's unit: jobs, cores, bytes of memory, GPUs or slots.
     pub used: u64,
     /// What the job asks for.
@@ -89,6 +93,48 @@ impl Scheduler {
         let explanation = self.explain(job.id);
         self.left(job.id);
         explanation
+    }
+
+    /// True when a job that came now would start now, and nobody waits in its pool. Cheap, whatever runs; when others
+    /// wait it takes a look ahead ([`Self::explain_candidate`]).
+    pub fn starts_at_once(&mut self, job: &Candidate, now: Timestamp) -> bool {
+        self.advance(now);
+        if self.is_running(job.id) || self.is_waiting(job.id) {
+            return false;
+        }
+        self.queued(job);
+        let pool = self.pool(&job.pool);
+        let alone = self.pools[pool as usize].root.waiting == 1;
+        let free = alone && self.blocked(job.id).is_none();
+        self.left(job.id);
+        free
+    }
+
+    /// Whose job it is that waits or holds resources: tenant and user.
+    pub fn owner(&self, id: JobId) -> Option<(&str, &str)> {
+        if let Some(job) = self.running.get(&id) {
+            return Some((&job.candidate.tenant, &job.candidate.user));
+        }
+        let applicant = &self.applicants[self.waiting.get(&id)?.applicant as usize];
+        Some((&applicant.tenant, &applicant.user))
+    }
+
+    /// Since when the job waits that has waited longest.
+    pub fn oldest_waiting(&self) -> Option<Timestamp> {
+        self.waiting.values().map(|job| job.since).min()
+    }
+
+    /// The first `most` jobs of every pool that a limit keeps waiting, by the limit's key.
+    pub fn blocked_by(&self, most: usize) -> BTreeMap<String, u64> {
+        let mut counted = BTreeMap::new();
+        for pool in &self.pools {
+            for id in self.turns(&pool.name, most) {
+                if let Some(blocked) = self.blocked(id) {
+                    *counted.entry(blocked.limit).or_default() += 1;
+                }
+            }
+        }
+        counted
     }
 
     /// What stands in a waiting job's way at present, first of all a limit that it can never meet.
@@ -165,20 +211,20 @@ impl Scheduler {
         };
         let (holders, holders_count) = self.holders(&state.ends, d);
         let limit = self.policy.key(&state.scope, short);
-        Blocked { limit, message, used, requested, capacity, holders, holders_count, never }
+        Blocked { limit, message, of: d, used, requested, capacity, holders, holders_count, never }
     }
 
     /// The empty pool has no room for it.
     fn too_large(pool: &PoolState, job: &Waiting) -> Blocked {
         let demand = &pool.shapes[job.shape as usize].key.demand;
         let largest = |d: Dimension| pool.nodes.iter().map(|n| n.capacity.get(d)).max().unwrap_or(0);
-        let (limit, message, requested, capacity) = if pool.nodes.is_empty() {
+        let (limit, message, of, requested, capacity) = if pool.nodes.is_empty() {
             let message = format!("no replica is alive on any host of the pool {}", pool.name);
-            ("libra.replica.lease".to_owned(), message, 1, 0)
+            ("libra.replica.lease".to_owned(), message, None, 1, 0)
         } else if let Some(d) = Dimension::ALL.into_iter().find(|d| demand.driver.get(*d) > largest(*d)) {
             let (need, most) = (demand.driver.get(d), largest(d));
             let message = format!("needs {} on one host; jobs may use {}", d.words(need), d.figure(most));
-            (pool.keys.of(d).to_owned(), message, need, most)
+            (pool.keys.of(d).to_owned(), message, Some(d), need, most)
         } else {
             let reserve = demand.reserve();
             let short = reserve.shortage(&pool.capacity);
@@ -194,10 +240,10 @@ impl Scheduler {
             } else {
                 format!("needs {} with its executors, and no host has enough of everything", d.words(need))
             };
-            (pool.keys.of(d).to_owned(), message, need, most)
+            (pool.keys.of(d).to_owned(), message, Some(d), need, most)
         };
         let holders = Vec::new();
-        Blocked { limit, message, used: 0, requested, capacity, holders, holders_count: 0, never: true }
+        Blocked { limit, message, of, used: 0, requested, capacity, holders, holders_count: 0, never: true }
     }
 
     /// Others hold what it needs: told of the node with the most room for it, or of the pool for a job with executors.
@@ -229,7 +275,17 @@ impl Scheduler {
         };
         let (holders, holders_count) = self.holders(&pool.ends, Some(d));
         let limit = pool.keys.of(d).to_owned();
-        Blocked { limit, message, used, requested, capacity, holders, holders_count, never: false }
+        Blocked {
+            limit,
+            message,
+            of: Some(d),
+            used,
+            requested,
+            capacity,
+            holders,
+            holders_count,
+            never: false,
+        }
     }
 
     /// There is room, and it is kept.
@@ -248,6 +304,7 @@ impl Scheduler {
         Blocked {
             limit: RESERVATION.into(),
             message: format!("room {place} is kept for {keeper}, which {until}; this job {length}"),
+            of: Some(d),
             used: pool.held.get(d),
             requested: shape.reserve.get(d),
             capacity: pool.capacity.get(d),

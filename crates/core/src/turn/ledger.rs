@@ -228,6 +228,15 @@ impl Ledger {
         }
     }
 
+    /// Nothing is kept for anybody.
+    pub(super) fn release_all(&mut self) {
+        for scope in std::mem::take(&mut self.kept) {
+            let state = self.at_mut(scope);
+            state.keeper = None;
+            state.kept = None;
+        }
+    }
+
     /// Works out when the keeper of `scope` has its room, not before `earliest`, and what others may hold beyond.
     pub(super) fn refresh(
         &mut self,

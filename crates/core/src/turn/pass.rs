@@ -68,16 +68,20 @@ impl Scheduler {
     /// Gives turns in every pool.
     fn look(&mut self, decisions: &mut Vec<Decision>) {
         self.pass += 1;
-        let pools = u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
-        for pool in 0..pools {
+        self.refresh_reservations();
+        for pool in 0..u32::try_from(self.pools.len()).unwrap_or(u32::MAX) {
+            self.pass_pool(pool, decisions);
+        }
+    }
+
+    /// Works out anew when the room that is kept will be there.
+    pub(super) fn refresh_reservations(&mut self) {
+        for pool in 0..u32::try_from(self.pools.len()).unwrap_or(u32::MAX) {
             self.refresh_promise(pool);
         }
         let kept: Vec<ScopeIx> = self.ledger.kept.iter().copied().collect();
         for scope in kept {
             self.refresh_scope(scope);
-        }
-        for pool in 0..pools {
-            self.pass_pool(pool, decisions);
         }
     }
 

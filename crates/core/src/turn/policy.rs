@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::demand::Micros;
+use super::demand::{Demand, Micros};
 use super::resources::{Dimension, Held, Resources};
 use crate::mode::Mode;
 use crate::time::MICROS_PER_SECOND;
@@ -224,6 +224,23 @@ impl Policy {
             Scope::Tenant(name) => self.tenant(name).limits,
             Scope::User(_, name) => self.user(name),
         }
+    }
+
+    /// The limit of `scope` that a job with this demand exceeds alone: its key, and in words with figures.
+    pub fn never_allows(&self, scope: &Scope, demand: &Demand) -> Option<(String, String)> {
+        let quota = self.limits(scope).running;
+        let need = demand.counted();
+        let short = quota.exceeded_by(&Held::one(need))?;
+        let message = match short {
+            Short::Jobs => format!("the jobs {} are limited to none at once", scope.words()),
+            Short::Of(d) => format!(
+                "it needs {}; the jobs {} may hold {}",
+                d.words(need.get(d)),
+                scope.words(),
+                d.figure(quota.most().resources.get(d))
+            ),
+        };
+        Some((self.key(scope, short), message))
     }
 
     /// The configuration key of the limit that `short` is about.

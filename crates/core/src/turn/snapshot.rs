@@ -1,10 +1,12 @@
 //! All that a scheduler knows, to make another one from: when the leader changes, or capacity, or the rules.
 
+use std::collections::BTreeSet;
+
 use super::demand::{Candidate, Node, Pool};
 use super::memory::{Amount, cut};
 use super::policy::{Policy, Scope};
 use super::resources::{Dimension, Held, Resources};
-use super::scheduler::{Holding, Scheduler};
+use super::scheduler::{Holding, Scheduler, Waiting};
 use crate::id::JobId;
 use crate::time::Timestamp;
 
@@ -152,19 +154,23 @@ impl Scheduler {
 
     /// All that it knows but for the jobs that wait.
     pub(super) fn without_waiting(&self) -> Snapshot {
-        let pool = |p: &super::pool::PoolState| Pool {
-            name: p.name.clone(),
-            nodes: p.nodes.iter().map(|n| Node { name: n.name.clone(), capacity: n.capacity }).collect(),
-            keys: p.keys.clone(),
-        };
         Snapshot {
             policy: self.policy.clone(),
-            pools: self.pools.iter().map(pool).collect(),
+            pools: self.given_pools(),
             waiting: Vec::new(),
             running: self.holdings(),
             memory: self.remembered(),
             keepers: Vec::new(),
         }
+    }
+
+    fn given_pools(&self) -> Vec<Pool> {
+        let pool = |p: &super::pool::PoolState| Pool {
+            name: p.name.clone(),
+            nodes: p.nodes.iter().map(|n| Node { name: n.name.clone(), capacity: n.capacity }).collect(),
+            keys: p.keys.clone(),
+        };
+        self.pools.iter().map(pool).collect()
     }
 
     pub(super) fn holdings(&self) -> Vec<Holding> {
@@ -206,18 +212,38 @@ impl Scheduler {
     }
 
     pub(super) fn all_keepers(&self) -> Vec<Keeper> {
-        self.waiting
-            .iter()
-            .filter_map(|(id, job)| {
-                let of_scopes = job.scopes.iter().map(|s| self.ledger.at(s));
-                Some(Keeper {
-                    job: *id,
-                    number: job.keeps?,
-                    of_pool: self.pools[job.pool as usize].keeper == Some(*id),
-                    of_scopes: of_scopes.filter(|s| s.keeper == Some(*id)).map(|s| s.scope.clone()).collect(),
-                })
-            })
-            .collect()
+        self.waiting.iter().filter_map(|(id, job)| self.keeper(*id, job)).collect()
+    }
+
+    fn keeper(&self, id: JobId, job: &Waiting) -> Option<Keeper> {
+        let of_scopes = job.scopes.iter().map(|s| self.ledger.at(s));
+        Some(Keeper {
+            job: id,
+            number: job.keeps?,
+            of_pool: self.pools[job.pool as usize].keeper == Some(id),
+            of_scopes: of_scopes.filter(|s| s.keeper == Some(id)).map(|s| s.scope.clone()).collect(),
+        })
+    }
+
+    /// The jobs that room is kept for at present, in pools and under limits: few, whatever the queue. Who is told of them
+    /// ([`Self::follow_keepers`]) keeps the same room.
+    pub fn keepers(&self) -> Vec<Keeper> {
+        let of_scopes = self.ledger.kept.iter().filter_map(|scope| self.ledger.at(*scope).keeper);
+        let ids: BTreeSet<JobId> = self.pools.iter().filter_map(|p| p.keeper).chain(of_scopes).collect();
+        ids.into_iter().filter_map(|id| self.keeper(id, self.waiting.get(&id)?)).collect()
+    }
+
+    /// Room is kept for these jobs and no others, as another scheduler has decided.
+    pub fn follow_keepers(&mut self, keepers: &[Keeper]) {
+        for pool in &mut self.pools {
+            pool.keeper = None;
+            pool.promises.clear();
+        }
+        self.ledger.release_all();
+        for keeper in keepers {
+            self.restore(keeper);
+        }
+        self.refresh_reservations();
     }
 
     /// Other rules from now on. Nothing that runs is touched.
@@ -232,9 +258,8 @@ impl Scheduler {
     /// Other capacity from now on. What runs where there is none any more goes on, counts, and nothing joins it there.
     pub fn set_pools(&mut self, pools: Vec<Pool>, now: Timestamp) {
         self.advance(now);
-        let before = self.snapshot();
-        if before.pools != pools {
-            let snapshot = Snapshot { pools, ..before };
+        if self.given_pools() != pools {
+            let snapshot = Snapshot { pools, ..self.snapshot() };
             *self = Self::rebuild(&snapshot, self.now);
         }
     }

@@ -1,6 +1,7 @@
 //! How things stand: who holds what of which pool, who waits, and for whom room is kept.
 
 use super::memory::share_of;
+use super::policy::Scope;
 use super::resources::{Dimension, Held, Resources};
 use super::scheduler::Scheduler;
 use super::tree::Branch;
@@ -43,6 +44,8 @@ pub struct Reservation {
 /// A limit that binds, with what is held under it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitStanding {
+    /// Whom it binds.
+    pub scope: Scope,
     /// Of whom: `of the tenant blue`.
     pub of: String,
     /// The key of its number of jobs.
@@ -133,6 +136,7 @@ impl Scheduler {
         let set =
             self.ledger.scopes.iter().filter(|s| !s.quota.is_open() && (s.held.jobs > 0 || s.queued > 0));
         set.map(|s| LimitStanding {
+            scope: s.scope.clone(),
             of: s.scope.words(),
             key: self.policy.key(&s.scope, super::policy::Short::Jobs),
             held: s.held,

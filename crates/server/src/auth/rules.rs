@@ -110,7 +110,7 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
         ("POST", "/api/v1/artifacts") | ("GET" | "HEAD", "/api/v1/artifacts/{digest}") => {
             Some(Permission::Submit)
         }
-        ("GET" | "HEAD", "/api/v1/events" | "/api/v1/webhooks") => Some(Permission::View),
+        ("GET" | "HEAD", "/api/v1/events" | "/api/v1/webhooks" | "/api/v1/queue") => Some(Permission::View),
         ("POST", "/api/v1/webhooks/replay" | "/api/v1/webhooks/{id}/replay") => Some(Permission::Replay),
         ("GET" | "HEAD", "/metrics" | "/actuator/prometheus" | "/api/v1/replicas") => {
             Some(Permission::Operate)

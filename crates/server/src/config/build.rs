@@ -13,12 +13,13 @@ use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
 use libra_engines::logs::LogLimits;
 use libra_engines::spark_submit::History;
 
-use super::keys::{IN_CLUSTER_CONF, KEYS, SPARK_SUBMIT_CONF};
+use super::keys::{AUTH_KEYS, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF, TENANTS, USERS};
 use super::source::Gathered;
 use super::units::duration;
 use super::{
-    Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, SparkSubmit, Webhooks,
-    backend, replicas,
+    Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, Source, SparkSubmit, Webhooks,
+    Written,
+    backend, replicas, turns,
 };
 use crate::auth;
 use crate::{host, webhooks};
@@ -207,10 +208,12 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
     };
 
     let listen = v.address("libra.listen")?.ok_or_else(|| ConfigError::new("libra.listen is missing"))?;
-    let keys = match gathered.auth_keys {
+    let tree = |key: &str| gathered.trees.get(key);
+    let keys = match tree(AUTH_KEYS) {
         None => Vec::new(),
-        Some(list) => auth::keys_from(&list).map_err(ConfigError::new)?,
+        Some(list) => auth::keys_from(list).map_err(ConfigError::new)?,
     };
+    let policy = turns::policy(tree(QUEUES), tree(USERS), tree(TENANTS))?;
     if keys.is_empty() && !listen.ip().is_loopback() {
         return Err(ConfigError::new(format!("libra.listen is {listen}: everybody could submit jobs without a key"))
             .hinting(
@@ -245,6 +248,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         spark_home: v.text("libra.spark.home").map(PathBuf::from),
         keys,
         limits,
+        policy,
         enabled,
         queue_wait: v.limit("libra.queue.max-wait-time")?,
         launch_timeout: v.limit("libra.execution.launch-timeout")?,
@@ -263,6 +267,8 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             _ => None,
         })?,
         warnings,
+        source: Source::default(),
+        written: Written::default(),
     })
 }
 

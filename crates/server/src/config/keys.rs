@@ -34,6 +34,14 @@ pub const IN_CLUSTER_CONF: &str = "libra.execution.modes.in-cluster.conf.";
 pub const SPARK_SUBMIT_CONF: &str = "libra.execution.modes.spark-submit.conf.";
 /// The list of keys: objects, not a value.
 pub const AUTH_KEYS: &str = "libra.auth.keys";
+/// The list of queues.
+pub const QUEUES: &str = "libra.queues";
+/// What users may have, by name.
+pub const USERS: &str = "libra.quotas.users";
+/// What tenants may have, by name.
+pub const TENANTS: &str = "libra.quotas.tenants";
+/// The keys with lists or maps below them. In the environment their value is YAML.
+pub const TREES: [&str; 4] = [AUTH_KEYS, QUEUES, USERS, TENANTS];
 
 /// All keys, in the order of the documentation.
 pub const KEYS: &[Key] = &[
@@ -106,6 +114,23 @@ pub const KEYS: &[Key] = &[
         &["libra.resources.queue.max-wait-time", "libra.queue.max-wait-time-minutes"],
         "30m",
         "The longest queue wait of a job that names none; 0 = no limit.",
+    ),
+    key(
+        QUEUES,
+        "",
+        "Queues beside `default`, with their shares of everything: a list of {name, share, limits}. Limits: `running-jobs`, \
+         `cores`, `memory`, `gpus` (held at once), `queued-jobs`, `submissions-per-minute`. Read again when the file changes.",
+    ),
+    key(
+        USERS,
+        "",
+        "What users may have at once: a map from names, and `default` for all others, to limits as of queues. Read again \
+         when the file changes.",
+    ),
+    key(
+        TENANTS,
+        "",
+        "What tenants may have at once, and their `share` of a queue: a map as of users. Read again when the file changes.",
     ),
     Key {
         name: "libra.queue.redis.url",
@@ -406,6 +431,12 @@ pub const WITHOUT_EFFECT: &[&str] = &[
     "libra.resources.quotas.kubernetes.max-memory-per-executor",
     "libra.resources.quotas.kubernetes.max-concurrent-jobs",
 ];
+
+/// True for a key that a running Libra reads again when its file changes.
+pub fn is_read_again(key: &str) -> bool {
+    [QUEUES, USERS, TENANTS, "libra.queue.max-size", "libra.resources.limits.max-concurrent-jobs"].contains(&key)
+        || key.starts_with("libra.resources.quotas.")
+}
 
 /// The environment variable of a key: `libra.queue.max-size` → `LIBRA_QUEUE_MAX_SIZE`.
 pub fn env_name(key: &str) -> String {

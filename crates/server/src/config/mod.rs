@@ -7,6 +7,7 @@ mod build;
 pub mod keys;
 mod replicas;
 mod source;
+mod turns;
 mod units;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use libra_core::admission::Limits;
 use libra_core::mode::Mode;
+use libra_core::turn::Policy;
 use libra_engines::logs::LogLimits;
 use libra_engines::spark_connect::{Backend, Care};
 use libra_engines::spark_submit::History;
@@ -57,6 +59,8 @@ pub struct Config {
     pub keys: Vec<ApiKey>,
     /// What bounds admission.
     pub limits: Limits,
+    /// Queues, shares, and what users and tenants may have. What modes may have is in `limits`.
+    pub policy: Policy,
     /// Modes that take jobs.
     pub enabled: Vec<Mode>,
     /// The longest queue wait of a job that names none; None = no limit.
@@ -77,6 +81,23 @@ pub struct Config {
     pub log_json: bool,
     /// Things to tell the operator at start.
     pub warnings: Vec<String>,
+    /// Where it was read from.
+    pub source: Source,
+    /// What was written there.
+    written: Written,
+}
+
+/// What was written in a configuration, by key. It is not printed: some of it is secret.
+#[derive(Clone, Default, PartialEq)]
+struct Written {
+    values: BTreeMap<String, String>,
+    trees: BTreeMap<&'static str, serde_json::Value>,
+}
+
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// A text that is not printed.
@@ -240,6 +261,18 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn from(source: Source, env: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        build::build(source::gather(source, env)?)
+        let gathered = source::gather(source.clone(), env)?;
+        let written = Written { values: gathered.values.clone(), trees: gathered.trees.clone() };
+        Ok(Self { source, written, ..build::build(gathered)? })
+    }
+
+    /// The keys by which `new` differs from this configuration and that a running Libra does not read again.
+    pub(crate) fn differs_for_good(&self, new: &Self) -> Vec<String> {
+        let (before, after) = (&self.written.values, &new.written.values);
+        let names = before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name));
+        let trees = keys::TREES.iter().filter(|key| self.written.trees.get(**key) != new.written.trees.get(**key));
+        let all: std::collections::BTreeSet<String> =
+            names.cloned().chain(trees.map(|key| (*key).to_owned())).collect();
+        all.into_iter().filter(|name| !keys::is_read_again(name)).collect()
     }
 }

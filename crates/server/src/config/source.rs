@@ -7,7 +7,7 @@ use libra_api::fields::nearest;
 use serde_json::Value;
 
 use super::ConfigError;
-use super::keys::{AUTH_KEYS, IN_CLUSTER_CONF, KEYS, SPARK_SUBMIT_CONF, WITHOUT_EFFECT, env_name};
+use super::keys::{IN_CLUSTER_CONF, KEYS, SPARK_SUBMIT_CONF, TREES, WITHOUT_EFFECT, env_name};
 
 /// Where the configuration comes from, besides the environment.
 #[derive(Clone, Debug, Default)]
@@ -20,11 +20,21 @@ pub struct Source {
     pub data_dir: Option<PathBuf>,
 }
 
+impl Source {
+    /// The text of the file and of its overlay, where they can be read: to see whether they have changed.
+    pub(crate) fn texts(&self) -> Vec<Option<Vec<u8>>> {
+        let environment = std::env::var("ENVIRONMENT").ok().filter(|name| !name.is_empty());
+        let overlay = self.file.as_deref().zip(environment.as_deref()).and_then(|(f, name)| overlay(f, name));
+        self.file.iter().chain(&overlay).map(|file| std::fs::read(file).ok()).collect()
+    }
+}
+
 /// Values by canonical key, and what to tell the operator.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) values: BTreeMap<String, String>,
-    pub(super) auth_keys: Option<Value>,
+    /// Lists and maps, as they were written, by key.
+    pub(super) trees: BTreeMap<&'static str, Value>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -69,10 +79,10 @@ fn read_yaml(file: &Path) -> Result<Value, ConfigError> {
         .map_err(|e| ConfigError::new(format!("the configuration {} is not valid YAML: {e}", file.display())))
 }
 
-/// The tree as dotted keys. Lists and `libra.auth.keys` stay whole.
+/// The tree as dotted keys. Lists and the keys of [`TREES`] stay whole.
 fn flatten(prefix: &str, value: &Value, out: &mut BTreeMap<String, Value>) {
     match value {
-        Value::Object(map) if prefix != AUTH_KEYS => {
+        Value::Object(map) if !TREES.contains(&prefix) => {
             for (key, value) in map {
                 let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
                 flatten(&name, value, out);
@@ -130,8 +140,8 @@ impl Gathered {
     fn layer(&mut self, tree: &Value, file: &str) -> Result<(), ConfigError> {
         let mut flat = BTreeMap::new();
         flatten("", tree, &mut flat);
-        if let Some(keys) = flat.remove(AUTH_KEYS) {
-            self.auth_keys = Some(keys);
+        for key in TREES {
+            self.trees.extend(flat.remove(key).map(|tree| (key, tree)));
         }
         let mut layer: BTreeMap<String, (String, String)> = BTreeMap::new();
         for (name, value) in flat {
@@ -184,10 +194,10 @@ impl Gathered {
                 }
             }
             let Some((name, value)) = found else { continue };
-            if key.name == AUTH_KEYS {
-                let keys = serde_saphyr::from_str(&value)
-                    .map_err(|e| ConfigError::new(format!("{name} is no list of keys: {e}")))?;
-                self.auth_keys = Some(keys);
+            if let Some(tree) = TREES.into_iter().find(|tree| *tree == key.name) {
+                let value = serde_saphyr::from_str(&value)
+                    .map_err(|e| ConfigError::new(format!("{name} is not valid YAML: {e}")))?;
+                self.trees.insert(tree, value);
             } else {
                 self.values.insert(key.name.to_owned(), value);
             }

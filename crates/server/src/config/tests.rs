@@ -33,6 +33,9 @@ fn every_key_takes_effect() {
         ("libra.data-dir", "/elsewhere"),
         ("libra.queue.max-size", "7"),
         ("libra.queue.max-wait-time", "7m"),
+        ("libra.queues", "[{name: nightly, share: 7}]"),
+        ("libra.quotas.users", "{default: {running-jobs: 7}}"),
+        ("libra.quotas.tenants", "{blue: {memory: 7g}}"),
         ("libra.execution.launch-timeout", "7m"),
         ("libra.logs.rotate-size", "7m"),
         ("libra.logs.max-size", "7g"),
@@ -384,4 +387,41 @@ fn the_example_lists_every_key_with_its_default() {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(found, text, "run the tests with UPDATE=1 to write config/libra.example.yaml anew");
     assert!(from_yaml(&text).is_ok(), "the example is a valid configuration");
+}
+
+#[test]
+fn shares_and_quotas_are_read_as_they_are_written() {
+    let yaml = "libra:\n  queues: [{name: default}, {name: nightly, share: 3, limits: {running-jobs: 4, cores: 16}}]\n  \
+                quotas:\n    users: {ann: {memory: 64g, gpus: 2}, default: {queued-jobs: 100}}\n    \
+                tenants: {blue: {share: 2, submissions-per-minute: 60}, red:}\n";
+    let policy = from_yaml(yaml).unwrap().policy;
+    let nightly = policy.queues["nightly"];
+    assert_eq!((nightly.share, nightly.limits.running.jobs, nightly.limits.running.cores), (3, Some(4), Some(16)));
+    assert_eq!(policy.queues["default"].share, 1);
+    let ann = policy.user("ann");
+    assert_eq!((ann.running.memory, ann.running.gpus, ann.queued), (Some(64 * GIB), Some(2), None));
+    assert_eq!(policy.user("bob").queued, Some(100));
+    assert_eq!((policy.tenant("blue").share, policy.tenant("blue").limits.per_minute), (2, Some(60)));
+    assert_eq!(policy.tenant("red"), policy.tenant("green"));
+}
+
+#[test]
+fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
+    for (yaml, wanted) in [
+        ("queues: 7", "libra.queues must be a list"),
+        ("queues: [7]", "libra.queues[0] must be a map"),
+        ("queues: [{share: 7}]", "libra.queues[0] needs a name"),
+        ("queues: [{name: a}, {name: a}]", "names the queue `a` twice"),
+        ("queues: [{name: a, share: -1}]", "libra.queues[0].share must be a whole number from 0 to"),
+        ("queues: [{name: a, shares: 1}]", "libra.queues[0].shares is not known"),
+        ("queues: [{name: a, limits: {coers: 1}}]", "libra.queues.a.limits.coers is not known"),
+        ("quotas: {users: [ann]}", "libra.quotas.users must be a map"),
+        ("quotas: {users: {ann: 7}}", "libra.quotas.users.ann must be a map"),
+        ("quotas: {users: {ann: {cores: many}}}", "libra.quotas.users.ann.cores must be a whole number"),
+        ("quotas: {tenants: {blue: {memory: much}}}", "libra.quotas.tenants.blue.memory must be an amount"),
+        ("quotas: {groups: {}}", "libra.quotas.groups is not a known"),
+    ] {
+        let error = from_yaml(&format!("libra: {{{yaml}}}")).unwrap_err();
+        assert!(error.to_string().contains(wanted), "{yaml}: {error}");
+    }
 }

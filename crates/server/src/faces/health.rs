@@ -15,7 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::service::{Service, ServiceError, machine_of, usage_of};
-use crate::telemetry::metrics::Present;
+use crate::telemetry::metrics::{Present, TurnFigures};
 
 /// Waiting jobs are counted no further than this for the figures.
 const COUNTED: u64 = 1_000_000;
@@ -144,12 +144,14 @@ async fn figures(service: &Service) -> Result<Response, ServiceError> {
                 webhooks_pending: webhooks.pending,
                 webhooks_dead: webhooks.dead,
                 webhook_oldest_seconds: webhooks.oldest.map_or(0.0, |oldest| now.seconds_since(oldest)),
+                turns: TurnFigures::default(),
             })
         })
         .await?;
+    let present = Present { turns: service.turn_figures().await?, ..present };
     let text = service
         .metrics
-        .render(&present, &service.config.limits, machine_of(&service.standing.me.host))
+        .render(&present, &service.rules().limits, machine_of(&service.standing.me.host))
         .map_err(|e| ServiceError::new(Code::Internal, format!("the figures can't be written: {e}")))?;
     let mut response = text.into_response();
     let format = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

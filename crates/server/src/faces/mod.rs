@@ -15,6 +15,7 @@ mod media;
 mod openapi;
 mod openapi_examples;
 mod problem;
+mod queue;
 mod replicas;
 mod results;
 mod webhooks;
@@ -42,6 +43,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .nest("/api/v1/jobs", jobs::router(jobs::Face::Any))
         .nest("/api/v1/spark/jobs", jobs::router(jobs::Face::Spark))
         .merge(artifacts::router())
+        .merge(queue::router())
         .merge(replicas::router())
         .merge(feed::router())
         .merge(webhooks::router())

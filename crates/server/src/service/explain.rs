@@ -1,75 +1,96 @@
 //! Why a job is where it is (contract A9).
 
-use libra_api::views::{ExplainView, TimeSplit};
-use libra_core::admission;
+use libra_api::turns::{BlockedView, ExplainView, TimeSplit};
 use libra_core::job::{Job, State};
 use libra_core::time::Timestamp;
+use libra_core::turn::{Blocked, Dimension, Position};
+use libra_store::tables::transitions;
 use libra_store::tables::transitions::LogRow;
-use libra_store::tables::{jobs, transitions};
 
-use super::replicas::usage_of;
+use super::turns::Explained;
 use super::{Service, ServiceError};
-use crate::auth::{Principal, Role};
-
-/// How far ahead the place in the queue is counted.
-const PLACES_COUNTED: u32 = 10_000;
+use crate::auth::{Principal, may_see};
 
 impl Service {
     /// Says what keeps the job, or where its time went.
     pub(crate) async fn explain(&self, principal: &Principal, id: &str) -> Result<ExplainView, ServiceError> {
         let (job, _) = self.job(principal, id).await?;
-        let (job_id, mode) = (job.id, job.mode);
-        let (log, waiting, holding) = self
-            .db
-            .read(move |tx| {
-                Ok((
-                    transitions::of_job(tx, job_id)?,
-                    jobs::waiting(tx, mode, PLACES_COUNTED)?,
-                    jobs::holding(tx)?,
-                ))
-            })
-            .await?;
+        let job_id = job.id;
+        let waits = if job.state == State::Queued { self.why_it_waits(job_id).await? } else { None };
+        let log = self.db.read(move |tx| transitions::of_job(tx, job_id)).await?;
         let mut view = ExplainView {
             job_id: job.id.to_string(),
             status: job.state.as_str().to_owned(),
             reason: self.engine_trouble(&job).unwrap_or_else(|| plain_reason(&job, &log)),
             position: None,
+            position_is_least: false,
             blocked_by: None,
-            held_by: Vec::new(),
+            estimated_start_time: None,
+            estimate_basis: None,
             seconds: split(&log, self.clock.now()),
         };
-        if job.state == State::Queued {
-            let usage = usage_of(&holding);
-            let place = waiting.iter().position(|w| w.id == job.id);
-            view.position = place.map(|p| p as u64 + 1);
-            let head = waiting.first().filter(|_| place != Some(0));
-            let (what, needed) = match head {
-                Some(head) => ("the job at the head of the queue", head.needed),
-                None => ("it", job.requirement),
-            };
-            if let Some(blocked) =
-                admission::blocked_by(job.mode, &needed, &usage, &self.config.limits, &self.standing.hosts())
-            {
-                view.reason = match (head, view.position) {
-                    (Some(_), Some(n)) => {
-                        format!("{} jobs are ahead of it; {what} waits: {}", n - 1, blocked.message)
-                    }
-                    _ => format!("it waits for room: {}", blocked.message),
-                };
-                view.blocked_by = Some(blocked.limit);
-                // Other people's jobs are named only to those who may see them.
-                if principal.role == Role::Admin {
-                    view.held_by = holding
-                        .iter()
-                        .filter(|h| h.mode == job.mode || h.needed.host_cores() > 0)
-                        .map(|h| h.id.to_string())
-                        .collect();
-                }
-            } else {
-                "its turn is coming: there is room".clone_into(&mut view.reason);
-            }
+        if let Some(waits) = waits {
+            tell(&mut view, principal, waits);
         }
         Ok(view)
+    }
+}
+
+/// Fills in why a job waits.
+fn tell(view: &mut ExplainView, principal: &Principal, waits: Explained) {
+    let Explained { explanation, owners } = waits;
+    let ahead = match explanation.position {
+        None => None,
+        Some(Position::Exactly(n)) => {
+            view.position = Some(n as u64);
+            (n > 1).then(|| match n {
+                2 => "1 job is ahead of it".to_owned(),
+                n => format!("{} jobs are ahead of it", n - 1),
+            })
+        }
+        Some(Position::AtLeast(n)) => {
+            view.position = Some(n as u64);
+            view.position_is_least = true;
+            Some(format!("more than {} jobs are ahead of it", n.saturating_sub(1)))
+        }
+    };
+    let waits_for = explanation.blocked.as_ref().map(|blocked| {
+        let how = if blocked.never { "it can't start" } else { "it waits for room" };
+        format!("{how}: {}", blocked.message)
+    });
+    view.reason = match (ahead, waits_for) {
+        (Some(ahead), Some(waits_for)) => format!("{ahead}; {waits_for}"),
+        (Some(ahead), None) => format!("{ahead}; there is room, and it is looked at again at once"),
+        (None, Some(waits_for)) => waits_for,
+        (None, None) => "its turn is coming: there is room".to_owned(),
+    };
+    view.estimated_start_time = explanation.start.at.map(Timestamp::rfc3339);
+    view.estimate_basis = Some(explanation.start.basis);
+    view.blocked_by = explanation.blocked.map(|blocked| {
+        // Other people's jobs are named only to those who may see them.
+        let mine = |id| {
+            owners.iter().any(|(job, tenant, user)| *job == id && may_see(principal, user, tenant))
+        };
+        BlockedView {
+            unit: unit(&blocked).to_owned(),
+            holders: blocked.holders.iter().filter(|id| mine(**id)).map(ToString::to_string).collect(),
+            holders_total: blocked.holders_count as u64,
+            limit: blocked.limit,
+            message: blocked.message,
+            used: blocked.used,
+            requested: blocked.requested,
+            capacity: blocked.capacity,
+        }
+    });
+}
+
+fn unit(blocked: &Blocked) -> &'static str {
+    match blocked.of {
+        None => "jobs",
+        Some(Dimension::Cores) => "cores",
+        Some(Dimension::Memory) => "bytes",
+        Some(Dimension::Gpus) => "gpus",
+        Some(Dimension::Slots) => "slots",
     }
 }
 

@@ -14,17 +14,20 @@ mod logs;
 mod notify;
 mod places;
 mod query;
+mod queue;
+mod quota;
 mod replicas;
 mod results;
 pub(crate) mod signals;
 pub(crate) mod standing;
 mod step;
 mod submit;
+mod turns;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use libra_core::id::JobId;
 use libra_core::mode::Mode;
@@ -48,6 +51,7 @@ pub(crate) use standing::Standing;
 pub(crate) use standing::machine_of;
 pub(crate) use step::{Applied, ByWhom, FromEngine, Place};
 pub(crate) use submit::Submit;
+pub(crate) use turns::{Rules, Standings, Turns};
 
 use crate::artifacts::Artifacts;
 use crate::clock::Clock;
@@ -80,6 +84,12 @@ pub(crate) struct Service {
     pub(crate) followers: Places,
     /// Places for uploads under way.
     uploads: Places,
+    /// Whose turn it is.
+    turns: Turns,
+    /// What binds turns, as of now.
+    rules: RwLock<Arc<Rules>>,
+    /// Held from the look at what a user, tenant or queue has submitted until the next job of it is stored.
+    submitting: tokio::sync::Mutex<()>,
 }
 
 /// What a [`Service`] is put together from.
@@ -103,6 +113,9 @@ impl Service {
         Self {
             followers,
             uploads: Places::new(artifacts::MAX_UPLOADS),
+            turns: Turns::default(),
+            rules: RwLock::new(Arc::new(Rules::of(&config))),
+            submitting: tokio::sync::Mutex::default(),
             config,
             db,
             engines,
@@ -121,6 +134,17 @@ impl Service {
     /// Hears of every job that changes from now on; None means that any may have.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Option<JobId>> {
         self.signals.subscribe()
+    }
+
+    /// What binds turns, as of now.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Other rules from now on; the scheduler looks at once.
+    pub(crate) fn bind(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.signals.room.notify_one();
     }
 
     /// The epoch under which this replica leads, if it does.

@@ -7,6 +7,7 @@ use libra_core::id::{JobId, Token};
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::{self, Effect, Event, Rejected, Step};
 use libra_core::time::Timestamp;
+use libra_core::turn::Why;
 use libra_store::StoreError;
 use libra_store::lane::{AttemptWrite, Change, Origin, Outcome};
 use libra_store::signals::Signal;
@@ -34,6 +35,8 @@ pub(crate) struct FromEngine {
     pub(crate) exit: Option<Exit>,
     /// Where a new attempt is to run.
     pub(crate) place: Option<Place>,
+    /// Why it is the job's turn.
+    pub(crate) why: Option<Why>,
 }
 
 /// Where a new attempt is to run, and who looks after it.
@@ -77,7 +80,17 @@ impl Service {
         // The epochs are in the log, so that anybody can see that no two replicas did the same.
         let (actor, fence, metadata) = match who {
             ByWhom::Leader(epoch) => {
-                let metadata = json!({"leader": replica, "epoch": epoch});
+                let mut metadata = json!({"leader": replica, "epoch": epoch});
+                match engine.why {
+                    None => {}
+                    Some(Why::Turn) => metadata["turn"] = json!("in order"),
+                    Some(Why::Reserved) => metadata["turn"] = json!("room was kept for it"),
+                    Some(Why::Backfill { ahead, reserved_at }) => {
+                        metadata["turn"] = json!("before another, which it does not delay");
+                        metadata["ahead"] = json!(ahead.to_string());
+                        metadata["aheadStartsBy"] = json!(reserved_at.rfc3339());
+                    }
+                }
                 ("libra".to_owned(), Some(leader_fence(epoch)), Some(metadata.to_string()))
             }
             ByWhom::Holder(holder) => {
@@ -185,7 +198,7 @@ fn attempt_writes(
     engine: FromEngine,
     now: Timestamp,
 ) -> Vec<AttemptWrite> {
-    let FromEngine { handle, started_at, exit, place: _ } = engine;
+    let FromEngine { handle, started_at, exit, place: _, why: _ } = engine;
     let mut writes = Vec::new();
     for effect in &step.effects {
         match effect {

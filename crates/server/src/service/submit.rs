@@ -15,12 +15,14 @@ use libra_core::mode::{self, Mode, ModeChoice};
 use libra_core::requirement::{self, Requirement, Surroundings};
 use libra_core::retry;
 use libra_core::spec::{JobSpec, Kind, MAX_CODE_BYTES};
+use libra_core::time::Timestamp;
 use libra_store::StoreError;
 use libra_store::lane::{Idempotency, Origin, Submission, Submitted};
-use libra_store::tables::{idempotency, jobs};
+use libra_store::tables::idempotency;
 use serde_json::Value;
 
-use super::{Service, ServiceError, notify, usage_of};
+use super::turns::queue_of;
+use super::{Service, ServiceError, notify, view};
 use crate::auth::{Principal, Role};
 use crate::webhooks;
 
@@ -69,8 +71,12 @@ impl Service {
         self.check_webhook(&spec)?;
         let mode = self.mode(&spec, &needed)?;
         let needed = requirement::in_mode(needed, mode);
-        if let Some(never) = admission::never_fits(mode, &needed, &self.config.limits, &self.standing.hosts())
-        {
+        let rules = self.rules();
+        let queue = queue_of(spec.queue.as_deref());
+        rules.policy.queue(queue).map_err(|unknown| {
+            ServiceError::fields(vec![Violation::new("/queue", unknown.to_string())])
+        })?;
+        if let Some(never) = admission::never_fits(mode, &needed, &rules.limits, &self.standing.hosts()) {
             let message = format!("this job can never run here: it {} ({})", never.message, never.limit);
             return Err(ServiceError::new(Code::NeverFits, message));
         }
@@ -111,7 +117,7 @@ impl Service {
 
     fn requirement(&self, spec: &JobSpec) -> Result<Requirement, ServiceError> {
         let around = Surroundings {
-            host_cores: u32::try_from(self.config.limits.host_cores).unwrap_or(u32::MAX),
+            host_cores: u32::try_from(self.rules().limits.host_cores).unwrap_or(u32::MAX),
             default_master: &self.config.spark_submit.master,
         };
         requirement::requirement(spec, around).map_err(|wrong| {
@@ -234,14 +240,21 @@ impl Service {
             correlation_id: request.correlation_id.to_owned(),
         };
         let step = lifecycle::submit(job, now);
+        let candidate = self.candidate(&step.job).await;
+        if let Some((limit, message)) = self.never_starts(&candidate) {
+            let message = format!("this job can never run here: {message} ({limit})");
+            return Err(ServiceError::new(Code::NeverFits, message));
+        }
+        let estimate = self.estimated_start(&candidate).await;
         let job_id = step.job.id.to_string();
         let view = SubmitView {
             job_id: job_id.clone(),
             status: step.job.state.as_str().to_owned(),
             submitted_at: now.rfc3339(),
-            estimated_start_time: None,
+            estimated_start_time: estimate.and_then(|estimate| estimate.at).map(Timestamp::rfc3339),
             execution_mode: mode.as_str().to_owned(),
             engine: mode.engine().to_owned(),
+            resources: Some(view::resources(&step.job.requirement)),
             limits: LimitsView {
                 queue_timeout_seconds: limits.queue_seconds.unwrap_or(0),
                 timeout_seconds: limits.run_seconds.unwrap_or(0),
@@ -262,7 +275,7 @@ impl Service {
                 status: ACCEPTED,
                 response: body.clone(),
             }),
-            max_queued: self.config.limits.max_queued,
+            max_queued: self.rules().limits.max_queued,
         };
         let held = (!uploads.is_empty()).then(|| self.jobs_dir().join(&job_id));
         // A task of its own: the client may go away in the middle, and what is stored must be told all the same.
@@ -274,11 +287,22 @@ impl Service {
                 }
                 return Err(refused);
             }
+            // Until it is stored: nobody else of the same user, tenant or queue is counted meanwhile.
+            let counted = match service.may_submit(&submission.job).await {
+                Ok(counted) => counted,
+                Err(refused) => {
+                    if let Some(dir) = held {
+                        service.let_go(dir).await;
+                    }
+                    return Err(refused);
+                }
+            };
             let mut submitted = service.db.submit(submission.clone()).await?;
             // A full queue refuses nobody whose turn it would be at once (contract R3: fits now, admitted).
-            if submitted == Submitted::QueueFull && service.fits_now(&submission.job).await? {
+            if submitted == Submitted::QueueFull && service.starts_at_once(&candidate).await? {
                 submitted = service.db.submit(Submission { max_queued: u64::MAX, ..submission }).await?;
             }
+            drop(counted);
             if submitted == Submitted::Stored {
                 service.metrics.stored();
                 service.announce(&step);
@@ -293,28 +317,11 @@ impl Service {
             Submitted::Replayed { status, response } => Ok(replayed(status, response)),
             Submitted::KeyReused => Err(key_reused()),
             Submitted::QueueFull => {
-                let most = self.config.limits.max_queued;
+                let most = self.rules().limits.max_queued;
                 let message = format!("{most} jobs are waiting, as many as the queue takes; try again later");
                 Err(ServiceError::new(Code::QueueFull, message).retry_after(QUEUE_FULL_RETRY_SECONDS))
             }
         }
-    }
-}
-
-impl Service {
-    /// True when nobody waits in the job's mode and there is room for it.
-    async fn fits_now(&self, job: &Job) -> Result<bool, StoreError> {
-        let (mode, needed) = (job.mode, job.requirement);
-        let (limits, hosts) = (self.config.limits.clone(), self.standing.hosts());
-        self.db
-            .read(move |tx| {
-                if !jobs::waiting(tx, mode, 1)?.is_empty() {
-                    return Ok(false);
-                }
-                let usage = usage_of(&jobs::holding(tx)?);
-                Ok(admission::blocked_by(mode, &needed, &usage, &limits, &hosts).is_none())
-            })
-            .await
     }
 }
 

@@ -34,7 +34,7 @@ fn error(failure: &Failure) -> ErrorView {
 
 /// Driver and executors together. The shared server's driver is nobody's: an in-cluster job has the executors it
 /// asked for, without overhead, as the reference counts them.
-fn resources(needed: &Requirement) -> ResourcesView {
+pub(super) fn resources(needed: &Requirement) -> ResourcesView {
     let executors = u64::from(needed.executors);
     let (cpu_cores, bytes) = if needed.shared_server {
         (executors * u64::from(needed.executor_cores), executors.saturating_mul(needed.executor_heap))

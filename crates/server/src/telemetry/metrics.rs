@@ -1,6 +1,7 @@
 //! The figures, by the names of the references (contract A11, O1). Labels are enums or known routes, so their
 //! number is bounded.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use libra_core::admission::{Limits, Usage};
@@ -42,6 +43,19 @@ struct Outcome {
     outcome: &'static str,
 }
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Turn {
+    turn: &'static str,
+}
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Limit {
+    limit: String,
+}
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Share {
+    pool: String,
+    queue: String,
+}
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Request {
     endpoint: String,
     status: &'static str,
@@ -79,6 +93,26 @@ pub struct Metrics {
     webhooks_pending: Gauge,
     webhooks_dead: Gauge,
     webhook_oldest: FloatGauge,
+    turns: Family<Turn, Counter>,
+    queue_oldest: FloatGauge,
+    blocked: Family<Limit, Gauge>,
+    exceeded: Gauge,
+    share_held: Family<Share, FloatGauge>,
+    share_fair: Family<Share, FloatGauge>,
+    share_deviation: Family<Share, FloatGauge>,
+}
+
+/// How turns stand at the moment of a scrape.
+#[derive(Clone, Debug, Default)]
+pub struct TurnFigures {
+    /// How long the job waits that has waited longest.
+    pub oldest_seconds: f64,
+    /// What the jobs that are next wait for, by the limit's key.
+    pub blocked: BTreeMap<String, u64>,
+    /// Limits that more is held of than they allow.
+    pub exceeded: u64,
+    /// By pool and queue: what it held over the past hour, and what would be its share of what all held; parts of the pool.
+    pub shares: Vec<(String, String, f64, f64)>,
 }
 
 /// What the store says at the moment of a scrape.
@@ -96,6 +130,8 @@ pub struct Present {
     pub webhooks_dead: u64,
     /// How long the oldest pending one has waited.
     pub webhook_oldest_seconds: f64,
+    /// How turns stand.
+    pub turns: TurnFigures,
 }
 
 fn share(part: f64, whole: f64) -> f64 {
@@ -211,6 +247,41 @@ impl Metrics {
                 "Age of the oldest webhook message that waits",
                 FloatGauge::default()
             ),
+            turns: figure!(
+                "libra_admission_decisions",
+                "Turns given: in order (turn), room that was kept (reserved), before another without delaying it (backfill)",
+                Family::default()
+            ),
+            queue_oldest: seconds!(
+                "libra_queue_oldest_wait",
+                "How long the job waits that has waited longest",
+                FloatGauge::default()
+            ),
+            blocked: figure!(
+                "libra_queue_blocked",
+                "Jobs among the next 200 of every pool that wait for this limit",
+                Family::default()
+            ),
+            exceeded: figure!(
+                "libra_limits_exceeded",
+                "Limits that more is held of than they allow: lowered, or a host is gone",
+                Gauge::default()
+            ),
+            share_held: figure!(
+                "libra_share_held",
+                "Part of its pool that a queue held over the past hour, 0 to 1",
+                Family::default()
+            ),
+            share_fair: figure!(
+                "libra_share_fair",
+                "Part of what all queues held that a queue would have held by its share, 0 to 1",
+                Family::default()
+            ),
+            share_deviation: figure!(
+                "libra_share_deviation",
+                "What a queue held less what it would have held by its share, parts of the pool, -1 to 1",
+                Family::default()
+            ),
             registry: r,
         }
     }
@@ -259,6 +330,32 @@ impl Metrics {
         self.webhook_tries.get_or_create(&Outcome { outcome }).inc();
     }
 
+    /// A job was given its turn.
+    pub fn turn_given(&self, turn: &'static str) {
+        self.turns.get_or_create(&Turn { turn }).inc();
+    }
+
+    /// How turns stand.
+    fn show_turns(&self, turns: &TurnFigures) {
+        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.queue_oldest.set(turns.oldest_seconds);
+        self.exceeded.set(gauge(turns.exceeded));
+        // What is not in the way any more is not told of any more.
+        self.blocked.clear();
+        for (limit, jobs) in &turns.blocked {
+            self.blocked.get_or_create(&Limit { limit: limit.clone() }).set(gauge(*jobs));
+        }
+        for family in [&self.share_held, &self.share_fair, &self.share_deviation] {
+            family.clear();
+        }
+        for (pool, queue, held, fair) in &turns.shares {
+            let of = Share { pool: pool.clone(), queue: queue.clone() };
+            self.share_held.get_or_create(&of).set(*held);
+            self.share_fair.get_or_create(&of).set(*fair);
+            self.share_deviation.get_or_create(&of).set(held - fair);
+        }
+    }
+
     /// A request was answered.
     pub fn answered(&self, endpoint: &str, status: u16, seconds: f64) {
         let status = match status {
@@ -288,6 +385,7 @@ impl Metrics {
             let executors = present.usage.executors.get(&mode).copied().unwrap_or(0);
             self.executors.get_or_create(&ByMode { execution_mode: mode.as_str() }).set(gauge(executors));
         }
+        self.show_turns(&present.turns);
         self.active.set(present.usage.jobs.values().map(|n| i64::from(*n)).sum());
         let here = present.usage.on(machine);
         let (cpu, cpu_limit) = (here.cores as f64, limits.cores_for_jobs() as f64);

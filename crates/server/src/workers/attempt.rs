@@ -525,7 +525,7 @@ impl Driver {
         let handle = self.attempt.handle.clone();
         self.ended(
             event,
-            FromEngine { handle, started_at: self.running_since, exit: Some(exit), place: None },
+            FromEngine { handle, started_at: self.running_since, exit: Some(exit), place: None, why: None },
         )
         .await
     }

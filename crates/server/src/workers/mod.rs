@@ -8,6 +8,7 @@ mod hand_off;
 mod heartbeat;
 mod lost_hosts;
 mod monitor;
+mod reload;
 mod retention;
 mod scheduler;
 mod stragglers;
@@ -53,6 +54,7 @@ pub(crate) fn start(
 ) -> JoinSet<()> {
     let mut workers = start_lifecycle(service, shutdown, lost_lease);
     workers.spawn(monitor::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(reload::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(stragglers::run(Arc::clone(service), shutdown.clone()));

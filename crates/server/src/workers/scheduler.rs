@@ -6,41 +6,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use libra_core::admission;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::Event;
-use libra_core::time::Timestamp;
+use libra_core::turn::Decision;
 use libra_engines::failpoint;
 use libra_store::StoreError;
 use libra_store::tables::jobs;
-use libra_store::tables::leases;
-use libra_store::tables::replicas::{self, Replica, lease_of};
-use libra_store::tx::Tx;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::supervisor::Found;
 use super::{Shutdown, Supervisor};
-use crate::service::standing::hosts_of;
-use crate::service::{Applied, ByWhom, FromEngine, Place, Service, machine_of, usage_of};
+use crate::service::{Applied, ByWhom, FromEngine, Place, Service, machine_of};
 
 /// It looks this often even when nothing was heard and nothing is due.
 const PERIOD: Duration = Duration::from_secs(1);
 /// While others wait for room already, newcomers are gathered for this long: a look for each would be in vain.
 const GATHER: Duration = Duration::from_millis(5);
-/// Waiting jobs that are looked at in one pass, for each mode.
-const LOOKED_AT: u32 = 256;
+/// Jobs that take their turn together.
+const STARTED_AT_ONCE: usize = 256;
+/// Before turns are given again that could not be taken.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// Deadlines that are handled in one pass.
 const DUE_AT_ONCE: u32 = 256;
 
 pub(super) async fn run(service: Arc<Service>, supervisor: Arc<Supervisor>, mut shutdown: Shutdown) {
+    let mut memory = Memory::default();
     loop {
         let epoch = tokio::select! {
             biased;
             () = shutdown.wait() => return,
             epoch = service.standing.leads() => epoch,
         };
-        let next = match pass(&service, &supervisor, epoch).await {
+        let next = match pass(&service, &supervisor, epoch, &mut memory).await {
             Ok(next) => next,
             Err(e) => {
                 tracing::warn!(error = %e, "the scheduler could not look; trying again");
@@ -71,69 +69,94 @@ struct Next {
     crowded: bool,
 }
 
-/// What one look at the world brought.
-struct Seen {
-    due: Vec<JobId>,
-    next_due: Option<Timestamp>,
-    /// Jobs whose turn it is, in order, each with its machine.
-    turns: Vec<(Job, String)>,
-    /// Replicas that are alive.
-    replicas: Vec<Replica>,
-    /// Jobs wait for which there is no room.
-    crowded: bool,
+/// What the leader remembers between two looks.
+#[derive(Default)]
+struct Memory {
+    /// Limits that more is held of than they allow, as told last.
+    exceeded: Vec<(String, String)>,
+    /// When it was written down last for whom room is kept.
+    kept_at: Option<Instant>,
 }
 
 /// One look at the world, and what follows from it.
-async fn pass(service: &Arc<Service>, supervisor: &Arc<Supervisor>, epoch: i64) -> Result<Next, StoreError> {
+async fn pass(
+    service: &Arc<Service>,
+    supervisor: &Arc<Supervisor>,
+    epoch: i64,
+    memory: &mut Memory,
+) -> Result<Next, StoreError> {
     let now = service.clock.now();
-    let looking = Arc::clone(service);
-    let seen = service.db.read(move |tx| look(tx, &looking, now)).await?;
-    for done in join_all(seen.due.iter().map(|id| deadline(service, *id, epoch))).await {
+    let (due, next_due) =
+        service.db.read(move |tx| Ok((jobs::due(tx, now, DUE_AT_ONCE)?, jobs::next_due(tx)?))).await?;
+    for done in join_all(due.iter().map(|id| deadline(service, *id, epoch))).await {
         done?;
     }
-    let idle = seen.turns.is_empty() && seen.due.is_empty();
-    // All at once: they share a commit.
-    let admitted = seen.turns.iter().map(|(job, machine)| {
-        let place = supervisor.place(&seen.replicas, machine);
-        admit(service, supervisor, job, machine, place, epoch)
-    });
-    for done in join_all(admitted).await {
-        done?;
+    let given = service.give_turns(epoch).await?;
+    tell_excess(&mut memory.exceeded, given.exceeded);
+    let mut taken = 0;
+    for some in given.decisions.chunks(STARTED_AT_ONCE) {
+        let ids: Vec<JobId> = some.iter().map(|decision| decision.job).collect();
+        let read = service.db.read(move |tx| jobs::get_many(tx, &ids)).await;
+        let jobs: BTreeMap<JobId, Job> = match read {
+            Ok(jobs) => jobs.into_iter().map(|job| (job.id, job)).collect(),
+            Err(e) => {
+                for decision in &given.decisions {
+                    service.turn_not_taken(decision.job).await;
+                }
+                return Err(e);
+            }
+        };
+        // All at once: they share a commit.
+        let admitted = some.iter().map(|decision| {
+            let place = supervisor.place(&given.replicas, &decision.node);
+            let job = jobs.get(&decision.job);
+            async move {
+                match job {
+                    Some(job) => admit(service, supervisor, job, decision, place, epoch).await,
+                    None => Ok(false),
+                }
+            }
+        });
+        let mut failed = None;
+        for (decision, done) in some.iter().zip(join_all(admitted).await) {
+            match done {
+                Ok(true) => taken += 1,
+                Ok(false) => service.turn_not_taken(decision.job).await,
+                Err(e) => {
+                    service.turn_not_taken(decision.job).await;
+                    failed = Some(e);
+                }
+            }
+        }
+        if let Some(e) = failed {
+            return Err(e);
+        }
     }
-    if !idle {
+    if memory.kept_at.is_none_or(|at| at.elapsed() >= PERIOD) {
+        memory.kept_at = Some(Instant::now());
+        service.write_keepers(epoch).await?;
+    }
+    if taken > 0 || !due.is_empty() {
         return Ok(Next { sleep: Duration::ZERO, crowded: false });
     }
-    let until_due = seen.next_due.map_or(PERIOD, |t| Duration::from_secs_f64(t.seconds_since(now)));
-    Ok(Next { sleep: until_due.min(PERIOD), crowded: seen.crowded })
+    let until_due = next_due.map_or(PERIOD, |t| Duration::from_secs_f64(t.seconds_since(now)));
+    // Turns that were not taken are given again, but not at once: something has to change first.
+    let rest = if given.decisions.is_empty() { PERIOD } else { TRY_AGAIN };
+    Ok(Next { sleep: until_due.min(rest), crowded: given.crowded })
 }
 
-/// Reads what is needed and decides, in one snapshot; the revision guards what is written of it.
-fn look(tx: &mut dyn Tx, service: &Service, now: Timestamp) -> Result<Seen, StoreError> {
-    let mut waiting = Vec::new();
-    for mode in &service.config.enabled {
-        waiting.extend(jobs::waiting(tx, *mode, LOOKED_AT)?);
+/// Warns when less is allowed than is held: nothing is ended for it, and nothing joins it.
+fn tell_excess(told: &mut Vec<(String, String)>, exceeded: Vec<(String, String)>) {
+    let keys = |list: &[(String, String)]| list.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+    if keys(told) != keys(&exceeded) {
+        for (key, text) in &exceeded {
+            tracing::warn!(limit = %key, "more is held than is allowed: {text}; it goes on, and nothing joins it");
+        }
+        if exceeded.is_empty() {
+            tracing::info!("no more is held than is allowed");
+        }
     }
-    let mut turns = Vec::new();
-    let mut replicas = Vec::new();
-    if !waiting.is_empty() {
-        replicas = alive(tx)?;
-        let usage = usage_of(&jobs::holding(tx)?);
-        let admitted = admission::schedule(&waiting, &usage, &service.config.limits, &hosts_of(&replicas));
-        let ids: Vec<JobId> = admitted.iter().map(|(id, _)| *id).collect();
-        let mut read: BTreeMap<JobId, Job> =
-            jobs::get_many(tx, &ids)?.into_iter().map(|job| (job.id, job)).collect();
-        turns.extend(admitted.into_iter().filter_map(|(id, machine)| Some((read.remove(&id)?, machine))));
-    }
-    let crowded = turns.len() < waiting.len();
-    let (due, next_due) = (jobs::due(tx, now, DUE_AT_ONCE)?, jobs::next_due(tx)?);
-    Ok(Seen { due, next_due, turns, replicas, crowded })
-}
-
-fn alive(tx: &mut dyn Tx) -> Result<Vec<Replica>, StoreError> {
-    let leases = leases::leases(tx)?;
-    let mut replicas = replicas::replicas(tx)?;
-    replicas.retain(|r| leases.get(&lease_of(&r.id)).is_some_and(|l| l.alive));
-    Ok(replicas)
+    *told = exceeded;
 }
 
 async fn read(service: &Service, id: JobId) -> Result<Option<Job>, StoreError> {
@@ -162,21 +185,23 @@ async fn deadline(service: &Arc<Service>, id: JobId, epoch: i64) -> Result<(), S
     Ok(())
 }
 
+/// The job takes its turn; false when it could not.
 async fn admit(
     service: &Arc<Service>,
     supervisor: &Arc<Supervisor>,
     job: &Job,
-    machine: &str,
+    decision: &Decision,
     place: Option<Place>,
     epoch: i64,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
+    let machine = &decision.node;
     // A replica that has just gone: the next look sees the hosts as they are then.
-    let Some(place) = place else { return Ok(()) };
-    let Some(taken) = supervisor.reserve(job.id, job.attempt + 1) else { return Ok(()) };
+    let Some(place) = place else { return Ok(false) };
+    let Some(taken) = supervisor.reserve(job.id, job.attempt + 1) else { return Ok(false) };
     let own = place.holder.is_some();
     let until = service.launch_until();
     debug_assert_eq!(machine_of(&place.host), machine, "a place on the machine that was chosen");
-    let engine = FromEngine { place: Some(place), ..FromEngine::default() };
+    let engine = FromEngine { place: Some(place), why: Some(decision.why), ..FromEngine::default() };
     // A job that has moved on since is somebody else's decision: the next pass sees it.
     let taken_step =
         service.step(job, Event::Admitted(machine.to_owned()), ByWhom::Leader(epoch), engine).await;
@@ -184,14 +209,13 @@ async fn admit(
         // It may be admitted yet, when its room is another's: under the next epoch no longer.
         service.standing.give_up(epoch);
     }
-    if let Applied::Done(job, Some(attempt)) = taken_step? {
-        failpoint::hit("after-scheduled");
-        if own {
-            supervisor.look_after(taken, *job, *attempt, Found::JustOpened { until });
-        } else {
-            drop(taken);
-            service.hand_off(&attempt).await;
-        }
+    let Applied::Done(job, Some(attempt)) = taken_step? else { return Ok(false) };
+    failpoint::hit("after-scheduled");
+    if own {
+        supervisor.look_after(taken, *job, *attempt, Found::JustOpened { until });
+    } else {
+        drop(taken);
+        service.hand_off(&attempt).await;
     }
-    Ok(())
+    Ok(true)
 }

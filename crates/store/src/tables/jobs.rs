@@ -2,7 +2,6 @@
 
 mod list;
 
-use libra_core::admission::Waiting;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State, StopReason};
 use libra_core::mode::Mode;
@@ -247,23 +246,6 @@ pub fn in_states(tx: &mut dyn Tx, states: &[State]) -> Result<Vec<Job>, StoreErr
     }
     found.sort_by_key(|job| job.id);
     Ok(found)
-}
-
-/// The first `limit` jobs that wait for `mode`, in the order of their turns.
-pub fn waiting(tx: &mut dyn Tx, mode: Mode, limit: u32) -> Result<Vec<Waiting>, StoreError> {
-    let sql = format!(
-        "SELECT id, priority, queued_at, requirement FROM jobs WHERE state = 'QUEUED' AND mode = ?1 \
-         ORDER BY priority DESC, queued_at, id LIMIT {limit}"
-    );
-    all(tx, &sql, &[mode.as_str().into()], |row| {
-        Ok(Waiting {
-            id: row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
-            priority: u8::try_from(row.int(1)?).map_err(|e| StoreError::unreadable("priority", e))?,
-            since: Timestamp(row.int(2)?),
-            mode,
-            needed: from_json("requirement", &row.text(3)?)?,
-        })
-    })
 }
 
 /// What a job that holds resources holds.

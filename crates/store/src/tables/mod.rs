@@ -14,6 +14,7 @@ pub mod replicas;
 pub mod retention;
 pub mod submissions;
 pub mod transitions;
+pub mod turns;
 
 use serde_json::Error as JsonError;
 

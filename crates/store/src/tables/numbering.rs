@@ -51,6 +51,13 @@ impl Segment {
         self.first_id.saturating_add(self.length)
     }
 
+    /// The ids of its rows with numbers after `after` and up to `until`.
+    pub(super) fn ids_between(self, after: i64, until: i64) -> (i64, i64) {
+        let shift = self.first_seq - self.first_id;
+        let first = self.first_seq.max(after.saturating_add(1));
+        (first - shift, (self.end_seq() - 1).min(until) - shift)
+    }
+
     fn read(row: &dyn Row) -> Result<Self, StoreError> {
         Ok(Self { first_seq: row.int(0)?, first_id: row.int(1)?, length: row.int(2)? })
     }

@@ -11,6 +11,7 @@ mod plans;
 mod replicas;
 mod restart;
 mod setup;
+mod turns;
 mod writes;
 
 /// Makes a test for each store of every named function, which is given a [`given::Store`].

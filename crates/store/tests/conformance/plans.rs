@@ -13,8 +13,9 @@ use libra_store::lane::{AttemptNote, AttemptWrite, Fence, Note, Outcome, Submitt
 use libra_store::tables::deliveries::{self, DeliveryFilter, Standing};
 use libra_store::tables::feed::FeedFilter;
 use libra_store::tables::jobs::{Filter, PageAt, Place, Total};
+use libra_store::tables::turns::Submitter;
 use libra_store::tables::{
-    attempts, feed, idempotency, jobs, leases, outbox, replicas, retention, transitions,
+    attempts, feed, idempotency, jobs, leases, outbox, replicas, retention, transitions, turns,
 };
 use libra_store::tx::{Arg, Row, Tx, all};
 use libra_store::{Db, StoreError, backend};
@@ -120,7 +121,22 @@ fn reads(tx: &mut dyn Tx) -> Result<(), StoreError> {
     jobs::get(tx, id)?;
     jobs::get_many(tx, &[id, new_job(8).job.id])?;
     jobs::in_states(tx, &[State::Running])?;
-    jobs::waiting(tx, Mode::InCluster, 64)?;
+    turns::waiting(tx)?;
+    turns::holding(tx)?;
+    turns::ended(tx, Timestamp(5), 100)?;
+    turns::briefs(tx, &[id, new_job(8).job.id])?;
+    turns::tally(tx)?;
+    turns::Position::end(tx)?.changes(tx)?;
+    turns::Position::default().changes(tx)?;
+    let (user, tenant) = (Some("ada".to_owned()), Some("default".to_owned()));
+    for who in [
+        Submitter { tenant: tenant.clone(), ..Submitter::default() },
+        Submitter { tenant, user, ..Submitter::default() },
+        Submitter { queue: Some("fast".to_owned()), ..Submitter::default() },
+    ] {
+        who.queued(tx, 100)?;
+        who.recent(tx, new_job(500).job.submitted_at, 100)?;
+    }
     jobs::holding(tx)?;
     jobs::due(tx, Timestamp(5), 256)?;
     jobs::next_due(tx)?;

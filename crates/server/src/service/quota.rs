@@ -1,0 +1,94 @@
+//! What users, tenants and queues may submit.
+
+use libra_core::job::Job;
+use libra_core::turn::{Candidate, Refused, Scope, Submitted, may_submit};
+use libra_store::tables::turns::Submitter;
+use libra_api::problem::{Code, Violation};
+use tokio::sync::MutexGuard;
+
+use super::turns::queue_of;
+use super::{Service, ServiceError};
+
+/// The span of the limit on submissions, in seconds.
+const MINUTE: i64 = 60;
+
+impl Service {
+    /// Refuses a job of somebody who has as many waiting, or has submitted as many within a minute, as they may. With
+    /// such a limit the caller holds on to what is answered until the job is stored: on one replica the limit is exact.
+    /// Several replicas together may take a few more, one for each submission that they look at in the same moment.
+    pub(super) async fn may_submit(&self, job: &Job) -> Result<Option<MutexGuard<'_, ()>>, ServiceError> {
+        let rules = self.rules();
+        let queue = queue_of(job.spec.queue.as_deref()).to_owned();
+        let scopes = [
+            Scope::Queue(queue.clone()),
+            Scope::Tenant(job.tenant.clone()),
+            Scope::User(job.tenant.clone(), job.user.clone()),
+        ];
+        let limited: Vec<_> = scopes
+            .into_iter()
+            .map(|scope| (rules.policy.limits(&scope), scope))
+            .filter(|(limits, _)| limits.queued.is_some() || limits.per_minute.is_some())
+            .collect();
+        if limited.is_empty() {
+            return Ok(None);
+        }
+        let counted = self.submitting.lock().await;
+        let now = self.clock.now();
+        let found = self
+            .db
+            .read(move |tx| {
+                let mut found = Vec::new();
+                for (limits, scope) in limited {
+                    let who = submitter(&scope);
+                    let queued = match limits.queued {
+                        Some(most) => who.queued(tx, most)?,
+                        None => 0,
+                    };
+                    let recent = match limits.per_minute {
+                        Some(most) => who.recent(tx, now.plus_seconds(-MINUTE), most)?,
+                        None => Vec::new(),
+                    };
+                    found.push((scope, queued, recent));
+                }
+                Ok(found)
+            })
+            .await?;
+        let parties: Vec<Submitted<'_>> = found
+            .iter()
+            .map(|(scope, queued, recent)| Submitted { scope, queued: *queued, recent })
+            .collect();
+        match may_submit(&rules.policy, &queue, &parties, now) {
+            Ok(()) => Ok(Some(counted)),
+            Err(Refused::Queue(unknown)) => {
+                Err(ServiceError::fields(vec![Violation::new("/queue", unknown.to_string())]))
+            }
+            Err(Refused::TooMany { limit, message, retry_after }) => {
+                let message = format!("{message} ({limit}); try again later");
+                let seconds = u64::try_from(retry_after).unwrap_or(1);
+                Err(ServiceError::new(Code::QuotaExceeded, message).retry_after(seconds))
+            }
+        }
+    }
+
+    /// The limit of its queue, tenant or user that the job alone exceeds, whatever else runs (contract R3: 422 at once).
+    pub(super) fn never_starts(&self, job: &Candidate) -> Option<(String, String)> {
+        let policy = &self.rules().policy;
+        let scopes = [
+            Scope::Queue(job.queue.clone()),
+            Scope::Tenant(job.tenant.clone()),
+            Scope::User(job.tenant.clone(), job.user.clone()),
+        ];
+        scopes.into_iter().find_map(|scope| policy.never_allows(&scope, &job.demand))
+    }
+}
+
+fn submitter(scope: &Scope) -> Submitter {
+    match scope.clone() {
+        Scope::Queue(queue) => Submitter { queue: Some(queue), ..Submitter::default() },
+        Scope::Tenant(tenant) => Submitter { tenant: Some(tenant), ..Submitter::default() },
+        Scope::User(tenant, user) => {
+            Submitter { tenant: Some(tenant), user: Some(user), ..Submitter::default() }
+        }
+        Scope::All | Scope::Mode(_) | Scope::Cluster(_) => Submitter::default(),
+    }
+}

@@ -1,0 +1,139 @@
+//! The rules that bind turns, and how jobs and hosts look to the scheduler.
+
+use libra_core::admission::{Host, Limits};
+use libra_core::job::{Job, TimeLimits};
+use libra_core::mode::Mode;
+use libra_core::time::MICROS_PER_SECOND;
+use libra_core::turn::{
+    Candidate, DEFAULT_QUEUE, Demand, Holding, Learned, LimitKeys, Micros, Node, Policy, Pool, Quota, Resources,
+};
+use libra_store::tables::turns::Brief;
+
+use crate::config::Config;
+
+/// The pool of jobs with a process of their own.
+const HOSTS: &str = "hosts";
+
+/// What an operator has set, as of now.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rules {
+    /// What bounds a job of each mode, this host, and the queue.
+    pub(crate) limits: Limits,
+    /// Shares, and what modes, queues, tenants and users may have.
+    pub(crate) policy: Policy,
+}
+
+impl Rules {
+    /// The rules of a configuration.
+    pub(crate) fn of(config: &Config) -> Self {
+        let mut rules = Self { limits: config.limits.clone(), policy: config.policy.clone() };
+        rules.rebind_modes();
+        rules
+    }
+
+    /// Puts what the limits say of modes into the policy.
+    pub(crate) fn rebind_modes(&mut self) {
+        self.policy.all.jobs = self.limits.max_jobs.map(u64::from);
+        for mode in Mode::ALL {
+            // A mode that was disabled while jobs waited for it starts none of them.
+            let quota = self.limits.modes.get(&mode);
+            let jobs = quota.map_or(0, |quota| u64::from(quota.max_concurrent_jobs));
+            self.policy.modes.insert(mode, Quota { jobs: Some(jobs), ..Quota::default() });
+        }
+    }
+
+    /// What there is, on these hosts.
+    pub(super) fn pools(&self, hosts: &[Host]) -> Vec<Pool> {
+        let pool = |name: &str, capacity: &dyn Fn(&Host) -> Resources| {
+            let node = |host: &Host| Node { name: host.machine.clone(), capacity: capacity(host) };
+            let mut nodes: Vec<Node> = hosts.iter().map(node).collect();
+            nodes.sort_by(|a, b| a.name.cmp(&b.name));
+            Pool { name: name.to_owned(), nodes, keys: LimitKeys::default() }
+        };
+        let slots = |mode| {
+            let quota = self.limits.modes.get(&mode);
+            Resources::of_slots(quota.map_or(0, |quota| u64::from(quota.max_concurrent_jobs)))
+        };
+        vec![
+            pool(Mode::InCluster.as_str(), &|_| slots(Mode::InCluster)),
+            pool(HOSTS, &|host| Resources::new(host.cores, host.memory)),
+        ]
+    }
+}
+
+/// The pool that jobs of a mode draw on.
+pub(super) fn pool_of(mode: Mode) -> &'static str {
+    match mode {
+        Mode::InCluster | Mode::Kubernetes => mode.as_str(),
+        Mode::SparkSubmit => HOSTS,
+    }
+}
+
+/// The queue of a job that names this one, or none.
+pub(crate) fn queue_of(named: Option<&str>) -> &str {
+    named.unwrap_or(DEFAULT_QUEUE)
+}
+
+/// A waiting job as the scheduler sees it. What is learned of a job's like is kept by its name; nothing is learned of jobs
+/// without one.
+pub(super) fn candidate(job: &Brief, learned: &Learned) -> Candidate {
+    let name = job.name.as_deref().unwrap_or_default();
+    Candidate {
+        id: job.id,
+        queue: queue_of(job.queue.as_deref()).to_owned(),
+        tenant: job.tenant.clone(),
+        user: job.user.clone(),
+        priority: job.priority,
+        since: job.queued_at.unwrap_or_else(|| job.id.made_at()),
+        mode: job.mode,
+        pool: pool_of(job.mode).to_owned(),
+        demand: Demand::of(&job.needed, job.mode),
+        run_time: learned.estimate(&job.tenant, &job.user, name, limit(job.limits)).run_time,
+    }
+}
+
+/// A job that is about to be stored, with what was learned of its like.
+pub(super) fn new_candidate(job: &Job, learned: Option<&Learned>) -> Candidate {
+    let brief = Brief {
+        id: job.id,
+        revision: job.revision,
+        state: job.state,
+        attempt: job.attempt,
+        user: job.user.clone(),
+        tenant: job.tenant.clone(),
+        mode: job.mode,
+        queue: job.spec.queue.clone(),
+        name: job.spec.name.clone(),
+        priority: job.spec.priority,
+        needed: job.requirement,
+        limits: job.limits,
+        queued_at: job.queued_at,
+        scheduled_at: None,
+        started_at: None,
+        completed_at: None,
+        host: None,
+    };
+    candidate(&brief, learned.unwrap_or(&Learned::default()))
+}
+
+fn limit(limits: TimeLimits) -> Option<Micros> {
+    limits.run_seconds.map(|seconds| seconds.saturating_mul(MICROS_PER_SECOND))
+}
+
+/// A job that holds resources as the scheduler sees it.
+pub(super) fn holding(job: &Brief, learned: &Learned) -> Holding {
+    let candidate = candidate(job, learned);
+    let node = job.host.clone().unwrap_or_default();
+    let reserved = candidate.demand.executors.reserved();
+    Holding {
+        executors: if reserved > 0 { vec![(node.clone(), reserved)] } else { Vec::new() },
+        node,
+        since: job.started_at.or(job.scheduled_at).unwrap_or(candidate.since),
+        candidate,
+    }
+}
+
+/// What an ended job held, from its last admission to its end.
+pub(super) fn held(job: &Brief) -> Resources {
+    Demand::of(&job.needed, job.mode).reserve()
+}

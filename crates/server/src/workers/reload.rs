@@ -1,0 +1,72 @@
+//! Reading the configuration again when its file changes: shares, quotas and the length of the queue take effect at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Shutdown;
+use crate::config::Config;
+use crate::service::{Rules, Service};
+
+/// How often the file is looked at.
+const PERIOD: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
+    let source = service.config.source.clone();
+    if source.file.is_none() {
+        return;
+    }
+    let mut texts = source.texts();
+    let mut told = Vec::new();
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = sleep(PERIOD) => {}
+        }
+        let now = source.texts();
+        if now == texts {
+            continue;
+        }
+        texts = now;
+        match Config::load(source.clone()) {
+            Ok(new) => {
+                let rules = service.config.rules_after(&new);
+                if rules != *service.rules() {
+                    tracing::info!("the configuration has changed: other quotas and shares from now on");
+                    service.bind(rules);
+                }
+                let late = service.config.differs_for_good(&new);
+                if !late.is_empty() && late != told {
+                    tracing::warn!(keys = ?late, "these keys take effect at the next start");
+                }
+                told = late;
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, hint = e.hint(), "the configuration has changed and can't be used; the one of before stays");
+            }
+        }
+    }
+}
+
+impl Config {
+    /// What binds turns once this configuration was changed to `new` in a running Libra.
+    fn rules_after(&self, new: &Self) -> Rules {
+        let mut rules = Rules::of(new);
+        let running = &self.limits;
+        // What this host has was told to the other replicas, and how many places the shared server has to its engine.
+        rules.limits.host_cores = running.host_cores;
+        rules.limits.host_memory = running.host_memory;
+        rules.limits.server_cores = running.server_cores;
+        rules.limits.server_memory = running.server_memory;
+        rules.limits.modes.retain(|mode, _| running.modes.contains_key(mode));
+        for (mode, quota) in &running.modes {
+            let new = rules.limits.modes.entry(*mode).or_insert(*quota);
+            if *mode == libra_core::mode::Mode::InCluster {
+                new.max_concurrent_jobs = new.max_concurrent_jobs.min(quota.max_concurrent_jobs);
+            }
+        }
+        rules.rebind_modes();
+        rules
+    }
+}
