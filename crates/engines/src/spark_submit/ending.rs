@@ -1,5 +1,7 @@
 //! From a driver's exit to the truth about the job (contract L4, L7).
 
+use std::path::Path;
+
 use libra_core::attempt::{Exit, Outcome};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::spec::Kind;
@@ -8,12 +10,16 @@ use serde::Deserialize;
 use super::words;
 use crate::attempt_dir::AttemptDir;
 use crate::logs::Stream;
-use crate::shim::{ExitRecord, records};
+use crate::shim::{ExitRecord, LaunchFile, records};
 
 /// The exit code of a JVM that ends itself because its heap is full.
 const JVM_OUT_OF_MEMORY: i32 = 3;
 /// The exit code of a spark-submit that does not find the main class.
 const CLASS_NOT_LOADED: i32 = 101;
+/// Python's exit code when it can't open its program.
+const PYTHON_FOUND_NO_FILE: i32 = 2;
+/// The end of a Python program's name.
+const PYTHON_FILE: &str = ".py";
 /// A shell and a JVM report a child that was ended by signal n as 128 + n.
 const SIGNAL_BASE: i32 = 128;
 /// The signals that end a process from outside or by its own crash: SIGABRT, SIGBUS, SIGKILL, SIGSEGV, SIGTERM.
@@ -113,6 +119,9 @@ fn failed(kind: Kind, dir: &AttemptDir, code: i32) -> Failure {
         if let Some(file) = words::missing_program(&out) {
             return file_missing(file).with_detail(last_lines(&out));
         }
+        if let Some(file) = absent_program(kind, dir, code, &out) {
+            return file_missing(&file).with_detail(last_lines(&err));
+        }
         if let Some(failure) = by_traceback(&out) {
             return failure;
         }
@@ -134,6 +143,19 @@ fn failed(kind: Kind, dir: &AttemptDir, code: i32) -> Failure {
         format!("The program ended with exit code {code}. Its last lines are in the log."),
     )
     .with_detail(last_lines(detail))
+}
+
+/// The program that Python could not open, when it said nothing of it: spark-submit does not always pass on the last words of
+/// its Python before it ends with the same code (`PythonRunner` of Spark 4 waits for the process, and not for its output).
+fn absent_program(kind: Kind, dir: &AttemptDir, code: i32, out: &str) -> Option<String> {
+    if kind != Kind::Python || code != PYTHON_FOUND_NO_FILE || !out.trim().is_empty() {
+        return None;
+    }
+    let launch = records::read::<LaunchFile>(&dir.launch_file()).ok().flatten()?;
+    let absent = |word: &&String| {
+        word.starts_with('/') && word.ends_with(PYTHON_FILE) && !Path::new(word.as_str()).exists()
+    };
+    launch.argv.iter().find(absent).cloned()
 }
 
 fn by_own_account(kind: Kind, told: &Told, err: &str) -> Failure {
