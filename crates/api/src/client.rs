@@ -18,8 +18,7 @@ use crate::problem::{Code, Problem};
 use crate::submit::SubmitRequest;
 use crate::turns::{ExplainView, QueueView};
 use crate::views::{
-    CancelView, EventListView, JobListView, JobView, LogsView, ReplicaListView, ResultView,
-    SubmitView,
+    CancelView, EventListView, JobListView, JobView, LogsView, ReplicaListView, ResultView, SubmitView,
 };
 
 /// How long a call may take, beyond what it waits for on purpose.

@@ -1,5 +1,7 @@
 //! The page of `libra queue`: pools, shares, limits.
 
+use std::fmt::Write as _;
+
 use libra_api::turns::{AmountView, LimitView, PartyView, PoolView, QueueView};
 
 use crate::listing::columns;
@@ -12,7 +14,7 @@ pub(crate) fn queue(view: &QueueView) -> String {
     };
     let mut text = format!("{} running, {} waiting{oldest}\n", view.running, view.waiting);
     for excess in &view.exceeded {
-        text.push_str(&format!("more is held than {} allows: {}\n", excess.limit, excess.message));
+        let _ = writeln!(text, "more is held than {} allows: {}", excess.limit, excess.message);
     }
     text.push('\n');
     text.push_str(&columns(

@@ -129,7 +129,10 @@ async fn quotas_of_users_tenants_and_queues_hold_and_change_while_libra_runs() {
     assert_eq!(ann.job(&second).await["status"], "QUEUED", "and nothing joins");
     let figures = root.get("/metrics").await.text;
     assert!(figures.contains("libra_limits_exceeded 1"), "{figures}");
-    assert!(figures.contains("libra_queue_blocked{limit=\"libra.quotas.users.ann.running-jobs\"} 1"), "{figures}");
+    assert!(
+        figures.contains("libra_queue_blocked{limit=\"libra.quotas.users.ann.running-jobs\"} 1"),
+        "{figures}"
+    );
 }
 
 #[tokio::test]
@@ -223,7 +226,8 @@ async fn check(root: &Api) -> usize {
             "{why:#} in {before:#?}"
         );
         assert_eq!(blocked["used"], running.len(), "{why:#} in {before:#?}");
-        let mut holders: Vec<&str> = blocked["holders"].as_array().unwrap().iter().map(|h| h.as_str().unwrap()).collect();
+        let mut holders: Vec<&str> =
+            blocked["holders"].as_array().unwrap().iter().map(|h| h.as_str().unwrap()).collect();
         holders.sort_unstable();
         assert_eq!(holders, running, "{why:#}");
     }

@@ -17,9 +17,8 @@ use super::keys::{AUTH_KEYS, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF, T
 use super::source::Gathered;
 use super::units::duration;
 use super::{
-    Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, Source, SparkSubmit, Webhooks,
-    Written,
-    backend, replicas, turns,
+    Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, Source, SparkSubmit,
+    Webhooks, Written, backend, replicas, turns,
 };
 use crate::auth;
 use crate::{host, webhooks};

@@ -434,7 +434,8 @@ pub const WITHOUT_EFFECT: &[&str] = &[
 
 /// True for a key that a running Libra reads again when its file changes.
 pub fn is_read_again(key: &str) -> bool {
-    [QUEUES, USERS, TENANTS, "libra.queue.max-size", "libra.resources.limits.max-concurrent-jobs"].contains(&key)
+    [QUEUES, USERS, TENANTS, "libra.queue.max-size", "libra.resources.limits.max-concurrent-jobs"]
+        .contains(&key)
         || key.starts_with("libra.resources.quotas.")
 }
 

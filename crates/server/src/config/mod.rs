@@ -270,7 +270,8 @@ impl Config {
     pub(crate) fn differs_for_good(&self, new: &Self) -> Vec<String> {
         let (before, after) = (&self.written.values, &new.written.values);
         let names = before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name));
-        let trees = keys::TREES.iter().filter(|key| self.written.trees.get(**key) != new.written.trees.get(**key));
+        let trees =
+            keys::TREES.iter().filter(|key| self.written.trees.get(**key) != new.written.trees.get(**key));
         let all: std::collections::BTreeSet<String> =
             names.cloned().chain(trees.map(|key| (*key).to_owned())).collect();
         all.into_iter().filter(|name| !keys::is_read_again(name)).collect()

@@ -396,7 +396,10 @@ fn shares_and_quotas_are_read_as_they_are_written() {
                 tenants: {blue: {share: 2, submissions-per-minute: 60}, red:}\n";
     let policy = from_yaml(yaml).unwrap().policy;
     let nightly = policy.queues["nightly"];
-    assert_eq!((nightly.share, nightly.limits.running.jobs, nightly.limits.running.cores), (3, Some(4), Some(16)));
+    assert_eq!(
+        (nightly.share, nightly.limits.running.jobs, nightly.limits.running.cores),
+        (3, Some(4), Some(16))
+    );
     assert_eq!(policy.queues["default"].share, 1);
     let ann = policy.user("ann");
     assert_eq!((ann.running.memory, ann.running.gpus, ann.queued), (Some(64 * GIB), Some(2), None));
@@ -419,7 +422,7 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
         ("quotas: {users: {ann: 7}}", "libra.quotas.users.ann must be a map"),
         ("quotas: {users: {ann: {cores: many}}}", "libra.quotas.users.ann.cores must be a whole number"),
         ("quotas: {tenants: {blue: {memory: much}}}", "libra.quotas.tenants.blue.memory must be an amount"),
-        ("quotas: {groups: {}}", "libra.quotas.groups is not a known"),
+        ("quotas: {groups: {a: 7}}", "libra.quotas.groups.a is not a known"),
     ] {
         let error = from_yaml(&format!("libra: {{{yaml}}}")).unwrap_err();
         assert!(error.to_string().contains(wanted), "{yaml}: {error}");

@@ -68,9 +68,8 @@ fn tell(view: &mut ExplainView, principal: &Principal, waits: Explained) {
     view.estimate_basis = Some(explanation.start.basis);
     view.blocked_by = explanation.blocked.map(|blocked| {
         // Other people's jobs are named only to those who may see them.
-        let mine = |id| {
-            owners.iter().any(|(job, tenant, user)| *job == id && may_see(principal, user, tenant))
-        };
+        let mine =
+            |id| owners.iter().any(|(job, tenant, user)| *job == id && may_see(principal, user, tenant));
         BlockedView {
             unit: unit(&blocked).to_owned(),
             holders: blocked.holders.iter().filter(|id| mine(**id)).map(ToString::to_string).collect(),

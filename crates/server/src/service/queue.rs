@@ -99,10 +99,10 @@ impl Sees<'_> {
         let tenants = queue.parts.iter().filter(|tenant| all || tenant.name == self.principal.tenant);
         let tenants = tenants.map(|tenant| {
             let users = tenant.parts.iter().filter(|user| all || user.name == self.principal.user);
-            let users = users.map(|user| party(user, matters, Vec::new())).collect();
-            party(tenant, matters, users)
+            let users = users.map(|user| party_view(user, matters, Vec::new())).collect();
+            party_view(tenant, matters, users)
         });
-        party(queue, matters, tenants.collect())
+        party_view(queue, matters, tenants.collect())
     }
 
     /// Limits of others are theirs.
@@ -111,14 +111,12 @@ impl Sees<'_> {
         match &limit.scope {
             Scope::All | Scope::Mode(_) | Scope::Cluster(_) | Scope::Queue(_) => true,
             Scope::Tenant(of) => self.principal.role == Role::Admin || of == tenant,
-            Scope::User(of, name) => {
-                self.principal.role == Role::Admin || (of == tenant && name == user)
-            }
+            Scope::User(of, name) => self.principal.role == Role::Admin || (of == tenant && name == user),
         }
     }
 }
 
-fn party(party: &Party, matters: Resources, parts: Vec<PartyView>) -> PartyView {
+fn party_view(party: &Party, matters: Resources, below: Vec<PartyView>) -> PartyView {
     let percent = |ppm: u64| (ppm as f64 / 1_000.0).round() / 10.0;
     PartyView {
         name: party.name.clone(),
@@ -129,7 +127,7 @@ fn party(party: &Party, matters: Resources, parts: Vec<PartyView>) -> PartyView 
         average: amount(party.average, matters),
         running: party.running,
         waiting: party.waiting,
-        parts,
+        parts: below,
     }
 }
 

@@ -1,9 +1,9 @@
 //! What users, tenants and queues may submit.
 
+use libra_api::problem::{Code, Violation};
 use libra_core::job::Job;
 use libra_core::turn::{Candidate, Refused, Scope, Submitted, may_submit};
 use libra_store::tables::turns::Submitter;
-use libra_api::problem::{Code, Violation};
 use tokio::sync::MutexGuard;
 
 use super::turns::queue_of;

@@ -73,9 +73,10 @@ impl Service {
         let needed = requirement::in_mode(needed, mode);
         let rules = self.rules();
         let queue = queue_of(spec.queue.as_deref());
-        rules.policy.queue(queue).map_err(|unknown| {
-            ServiceError::fields(vec![Violation::new("/queue", unknown.to_string())])
-        })?;
+        rules
+            .policy
+            .queue(queue)
+            .map_err(|unknown| ServiceError::fields(vec![Violation::new("/queue", unknown.to_string())]))?;
         if let Some(never) = admission::never_fits(mode, &needed, &rules.limits, &self.standing.hosts()) {
             let message = format!("this job can never run here: it {} ({})", never.message, never.limit);
             return Err(ServiceError::new(Code::NeverFits, message));

@@ -143,8 +143,11 @@ pub struct Submitter {
 impl Submitter {
     fn conditions<'a>(&'a self, args: &mut Vec<Arg<'a>>) -> String {
         let mut conditions = String::new();
-        let columns =
-            [("tenant = ", &self.tenant), ("user_id = ", &self.user), ("COALESCE(queue, 'default') = ", &self.queue)];
+        let columns = [
+            ("tenant = ", &self.tenant),
+            ("user_id = ", &self.user),
+            ("COALESCE(queue, 'default') = ", &self.queue),
+        ];
         for (column, value) in columns {
             if let Some(value) = value {
                 args.push(Arg::from(value));
@@ -170,9 +173,8 @@ impl Submitter {
         let from = JobId::first_at(since).to_string();
         let mut args = vec![Arg::from(&from), Arg::Int(i64::try_from(most).unwrap_or(i64::MAX))];
         let conditions = self.conditions(&mut args);
-        let sql = format!(
-            "SELECT submitted_at FROM jobs WHERE id >= ?1{conditions} ORDER BY id DESC LIMIT ?2"
-        );
+        let sql =
+            format!("SELECT submitted_at FROM jobs WHERE id >= ?1{conditions} ORDER BY id DESC LIMIT ?2");
         let mut times = all(tx, &sql, &args, |row| Ok(Timestamp(row.int(0)?)))?;
         times.reverse();
         Ok(times)

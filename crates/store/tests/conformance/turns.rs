@@ -10,6 +10,7 @@ use libra_store::tables::{leases, turns};
 use libra_testkit::Postgres;
 
 use crate::given::{Store, admit, new_job, open};
+use crate::on_every_store;
 
 on_every_store!(
     who_waits_and_who_holds_is_told,
@@ -27,8 +28,7 @@ async fn who_waits_and_who_holds_is_told(s: Store) {
         s.db.submit(new_job(n)).await.unwrap();
     }
     s.db.apply(admit(&new_job(1).job, None)).await.unwrap();
-    let (waiting, holding) =
-        s.db.read(|tx| Ok((turns::waiting(tx)?, turns::holding(tx)?))).await.unwrap();
+    let (waiting, holding) = s.db.read(|tx| Ok((turns::waiting(tx)?, turns::holding(tx)?))).await.unwrap();
     let mut ids: Vec<JobId> = waiting.iter().map(|job| job.id).collect();
     ids.sort_unstable();
     assert_eq!(ids, [id(2), id(3)]);
@@ -58,7 +58,7 @@ async fn changes(db: &Db, at: Position) -> (Vec<(JobId, i64)>, Position) {
     let mut at = at;
     loop {
         let from = at.clone();
-        let found = db.read(move |tx| from.changes(tx)).await.unwrap().expect("nothing was removed");
+        let found = db.read(move |tx| from.changes(tx)).await.unwrap().unwrap();
         all.extend(found.jobs);
         at = found.next;
         if !found.more {

@@ -67,7 +67,9 @@ impl Books {
         let (holds, waits) = (table::holding(tx)?, table::waiting(tx)?);
         let keepers = keepers::read(tx)?;
         let mut learned = Learned::default();
-        ended.iter().for_each(|job| learn(&mut learned, job));
+        for job in &ended {
+            learn(&mut learned, job);
+        }
         let from = now.plus_micros(-rules.policy.memory);
         let recent = ended.iter().filter(|job| job.completed_at.is_some_and(|end| end > from));
         let spans = recent.chain(&holds).filter_map(|job| remembered(job, now));
@@ -88,7 +90,9 @@ impl Books {
             rules: Arc::clone(rules),
             hosts,
             position,
-            known: known.map(|job| (job.id, Known { revision: job.revision, attempt: job.attempt })).collect(),
+            known: known
+                .map(|job| (job.id, Known { revision: job.revision, attempt: job.attempt }))
+                .collect(),
             doubted: BTreeSet::new(),
             keepers,
             audited: now,
@@ -151,7 +155,9 @@ impl Books {
         for gone in ids.difference(&there) {
             self.forget(*gone);
         }
-        found.iter().for_each(|job| self.learn_of(job));
+        for job in &found {
+            self.learn_of(job);
+        }
         Ok(())
     }
 

@@ -37,9 +37,17 @@ fn kind(job: &Candidate) -> Kind {
 
 impl Estimates {
     /// When `job` would start that comes now; None when it is too early for another look ahead.
-    pub(super) fn of(&self, scheduler: &mut Scheduler, job: &Candidate, now: Timestamp) -> Option<StartEstimate> {
+    pub(super) fn of(
+        &self,
+        scheduler: &mut Scheduler,
+        job: &Candidate,
+        now: Timestamp,
+    ) -> Option<StartEstimate> {
         if scheduler.starts_at_once(job, now) {
-            return Some(StartEstimate { at: Some(now), basis: "there is room, and its turn has come".to_owned() });
+            return Some(StartEstimate {
+                at: Some(now),
+                basis: "there is room, and its turn has come".to_owned(),
+            });
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = kind(job);

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use libra_core::admission::Host;
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
-use libra_core::turn::{Candidate, Decision, Explanation, Keeper, LimitStanding, PoolStanding, StartEstimate, Why};
+use libra_core::turn::{
+    Candidate, Decision, Explanation, Keeper, LimitStanding, PoolStanding, StartEstimate, Why,
+};
 use libra_store::StoreError;
 use libra_store::tables::{leases, replicas, replicas::Replica, replicas::lease_of};
 use libra_store::tx::Tx;
@@ -91,7 +93,9 @@ impl Service {
                 let decisions = books.scheduler.pass(now);
                 let crowded = books.scheduler.waiting_jobs() > 0;
                 let exceeded = books.scheduler.exceeded();
-                decisions.iter().for_each(|decision| books.admitted(decision.job));
+                for decision in &decisions {
+                    books.admitted(decision.job);
+                }
                 Ok((books, Given { decisions, replicas, crowded, exceeded }))
             })
             .await?;

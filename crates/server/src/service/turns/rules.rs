@@ -5,7 +5,8 @@ use libra_core::job::{Job, TimeLimits};
 use libra_core::mode::Mode;
 use libra_core::time::MICROS_PER_SECOND;
 use libra_core::turn::{
-    Candidate, DEFAULT_QUEUE, Demand, Holding, Learned, LimitKeys, Micros, Node, Policy, Pool, Quota, Resources,
+    Candidate, DEFAULT_QUEUE, Demand, Holding, Learned, LimitKeys, Micros, Node, Policy, Pool, Quota,
+    Resources,
 };
 use libra_store::tables::turns::Brief;
 
