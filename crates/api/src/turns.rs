@@ -154,8 +154,8 @@ pub struct PartyView {
     pub held_percent: f64,
     /// What it holds.
     pub held: AmountView,
-    /// What it held on average over the past hour.
-    pub average: AmountView,
+    /// The greatest part of anything in the pool that it held on average over the past hour, in percent.
+    pub average_percent: f64,
     /// Its jobs that hold it.
     pub running: u64,
     /// Its jobs that wait.

@@ -64,7 +64,7 @@ fn shares(pool: &PoolView) -> Vec<[String; 8]> {
             party.share.to_string(),
             percent(party.fair_percent),
             percent(party.held_percent),
-            amount(&party.average),
+            percent(party.average_percent),
             party.running.to_string(),
             party.waiting.to_string(),
         ]);
@@ -124,7 +124,7 @@ mod tests {
         let party = |name: &str, fair: f64, held: f64, parts: serde_json::Value| {
             serde_json::json!({
                 "name": name, "share": 1, "fairPercent": fair, "heldPercent": held, "held": amounts(4, 6.0),
-                "average": amounts(3, 4.5), "running": 2, "waiting": 5, "parts": parts,
+                "averagePercent": 40.0, "running": 2, "waiting": 5, "parts": parts,
             })
         };
         let ann = party("ann", 50.0, 75.0, serde_json::json!([]));

@@ -43,7 +43,7 @@ async fn explain(api: &Api, id: &str) -> Value {
 fn setup_of(rules: &str) -> Setup {
     sleepy()
         .env("LIBRA_QUEUES", "")
-        .env("LIBRA_RESOURCES_QUOTAS_SPARK_SUBMIT_MAX_CONCURRENT_JOBS", "4")
+        .env("LIBRA_RESOURCES_QUOTAS_SPARK_SUBMIT_MAX_CONCURRENT_JOBS", "8")
         .env("LIBRA_RESOURCES_LIMITS_CPU_CORES", "16")
         .env("LIBRA_RESOURCES_LIMITS_MEMORY_GB", "64")
         .config(format!("{}{rules}", keys()))
@@ -138,7 +138,10 @@ async fn quotas_of_users_tenants_and_queues_hold_and_change_while_libra_runs() {
 #[tokio::test]
 async fn nobody_runs_under_a_quota_of_nothing_and_one_who_floods_delays_nobody() {
     // contract: R5
-    let libra = setup_of("  quotas: {users: {cyd: {running-jobs: 0}}}\n").start().await;
+    let libra = setup_of("  quotas: {users: {cyd: {running-jobs: 0}}}\n")
+        .env("LIBRA_RESOURCES_QUOTAS_SPARK_SUBMIT_MAX_CONCURRENT_JOBS", "4")
+        .start()
+        .await;
     let (ann, bob) = (libra.api_as("ann"), libra.api_as("bob"));
     let none = libra.api_as("cyd").post(SUBMIT, &sleeps()).await;
     assert_eq!(none.expect(422)["error"], "never_fits");
@@ -261,15 +264,20 @@ async fn three_users_share_two_modes_of_a_real_spark_and_are_told_the_truth() {
     };
     // What is known of these jobs: three runs of each user, in-cluster.
     for user in ["ann", "bob", "cyd"] {
+        let api = libra.api_as(user);
+        let mut runs = Vec::new();
         for _ in 0..3 {
-            let ended = libra.api_as(user).run(&job("in-cluster", 2)).await;
+            runs.push(api.submit(&job("in-cluster", 2)).await);
+        }
+        for id in runs {
+            let ended = api.ended(&id).await;
             assert_eq!(ended["status"], "SUCCEEDED", "{ended:#}");
         }
     }
     // Ann floods both modes; then come the others.
     let mut all = Vec::new();
     let mut estimates = Vec::new();
-    for (user, count) in [("ann", 6), ("bob", 2), ("cyd", 2)] {
+    for (user, count) in [("ann", 4), ("bob", 2), ("cyd", 1)] {
         let api = libra.api_as(user);
         for _ in 0..count {
             for mode in ["in-cluster", "spark-submit"] {
@@ -286,7 +294,7 @@ async fn three_users_share_two_modes_of_a_real_spark_and_are_told_the_truth() {
             }
         }
     }
-    assert!(estimates.len() >= 8, "{estimates:#?}");
+    assert!(estimates.len() >= 5, "{estimates:#?}");
     let mut compared = 0;
     loop {
         compared += check(&root).await;
@@ -297,18 +305,18 @@ async fn three_users_share_two_modes_of_a_real_spark_and_are_told_the_truth() {
         assert!(!jobs.values().any(|(status, _)| status == "FAILED"), "{jobs:#?}");
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
-    assert!(compared >= 20, "{compared} explanations were compared with the store");
+    assert!(compared >= 10, "{compared} explanations were compared with the store");
     for mode in ["in-cluster", "spark-submit"] {
         let mut starts = Vec::new();
         for (user, _, id) in all.iter().filter(|(_, m, _)| *m == mode) {
             starts.push((micros(&root.job(id).await, "startedAt"), *user));
         }
         starts.sort_unstable();
-        // Ann had one job or two before the others came; from then on everybody has the same share until two are done.
+        // Ann had one job or two before the others came; from then on everybody has the same share.
         let users: Vec<&str> = starts.iter().map(|(_, user)| *user).collect();
         let last_of_others = users.iter().rposition(|user| *user != "ann").unwrap();
         let of_ann = users[..last_of_others].iter().filter(|user| **user == "ann").count();
-        assert!(of_ann <= 4, "ann's flood was ahead of the others in {mode}: {users:?}");
+        assert!(of_ann <= 3, "ann's flood was ahead of the others in {mode}: {users:?}");
     }
     // docs/scheduling.md: half of the wait, and three seconds for the launches.
     for (id, estimated, why) in estimates {

@@ -152,10 +152,12 @@ impl Ledger {
         }
     }
 
-    /// True unless no further job at all may run in the scope, and its next room is kept for somebody already.
+    /// True unless no further job at all may run in the scope, and its next room is kept for somebody already, or for
+    /// nobody.
     pub(super) fn open(&self, scope: ScopeIx) -> bool {
         let state = self.at(scope);
-        state.quota.jobs.is_none_or(|most| state.held.jobs < most || (state.keeper.is_none() && most > 0))
+        let may_be_kept = || state.quota.limits_amounts() && state.keeper.is_none();
+        state.quota.jobs.is_none_or(|most| state.held.jobs < most || (most > 0 && may_be_kept()))
     }
 
     /// What keeps a job that would end by `end` from starting. `keeps_first` says of another keeper whether it became one
@@ -195,11 +197,12 @@ impl Ledger {
         found
     }
 
-    /// The scopes under which others hold too much for this job.
+    /// The scopes under which others hold too much for this job, and room is kept.
     pub(super) fn short_of(&self, scopes: Scopes, counted: &Counted) -> Vec<ScopeIx> {
         let short = |s: &ScopeIx| {
             let state = self.at(*s);
-            state.quota.exceeded_by(&state.held.plus(state.need(counted))).is_some()
+            state.quota.limits_amounts()
+                && state.quota.exceeded_by(&state.held.plus(state.need(counted))).is_some()
         };
         scopes.iter().filter(short).collect()
     }

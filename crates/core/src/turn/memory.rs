@@ -1,8 +1,8 @@
 //! What somebody holds, and held over the past hour: what fairness goes by.
 //!
-//! The past is cut into buckets of a twelfth of the window. Only whole buckets count, so that what counts changes at
-//! their ends alone, for everybody at once; and the sums are exact, so that they can be had again from the times of
-//! ended attempts.
+//! The past is cut into buckets of a twelfth of the window. Whole buckets count, and of the one that is being filled what
+//! jobs held that have ended: what counts for somebody changes at the ends of buckets, for everybody at once, and when
+//! their own jobs begin and end. The sums are exact, so that they can be had again from the times of ended attempts.
 
 use super::demand::Micros;
 use super::resources::{Dimension, Resources};
@@ -15,6 +15,8 @@ const COUNT: usize = 12;
 /// What was held on average counts so many times as much as what is held now. What somebody holds in the moments in which
 /// turns are given depends on the size of their jobs, so the present alone is no fair judge: docs/scheduling.md has figures.
 const PAST_WEIGHT: u32 = 8;
+/// What is weighed is counted in parts of this size: a slot of a small pool held for half a second of an hour still counts.
+pub(super) const PARTS: u32 = 1 << 10;
 /// Shares are compared in units of 2^-40 of the pool.
 pub(super) const SHARE_BITS: u32 = 40;
 
@@ -54,6 +56,8 @@ struct Past {
     current: i64,
     /// What is in it so far.
     filling: Amount,
+    /// The part of that which was held by jobs that have ended: it counts already.
+    ended: Amount,
     /// The whole buckets before it, each at its number modulo their count.
     whole: [Amount; COUNT],
     /// Their sum.
@@ -62,7 +66,7 @@ struct Past {
 
 impl Past {
     fn new(current: i64) -> Self {
-        Self { current, filling: [0; 4], whole: [[0; 4]; COUNT], sum: [0; 4] }
+        Self { current, filling: [0; 4], ended: [0; 4], whole: [[0; 4]; COUNT], sum: [0; 4] }
     }
 
     fn slot(index: i64) -> usize {
@@ -72,6 +76,7 @@ impl Past {
     /// The bucket is over: it counts from now on, and the one of a window ago no longer does.
     fn close(&mut self) {
         let filled = std::mem::take(&mut self.filling);
+        self.ended = [0; 4];
         let gone = std::mem::replace(&mut self.whole[Self::slot(self.current)], filled);
         for ((sum, filled), gone) in self.sum.iter_mut().zip(filled).zip(gone) {
             *sum = (*sum + filled).saturating_sub(gone);
@@ -79,9 +84,10 @@ impl Past {
         self.current += 1;
     }
 
-    fn add(&mut self, index: i64, amount: Amount) {
+    fn add(&mut self, index: i64, amount: Amount, ended: Amount) {
         if index == self.current {
             add(&mut self.filling, amount);
+            add(&mut self.ended, ended);
         } else if index < self.current && index >= self.current - BUCKETS {
             add(&mut self.whole[Self::slot(index)], amount);
             add(&mut self.sum, amount);
@@ -159,22 +165,29 @@ impl Charge {
         self.since = now;
     }
 
-    /// Adds what was held at a time before `now`, in this bucket.
-    pub(super) fn remember(&mut self, window: Window, index: i64, amount: Amount, now: Timestamp) {
+    /// Adds what was held at a time before `now`, in this bucket; `ended` is the part of jobs that have ended.
+    pub(super) fn remember(
+        &mut self,
+        window: Window,
+        index: i64,
+        amount: Amount,
+        ended: Amount,
+        now: Timestamp,
+    ) {
         if !window.on() {
             return;
         }
         self.advance(window, now);
-        self.past.get_or_insert_with(|| Box::new(Past::new(window.index(now)))).add(index, amount);
+        self.past.get_or_insert_with(|| Box::new(Past::new(window.index(now)))).add(index, amount, ended);
     }
 
-    /// What is remembered: bucket and amount.
-    pub(super) fn remembered(&self) -> Vec<(i64, Amount)> {
+    /// What is remembered: bucket, amount, and the part of it that was held by jobs which have ended, where it matters.
+    pub(super) fn remembered(&self) -> Vec<(i64, Amount, Amount)> {
         let Some(past) = &self.past else { return Vec::new() };
         (past.current - BUCKETS..past.current)
-            .map(|index| (index, past.whole[Past::slot(index)]))
-            .chain([(past.current, past.filling)])
-            .filter(|(_, amount)| *amount != [0; 4])
+            .map(|index| (index, past.whole[Past::slot(index)], [0; 4]))
+            .chain([(past.current, past.filling, past.ended)])
+            .filter(|(_, amount, _)| *amount != [0; 4])
             .collect()
     }
 
@@ -188,22 +201,38 @@ impl Charge {
         self.held = self.held.minus(amount);
     }
 
-    /// The average over the window.
+    /// A job has ended that held this since then; the past must be written down up to now.
+    pub(super) fn end(&mut self, window: Window, held: Resources, since: Timestamp) {
+        self.give(held);
+        let now = self.since;
+        if let Some(past) = &mut self.past {
+            let from = since.0.max(window.start(past.current));
+            for ((ended, more), all) in past.ended.iter_mut().zip(times(held, now.0 - from)).zip(past.filling)
+            {
+                *ended = (*ended + more).min(all);
+            }
+        }
+    }
+
+    /// The average over the window, in [`PARTS`], of what counts already.
     pub(super) fn average(&self, window: Window) -> Resources {
         let Some(past) = &self.past else { return Resources::default() };
         let length = u128::try_from(window.bucket.saturating_mul(BUCKETS)).unwrap_or(0).max(1);
-        let of = |d: usize| u64::try_from(past.sum[d] / length).unwrap_or(u64::MAX);
+        let of = |d: usize| {
+            let held = (past.sum[d] + past.ended[d]).saturating_mul(u128::from(PARTS));
+            u64::try_from(held / length).unwrap_or(u64::MAX)
+        };
         Resources { cores: of(0), memory: of(1), gpus: of(2), slots: of(3) }
     }
 
-    /// What fairness goes by: what is held now, and what was held on average, with its weight.
+    /// What fairness goes by, in [`PARTS`]: what is held now, and what was held on average, with its weight.
     pub(super) fn weighed(&self, window: Window) -> Resources {
-        self.held.plus(self.average(window).times(PAST_WEIGHT))
+        self.held.times(PARTS).plus(self.average(window).times(PAST_WEIGHT))
     }
 
     /// The dominant share for a weight, in units of 2^-40 of `capacity`.
     pub(super) fn share(&self, window: Window, capacity: &Resources, weight: u32) -> u64 {
-        share_of(self.weighed(window), capacity, weight)
+        share_of(self.weighed(window), &capacity.times(PARTS), weight)
     }
 }
 
@@ -258,14 +287,16 @@ mod tests {
         charge.advance(WINDOW, Timestamp(50));
         charge.take(Resources::new(24, 0));
         charge.advance(WINDOW, Timestamp(99));
-        assert_eq!(charge.average(WINDOW).cores, 0, "the bucket is not over");
+        assert_eq!(charge.average(WINDOW).cores, 0, "the bucket is not over, and the job runs");
         charge.advance(WINDOW, Timestamp(150));
-        charge.give(Resources::new(24, 0));
-        assert_eq!(charge.average(WINDOW).cores, 1, "50 of 1200 µs with 24 cores");
+        let parts = u64::from(PARTS);
+        assert_eq!(charge.average(WINDOW).cores, parts, "50 of 1200 µs with 24 cores");
+        charge.end(WINDOW, Resources::new(24, 0), Timestamp(50));
+        assert_eq!(charge.average(WINDOW).cores, 2 * parts, "it has ended: all of it counts");
         charge.advance(WINDOW, Timestamp(1_250));
-        assert_eq!(charge.average(WINDOW).cores, 2);
+        assert_eq!(charge.average(WINDOW).cores, 2 * parts);
         charge.advance(WINDOW, Timestamp(1_300));
-        assert_eq!(charge.average(WINDOW).cores, 1);
+        assert_eq!(charge.average(WINDOW).cores, parts);
         charge.advance(WINDOW, Timestamp(1_400));
         assert!(charge.past.is_none(), "all is forgotten");
     }
@@ -287,17 +318,20 @@ mod tests {
             spans in proptest::collection::vec((0i64..3_000, 0i64..2_000, 1u64..50), 1..20),
             end in 0i64..2_000,
         ) {
-            let mut events: Vec<(i64, bool, Resources)> = Vec::new();
+            let mut events: Vec<(i64, Option<i64>, Resources)> = Vec::new();
             for (from, length, cores) in &spans {
-                events.push((*from, true, Resources::new(*cores, 3)));
-                events.push((from + length, false, Resources::new(*cores, 3)));
+                events.push((*from, None, Resources::new(*cores, 3)));
+                events.push((from + length, Some(*from), Resources::new(*cores, 3)));
             }
-            events.sort_by_key(|e| e.0);
+            events.sort_by_key(|e| (e.0, e.1));
             let now = Timestamp(5_000 + end);
             let mut stepwise = Charge::new(Timestamp(0));
-            for (at, taken, held) in events {
+            for (at, ended, held) in events {
                 stepwise.advance(WINDOW, Timestamp(at));
-                if taken { stepwise.take(held) } else { stepwise.give(held) }
+                match ended {
+                    None => stepwise.take(held),
+                    Some(from) => stepwise.end(WINDOW, held, Timestamp(from)),
+                }
             }
             stepwise.advance(WINDOW, now);
             let mut again = Charge::new(Timestamp(0));
@@ -305,7 +339,7 @@ mod tests {
             for (from, length, cores) in spans {
                 let held = Resources::new(cores, 3);
                 for (index, amount) in cut(WINDOW, held, Timestamp(from), Timestamp(from + length), now) {
-                    again.remember(WINDOW, index, amount, now);
+                    again.remember(WINDOW, index, amount, amount, now);
                 }
             }
             proptest::prop_assert_eq!(stepwise.remembered(), again.remembered());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::memory::share_of;
+use super::memory::{PARTS, share_of};
 use super::pool::PoolState;
 use super::resources::Resources;
 use super::scheduler::Scheduler;
@@ -46,8 +46,8 @@ impl<'a> Cursor<'a> {
             let child = self.children.entry(rank.child()).or_insert_with(|| Self::new(branch));
             let next = child.next(pool, around)?;
             if let Some(head) = child.first() {
-                let held = branch.charge.weighed(around.window).plus(child.taken);
-                let share = share_of(held, &around.capacity, branch.weight());
+                let held = branch.charge.weighed(around.window).plus(child.taken.times(PARTS));
+                let share = share_of(held, &around.capacity.times(PARTS), branch.weight());
                 self.order.insert(rank.moved(share, head));
             }
             next

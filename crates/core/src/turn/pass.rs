@@ -331,6 +331,7 @@ impl Scheduler {
             node: decision.node.clone(),
             executors: decision.executors.clone(),
             since: self.now,
+            admitted: self.now,
         });
         Some(decision)
     }

@@ -42,6 +42,12 @@ impl Quota {
         *self == Self::default()
     }
 
+    /// True when it limits more than the number of jobs. Only then is room kept: of single jobs each is as large as the
+    /// next one, so whose turn it is gets the room, and nobody waits for ever.
+    pub fn limits_amounts(&self) -> bool {
+        self.cores.is_some() || self.memory.is_some() || self.gpus.is_some()
+    }
+
     /// The most that may be held, with the greatest number where nothing is said.
     pub fn most(&self) -> Held {
         let any = u64::MAX;

@@ -59,6 +59,8 @@ pub(super) struct Running {
     /// Executors by their node's name: a node that is gone may come back, and they with it.
     pub(super) executors: Vec<(String, u32)>,
     pub(super) since: Timestamp,
+    /// Since when it holds what it holds.
+    pub(super) admitted: Timestamp,
     /// When it ends at the latest, as far as is known.
     pub(super) end: Timestamp,
 }
@@ -384,6 +386,7 @@ impl Scheduler {
             node: found.node.clone(),
             executors: found.executors.clone(),
             since: found.since,
+            admitted: found.admitted,
             end: expected_end(found.since, job.run_time.at_most, self.now),
         });
         let around = self.around(pool);
@@ -411,7 +414,7 @@ impl Scheduler {
         pool.let_go(&job.parts, job.held);
         pool.ends.remove(&(job.end, id));
         pool.root.charge(job.path, &around, |charge| {
-            charge.give(job.held);
+            charge.end(around.window, job.held, job.admitted);
             charge.jobs = charge.jobs.saturating_sub(1);
         });
         self.ledger.end(job.scopes, &job.counted, id, job.end);
@@ -468,8 +471,9 @@ impl Scheduler {
         job.held = job.candidate.demand.driver.plus(each.times(wanted));
         job.counted.all = job.held.plus(job.counted.elsewhere);
         let held = job.held;
+        let since = std::mem::replace(&mut job.admitted, self.now);
         pool.root.charge(job.path, &around, |charge| {
-            charge.give(before);
+            charge.end(around.window, before, since);
             charge.take(held);
         });
         self.run(job);
@@ -485,6 +489,8 @@ pub struct Holding {
     pub node: String,
     /// Executors by node: at least those that were reserved.
     pub executors: Vec<(String, u32)>,
-    /// Since when it runs, or was admitted.
+    /// Since when it runs; before that, since when it was admitted.
     pub since: Timestamp,
+    /// Since when it holds this: since its admission, or since it grew.
+    pub admitted: Timestamp,
 }

@@ -34,8 +34,8 @@ pub enum Past {
         held: Resources,
         /// From then.
         from: Timestamp,
-        /// Until then; until now for what still runs.
-        to: Timestamp,
+        /// Until then; None for what is held still.
+        to: Option<Timestamp>,
     },
     /// A sum over a bucket of the window: how a scheduler tells of itself.
     Bucket {
@@ -43,6 +43,8 @@ pub enum Past {
         index: i64,
         /// Resource × microseconds by dimension.
         amount: [u128; 4],
+        /// The part of it that was held by jobs which have ended, in the bucket that is not over.
+        ended: [u128; 4],
     },
 }
 
@@ -104,13 +106,16 @@ impl Scheduler {
         let (_, path) = self.applicant(&past.queue, &past.tenant, &past.user, pool);
         let (window, now) = (self.window, self.now);
         let buckets = match &past.past {
-            Past::Span { held, from, to } => cut(window, *held, *from, *to, now),
-            Past::Bucket { index, amount } => vec![(*index, *amount)],
+            Past::Span { held, from, to } => {
+                let parts = cut(window, *held, *from, to.unwrap_or(now), now).into_iter();
+                parts.map(|(index, amount)| (index, amount, to.map_or([0; 4], |_| amount))).collect()
+            }
+            Past::Bucket { index, amount, ended } => vec![(*index, *amount, *ended)],
         };
         let around = self.around(pool);
         self.pools[pool as usize].root.charge(path, &around, |charge| {
-            for (index, amount) in &buckets {
-                charge.remember(window, *index, *amount, now);
+            for (index, amount, ended) in &buckets {
+                charge.remember(window, *index, *amount, *ended, now);
             }
         });
     }
@@ -181,6 +186,7 @@ impl Scheduler {
                 node: job.node.clone(),
                 executors: job.executors.clone(),
                 since: job.since,
+                admitted: job.admitted,
             })
             .collect()
     }
@@ -195,15 +201,15 @@ impl Scheduler {
                         // Up to now, so that nothing depends on when somebody last did something.
                         let mut charge = user.charge.clone();
                         charge.advance(self.window, self.now);
-                        all.extend(charge.remembered().into_iter().map(|(index, amount): (i64, Amount)| {
-                            Remembered {
+                        all.extend(charge.remembered().into_iter().map(
+                            |(index, amount, ended): (i64, Amount, Amount)| Remembered {
                                 pool: pool.name.clone(),
                                 queue: queue.name.clone(),
                                 tenant: tenant.name.clone(),
                                 user: user.name.clone(),
-                                past: Past::Bucket { index, amount },
-                            }
-                        }));
+                                past: Past::Bucket { index, amount, ended },
+                            },
+                        ));
                     }
                 }
             }

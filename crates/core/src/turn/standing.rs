@@ -1,6 +1,6 @@
 //! How things stand: who holds what of which pool, who waits, and for whom room is kept.
 
-use super::memory::share_of;
+use super::memory::{PARTS, SHARE_BITS, share_of};
 use super::policy::Scope;
 use super::resources::{Dimension, Held, Resources};
 use super::scheduler::Scheduler;
@@ -17,8 +17,8 @@ pub struct Party {
     pub share: u32,
     /// What its jobs hold of the pool.
     pub held: Resources,
-    /// What they held on average over the window before.
-    pub average: Resources,
+    /// The greatest part of any dimension that they held on average over the window before, in millionths of the pool.
+    pub average_ppm: u64,
     /// Jobs that hold it.
     pub running: u64,
     /// Jobs that wait.
@@ -85,6 +85,11 @@ fn ppm(part: u64, all: u64) -> u64 {
     u64::try_from(ppm).unwrap_or(u64::MAX)
 }
 
+/// The greatest part of any dimension, in millionths.
+fn share_ppm(held: Resources, capacity: &Resources) -> u64 {
+    ppm(share_of(held, capacity, 1), 1 << SHARE_BITS)
+}
+
 impl Scheduler {
     /// Every pool, with its queues, tenants and users that hold something or wait.
     pub fn standing(&self) -> Vec<PoolStanding> {
@@ -112,10 +117,10 @@ impl Scheduler {
             name: b.name.clone(),
             share: b.weight(),
             held: b.charge.held(),
-            average: b.charge.average(self.window),
+            average_ppm: share_ppm(b.charge.average(self.window), &capacity.times(PARTS)),
             running: b.charge.jobs,
             waiting: b.waiting,
-            dominant_ppm: ppm(share_of(b.charge.held(), capacity, 1), 1 << super::memory::SHARE_BITS),
+            dominant_ppm: share_ppm(b.charge.held(), capacity),
             fair_ppm: ppm(u64::from(b.weight()), weights),
             parts: self.parties(b, capacity),
         };

@@ -16,7 +16,7 @@ const STEPS: usize = 100;
 fn buckets(snapshot: &Snapshot) -> BTreeMap<(String, String, String, String, i64), [u128; 4]> {
     let mut all = BTreeMap::new();
     for m in &snapshot.memory {
-        let Past::Bucket { index, amount } = m.past else { panic!("buckets are told of") };
+        let Past::Bucket { index, amount, .. } = m.past else { panic!("buckets are told of") };
         all.insert((m.pool.clone(), m.queue.clone(), m.tenant.clone(), m.user.clone(), index), amount);
     }
     all

@@ -198,17 +198,17 @@ impl World {
 
     pub fn end(&mut self, id: JobId) {
         let Some(gone) = self.running.remove(&id) else { return };
-        self.past.push(self.span(&gone));
+        self.past.push(Self::span(&gone, Some(self.now)));
         self.scheduler.ended(id);
     }
 
-    fn span(&self, runs: &Runs) -> Remembered {
+    fn span(runs: &Runs, to: Option<Timestamp>) -> Remembered {
         Remembered {
             pool: runs.job.pool.clone(),
             queue: runs.job.queue.clone(),
             tenant: runs.job.tenant.clone(),
             user: runs.job.user.clone(),
-            past: Past::Span { held: runs.held, from: runs.from, to: self.now },
+            past: Past::Span { held: runs.held, from: runs.from, to },
         }
     }
 
@@ -233,7 +233,7 @@ impl World {
 
     /// What the store would tell a new leader, with the reservations of the old one.
     pub fn store(&self) -> Snapshot {
-        let running = self.running.values().map(|r| self.span(r));
+        let running = self.running.values().map(|r| Self::span(r, None));
         Snapshot { memory: self.past.iter().cloned().chain(running).collect(), ..self.scheduler.snapshot() }
     }
 

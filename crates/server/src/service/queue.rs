@@ -6,7 +6,7 @@ use libra_api::turns::{
 use libra_core::id::JobId;
 use libra_core::memory::GIB;
 use libra_core::time::Timestamp;
-use libra_core::turn::{Dimension, LimitStanding, Party, PoolStanding, Resources, Scope};
+use libra_core::turn::{LimitStanding, Party, PoolStanding, Resources, Scope};
 
 use super::{Service, ServiceError, Standings};
 use crate::auth::{Principal, Role, may_see};
@@ -40,7 +40,7 @@ impl Service {
         let now = self.clock.now();
         let standings = self.standings().await?;
         let shares = standings.pools.iter().flat_map(|pool| {
-            let part = |party: &Party| greatest_part(party.average, pool.capacity);
+            let part = |party: &Party| party.average_ppm as f64 / 1_000_000.0;
             let all: f64 = pool.queues.iter().map(part).sum();
             pool.queues.iter().map(move |queue| {
                 let fair = queue.fair_ppm as f64 / 1_000_000.0 * all;
@@ -54,15 +54,6 @@ impl Service {
             blocked: standings.blocked,
         })
     }
-}
-
-/// The greatest part of any dimension that an amount makes up.
-fn greatest_part(amount: Resources, capacity: Resources) -> f64 {
-    let part = |d: Dimension| match capacity.get(d) {
-        0 => 0.0,
-        all => amount.get(d) as f64 / all as f64,
-    };
-    Dimension::ALL.into_iter().map(part).fold(0.0, f64::max)
 }
 
 struct Sees<'a> {
@@ -124,7 +115,7 @@ fn party_view(party: &Party, matters: Resources, below: Vec<PartyView>) -> Party
         fair_percent: percent(party.fair_ppm),
         held_percent: percent(party.dominant_ppm),
         held: amount(party.held, matters),
-        average: amount(party.average, matters),
+        average_percent: percent(party.average_ppm),
         running: party.running,
         waiting: party.waiting,
         parts: below,

@@ -72,7 +72,7 @@ impl Books {
         }
         let from = now.plus_micros(-rules.policy.memory);
         let recent = ended.iter().filter(|job| job.completed_at.is_some_and(|end| end > from));
-        let spans = recent.chain(&holds).filter_map(|job| remembered(job, now));
+        let spans = recent.chain(&holds).filter_map(remembered);
         let snapshot = Snapshot {
             policy: rules.policy.clone(),
             pools: rules.pools(&hosts),
@@ -234,13 +234,13 @@ fn learn(learned: &mut Learned, job: &Brief) {
 }
 
 /// What a job held from its last admission on.
-fn remembered(job: &Brief, now: Timestamp) -> Option<Remembered> {
+fn remembered(job: &Brief) -> Option<Remembered> {
     let from = job.scheduled_at?;
     Some(Remembered {
         pool: pool_of(job.mode).to_owned(),
         queue: queue_of(job.queue.as_deref()).to_owned(),
         tenant: job.tenant.clone(),
         user: job.user.clone(),
-        past: Past::Span { held: held(job), from, to: job.completed_at.unwrap_or(now) },
+        past: Past::Span { held: held(job), from, to: job.completed_at },
     })
 }

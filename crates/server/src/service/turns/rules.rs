@@ -130,6 +130,7 @@ pub(super) fn holding(job: &Brief, learned: &Learned) -> Holding {
         executors: if reserved > 0 { vec![(node.clone(), reserved)] } else { Vec::new() },
         node,
         since: job.started_at.or(job.scheduled_at).unwrap_or(candidate.since),
+        admitted: job.scheduled_at.unwrap_or(candidate.since),
         candidate,
     }
 }
