@@ -17,6 +17,7 @@ mod service;
 mod spark_submit;
 mod start;
 mod submissions;
+mod turns;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -51,6 +52,8 @@ enum Part {
     Lists,
     /// A long log, written and followed.
     Follow,
+    /// Giving turns as the queue grows.
+    Turns,
 }
 
 /// Measures Libra beside its bare parts.
@@ -153,6 +156,10 @@ fn measure(part: Part, options: &Options, table: &mut Table) -> Outcome<()> {
         Part::Follow => {
             eprintln!("a log that is followed …");
             one_thread()?.block_on(follow::measure(&libra, options.log_bytes, table))
+        }
+        Part::Turns => {
+            eprintln!("turns …");
+            all_threads()?.block_on(turns::measure(table))
         }
         Part::Lists => {
             eprintln!("lists …");

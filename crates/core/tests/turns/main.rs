@@ -10,5 +10,4 @@ mod explain;
 mod fairness;
 mod figures;
 mod promises;
-mod scale;
 mod world;
