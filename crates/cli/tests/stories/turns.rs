@@ -54,7 +54,7 @@ async fn quotas_of_users_tenants_and_queues_hold_and_change_while_libra_runs() {
     // contract: R2, R3
     let rules = |ann: u32| {
         format!(
-            "  queues:\n    - {{name: nightly, share: 3, limits: {{running-jobs: 1}}}}\n  quotas:\n    users:\n      \
+            "  queues:\n    - {{name: nightly, share: 3, limits: {{running-jobs: 1}}, max-wait-time: 2h, timeout-minutes: 0}}\n  quotas:\n    users:\n      \
              ann: {{running-jobs: {ann}, queued-jobs: 2}}\n      default: {{cores: 2}}\n    tenants:\n      \
              blue: {{submissions-per-minute: 2}}\n"
         )
@@ -94,7 +94,11 @@ async fn quotas_of_users_tenants_and_queues_hold_and_change_while_libra_runs() {
     // One job of the queue at a time, whoever it is from; and nobody sees whose it is.
     let mut nightly = sleeps();
     nightly["queue"] = json!("nightly");
-    let first = bob.submit(&nightly).await;
+    let answer = bob.post(SUBMIT, &nightly).await.expect(202);
+    assert_eq!(answer["limits"], json!({"queueTimeoutSeconds": 7_200, "timeoutSeconds": 0}), "{answer:#}");
+    assert_eq!(answer["resources"]["cpuCores"], 1, "{answer:#}");
+    assert!(answer["estimatedStartTime"].is_string(), "there is room: {answer:#}");
+    let first = answer["jobId"].as_str().unwrap().to_owned();
     bob.reaches(&first, "RUNNING").await;
     let other = dan.submit(&nightly).await;
     let why = explain(&dan, &other).await;

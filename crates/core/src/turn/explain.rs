@@ -303,7 +303,7 @@ impl Scheduler {
         let pool = &self.pools[job.pool as usize];
         Blocked {
             limit: RESERVATION.into(),
-            message: format!("room {place} is kept for {keeper}, which {until}; this job {length}"),
+            message: format!("room {place} is kept for another job, which {until}; this job {length}"),
             of: Some(d),
             used: pool.held.get(d),
             requested: shape.reserve.get(d),

@@ -212,7 +212,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         None => Vec::new(),
         Some(list) => auth::keys_from(list).map_err(ConfigError::new)?,
     };
-    let policy = turns::policy(tree(QUEUES), tree(USERS), tree(TENANTS))?;
+    let turns = turns::turns(tree(QUEUES), tree(USERS), tree(TENANTS))?;
     if keys.is_empty() && !listen.ip().is_loopback() {
         return Err(ConfigError::new(format!("libra.listen is {listen}: everybody could submit jobs without a key"))
             .hinting(
@@ -247,7 +247,8 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         spark_home: v.text("libra.spark.home").map(PathBuf::from),
         keys,
         limits,
-        policy,
+        policy: turns.policy,
+        queue_times: turns.times,
         enabled,
         queue_wait: v.limit("libra.queue.max-wait-time")?,
         launch_timeout: v.limit("libra.execution.launch-timeout")?,

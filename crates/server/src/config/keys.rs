@@ -118,8 +118,9 @@ pub const KEYS: &[Key] = &[
     key(
         QUEUES,
         "",
-        "Queues beside `default`, with their shares of everything: a list of {name, share, limits}. Limits: `running-jobs`, \
-         `cores`, `memory`, `gpus` (held at once), `queued-jobs`, `submissions-per-minute`. Read again when the file changes.",
+        "Queues beside `default`, with their shares of everything: a list of {name, share, limits, max-wait-time, \
+         timeout-minutes}. Limits: `running-jobs`, `cores`, `memory`, `gpus` (held at once), `queued-jobs`, \
+         `submissions-per-minute`. Read again when the file changes.",
     ),
     key(
         USERS,

@@ -25,6 +25,7 @@ use libra_store::{PoolSettings, StoreUrl};
 
 pub use keys::{KEYS, Key};
 pub use source::Source;
+pub use turns::QueueTimes;
 
 use crate::auth::ApiKey;
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// Queues, shares, and what users and tenants may have. What modes may have is in `limits`.
     pub policy: Policy,
+    /// Time limits of the jobs of a queue that name none.
+    pub queue_times: BTreeMap<String, QueueTimes>,
     /// Modes that take jobs.
     pub enabled: Vec<Mode>,
     /// The longest queue wait of a job that names none; None = no limit.

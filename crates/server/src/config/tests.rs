@@ -391,10 +391,13 @@ fn the_example_lists_every_key_with_its_default() {
 
 #[test]
 fn shares_and_quotas_are_read_as_they_are_written() {
-    let yaml = "libra:\n  queues: [{name: default}, {name: nightly, share: 3, limits: {running-jobs: 4, cores: 16}}]\n  \
+    let yaml = "libra:\n  queues: [{name: default}, {name: nightly, share: 3, limits: {running-jobs: 4, cores: 16}, max-wait-time: 12h, timeout-minutes: 0}]\n  \
                 quotas:\n    users: {ann: {memory: 64g, gpus: 2}, default: {queued-jobs: 100}}\n    \
                 tenants: {blue: {share: 2, submissions-per-minute: 60}, red:}\n";
-    let policy = from_yaml(yaml).unwrap().policy;
+    let config = from_yaml(yaml).unwrap();
+    let times = QueueTimes { wait: Some(Duration::from_hours(12)), run: Some(Duration::ZERO) };
+    assert_eq!(config.queue_times, [("nightly".to_owned(), times)].into());
+    let policy = config.policy;
     let nightly = policy.queues["nightly"];
     assert_eq!(
         (nightly.share, nightly.limits.running.jobs, nightly.limits.running.cores),
@@ -415,6 +418,7 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
         ("queues: [7]", "libra.queues[0] must be a map"),
         ("queues: [{share: 7}]", "libra.queues[0] needs a name"),
         ("queues: [{name: a}, {name: a}]", "names the queue `a` twice"),
+        ("queues: [{name: a, max-wait-time: long}]", "libra.queues[0].max-wait-time must be a duration"),
         ("queues: [{name: a, share: -1}]", "libra.queues[0].share must be a whole number from 0 to"),
         ("queues: [{name: a, shares: 1}]", "libra.queues[0].shares is not known"),
         ("queues: [{name: a, limits: {coers: 1}}]", "libra.queues.a.limits.coers is not known"),

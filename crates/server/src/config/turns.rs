@@ -1,6 +1,7 @@
 //! Queues with their shares, and what users and tenants may have at once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use libra_api::fields::nearest;
 use libra_core::memory::{self, MIB};
@@ -9,7 +10,10 @@ use serde_json::Value;
 
 use super::ConfigError;
 use super::keys::{QUEUES, TENANTS, USERS};
+use super::units::duration;
 
+/// The longest run time, in minutes (contract L5).
+const MOST_MINUTES: u64 = 43_200;
 /// The greatest weight.
 const MOST_SHARE: u64 = 1_000_000;
 /// The name of those who are not named.
@@ -18,20 +22,42 @@ const DEFAULT: &str = "default";
 const LIMITS: [&str; 6] =
     ["running-jobs", "cores", "memory", "gpus", "queued-jobs", "submissions-per-minute"];
 
+/// The time limits of a queue's jobs that name none; an absent one is that of the configuration, and one of zero is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueTimes {
+    /// From each QUEUED.
+    pub wait: Option<Duration>,
+    /// From each RUNNING.
+    pub run: Option<Duration>,
+}
+
+/// What is said of queues, users and tenants.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    pub(super) policy: Policy,
+    pub(super) times: BTreeMap<String, QueueTimes>,
+}
+
 /// The rules of these three lists, each as it was written.
 ///
 /// # Errors
 /// A value that is no list or map, an unknown field, a number that can't be read, or a name that comes twice.
-pub(super) fn policy(
+pub(super) fn turns(
     queues: Option<&Value>,
     users: Option<&Value>,
     tenants: Option<&Value>,
-) -> Result<Policy, ConfigError> {
-    let mut policy = Policy::default();
+) -> Result<Turns, ConfigError> {
+    let Turns { mut policy, mut times } = Turns::default();
     for (n, queue) in list(QUEUES, queues)?.iter().enumerate() {
         let place = format!("{QUEUES}[{n}]");
-        let mut fields = Fields::of(&place, queue, &["name", "share", "limits"])?;
+        let known = ["name", "share", "limits", "max-wait-time", "timeout-minutes"];
+        let mut fields = Fields::of(&place, queue, &known)?;
         let name = fields.name()?;
+        let wait = fields.duration("max-wait-time")?;
+        let run = fields.number("timeout-minutes", MOST_MINUTES)?.map(|n| Duration::from_secs(n * 60));
+        if wait.is_some() || run.is_some() {
+            times.insert(name.clone(), QueueTimes { wait, run });
+        }
         let share = fields.share()?;
         let at = format!("{QUEUES}.{name}.limits");
         let limits = match fields.take("limits") {
@@ -60,7 +86,7 @@ pub(super) fn policy(
             policy.tenants.insert(name.clone(), shares);
         }
     }
-    Ok(policy)
+    Ok(Turns { policy, times })
 }
 
 fn list<'v>(key: &str, value: Option<&'v Value>) -> Result<&'v [Value], ConfigError> {
@@ -134,6 +160,13 @@ impl<'v> Fields<'v> {
         }
         let bytes = memory::parse(&text, MIB).ok();
         bytes.map(Some).ok_or_else(|| self.wrong(name, "an amount of memory such as `64g`", value))
+    }
+
+    fn duration(&mut self, name: &str) -> Result<Option<Duration>, ConfigError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let found = duration(text.trim());
+        found.map(Some).ok_or_else(|| self.wrong(name, "a duration such as `30m`", value))
     }
 
     fn name(&mut self) -> Result<String, ConfigError> {

@@ -88,8 +88,8 @@ pub(crate) struct Service {
     turns: Turns,
     /// What binds turns, as of now.
     rules: RwLock<Arc<Rules>>,
-    /// Held from the look at what a user, tenant or queue has submitted until the next job of it is stored.
-    submitting: tokio::sync::Mutex<()>,
+    /// Submissions of limited parties that are not stored yet.
+    under_way: quota::UnderWay,
 }
 
 /// What a [`Service`] is put together from.
@@ -115,7 +115,7 @@ impl Service {
             uploads: Places::new(artifacts::MAX_UPLOADS),
             turns: Turns::default(),
             rules: RwLock::new(Arc::new(Rules::of(&config))),
-            submitting: tokio::sync::Mutex::default(),
+            under_way: quota::UnderWay::default(),
             config,
             db,
             engines,

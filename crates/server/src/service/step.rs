@@ -85,10 +85,10 @@ impl Service {
                     None => {}
                     Some(Why::Turn) => metadata["turn"] = json!("in order"),
                     Some(Why::Reserved) => metadata["turn"] = json!("room was kept for it"),
-                    Some(Why::Backfill { ahead, reserved_at }) => {
+                    // Whose job is ahead is not for everybody who reads this one's history.
+                    Some(Why::Backfill { ahead: _, reserved_at }) => {
                         metadata["turn"] = json!("before another, which it does not delay");
-                        metadata["ahead"] = json!(ahead.to_string());
-                        metadata["aheadStartsBy"] = json!(reserved_at.rfc3339());
+                        metadata["otherStartsBy"] = json!(reserved_at.rfc3339());
                     }
                 }
                 ("libra".to_owned(), Some(leader_fence(epoch)), Some(metadata.to_string()))

@@ -1,6 +1,7 @@
 //! Submitting a job: check, store, answer. One transaction, no engine is asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use libra_api::fields::escape;
 use libra_api::problem::{Code, Violation};
@@ -193,12 +194,19 @@ impl Service {
     }
 
     fn limits(&self, spec: &JobSpec, mode: Mode) -> TimeLimits {
-        let seconds =
-            |d: Option<std::time::Duration>| d.map(|d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX).max(1));
+        let seconds = |d: Option<Duration>| d.map(|d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX).max(1));
         let asked = |minutes: u32| Some(i64::from(minutes) * 60).filter(|s| *s > 0);
-        let run = self.config.run_timeout.get(&mode).copied().flatten();
+        // The job's own, else its queue's, else that of the configuration (contract L5). Zero is none.
+        let rules = self.rules();
+        let queue = rules.queue_times.get(queue_of(spec.queue.as_deref())).copied().unwrap_or_default();
+        let set = |own: Option<Duration>, other: Option<Duration>| match own {
+            Some(own) => Some(own).filter(|d| !d.is_zero()),
+            None => other,
+        };
+        let run = set(queue.run, self.config.run_timeout.get(&mode).copied().flatten());
+        let wait = set(queue.wait, self.config.queue_wait);
         TimeLimits {
-            queue_seconds: spec.queue_timeout_minutes.map_or_else(|| seconds(self.config.queue_wait), asked),
+            queue_seconds: spec.queue_timeout_minutes.map_or_else(|| seconds(wait), asked),
             run_seconds: spec.timeout_minutes.map_or_else(|| seconds(run), asked),
             launch_seconds: seconds(self.config.launch_timeout),
         }
@@ -288,7 +296,7 @@ impl Service {
                 }
                 return Err(refused);
             }
-            // Until it is stored: nobody else of the same user, tenant or queue is counted meanwhile.
+            // It counts until it is stored.
             let counted = match service.may_submit(&submission.job).await {
                 Ok(counted) => counted,
                 Err(refused) => {

@@ -1,5 +1,7 @@
 //! The rules that bind turns, and how jobs and hosts look to the scheduler.
 
+use std::collections::BTreeMap;
+
 use libra_core::admission::{Host, Limits};
 use libra_core::job::{Job, TimeLimits};
 use libra_core::mode::Mode;
@@ -10,7 +12,7 @@ use libra_core::turn::{
 };
 use libra_store::tables::turns::Brief;
 
-use crate::config::Config;
+use crate::config::{Config, QueueTimes};
 
 /// The pool of jobs with a process of their own.
 const HOSTS: &str = "hosts";
@@ -22,12 +24,18 @@ pub(crate) struct Rules {
     pub(crate) limits: Limits,
     /// Shares, and what modes, queues, tenants and users may have.
     pub(crate) policy: Policy,
+    /// Time limits of the jobs of a queue that name none.
+    pub(crate) queue_times: BTreeMap<String, QueueTimes>,
 }
 
 impl Rules {
     /// The rules of a configuration.
     pub(crate) fn of(config: &Config) -> Self {
-        let mut rules = Self { limits: config.limits.clone(), policy: config.policy.clone() };
+        let mut rules = Self {
+            limits: config.limits.clone(),
+            policy: config.policy.clone(),
+            queue_times: config.queue_times.clone(),
+        };
         rules.rebind_modes();
         rules
     }
