@@ -35,6 +35,11 @@ impl Window {
         Self { bucket: memory.max(0) / BUCKETS }
     }
 
+    /// How long a bucket is, in microseconds; 0 when nothing is remembered.
+    pub(super) fn bucket(self) -> Micros {
+        self.bucket
+    }
+
     fn on(self) -> bool {
         self.bucket > 0
     }

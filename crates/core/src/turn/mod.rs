@@ -71,7 +71,7 @@ pub use policy::{
 };
 pub use resources::{Dimension, Held, Resources};
 pub use scheduler::{Holding, Scheduler};
-pub use snapshot::{Keeper, Past, Remembered, Snapshot};
+pub use snapshot::{Exceeded, Keeper, Past, Remembered, Snapshot};
 pub use spent::{Moment, Spent, spent};
 pub use standing::{LimitStanding, Party, PoolStanding, Reservation};
 pub use submission::{Refused, Submitted, may_submit};

@@ -74,8 +74,9 @@ impl Scheduler {
         }
     }
 
-    /// Works out anew when the room that is kept will be there.
-    pub(super) fn refresh_reservations(&mut self) {
+    /// Works out anew when the room that is kept will be there. A pass does so by itself; who only follows another scheduler
+    /// gives no turns and has to ask for it.
+    pub fn refresh_reservations(&mut self) {
         for pool in 0..u32::try_from(self.pools.len()).unwrap_or(u32::MAX) {
             self.refresh_promise(pool);
         }

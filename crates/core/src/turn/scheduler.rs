@@ -168,7 +168,11 @@ impl Scheduler {
 
     /// Lets time pass: what was held counts, and jobs that overran are expected to end later. A clock that jumps changes
     /// no limit and loses no job: after a jump back by more than a bucket the past is forgotten.
+    ///
+    /// A clock that goes back by less than a bucket stands still.
     pub fn advance(&mut self, now: Timestamp) {
+        let steps_back = self.now.0.saturating_sub(now.0);
+        let now = if steps_back > 0 && steps_back < self.window.bucket() { self.now } else { now };
         let back = now < self.now;
         self.now = now;
         let bucket = self.window.index(now);

@@ -78,6 +78,17 @@ pub struct Snapshot {
     pub keepers: Vec<Keeper>,
 }
 
+/// A limit that more is held of than it allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Whom it binds; None for what there is.
+    pub scope: Option<Scope>,
+    /// Its configuration key.
+    pub key: String,
+    /// In words, with figures.
+    pub text: String,
+}
+
 impl Scheduler {
     /// A scheduler that knows all this.
     pub fn rebuild(snapshot: &Snapshot, now: Timestamp) -> Self {
@@ -304,7 +315,7 @@ impl Scheduler {
 
     /// Limits that are exceeded at present, each with its key: because capacity or a limit shrank below what runs, or
     /// because jobs grew. Nothing is killed; nothing is admitted there until it fits again. An alert's value.
-    pub fn exceeded(&self) -> Vec<(String, String)> {
+    pub fn exceeded(&self) -> Vec<Exceeded> {
         let mut found = Vec::new();
         for pool in &self.pools {
             for node in &pool.nodes {
@@ -313,7 +324,7 @@ impl Scheduler {
                     if held > most {
                         let text =
                             format!("{} of {} are held on {}", d.words(held), d.figure(most), node.name);
-                        found.push((pool.keys.of(d).to_owned(), text));
+                        found.push(Exceeded { scope: None, key: pool.keys.of(d).to_owned(), text });
                     }
                 }
             }
@@ -322,13 +333,14 @@ impl Scheduler {
             if let Some(short) = state.quota.exceeded_by(&state.held) {
                 let text =
                     format!("{} jobs {} hold more than it allows", state.held.jobs, state.scope.words());
-                found.push((self.policy.key(&state.scope, short), text));
+                let key = self.policy.key(&state.scope, short);
+                found.push(Exceeded { scope: Some(state.scope.clone()), key, text });
             }
         }
         let gone = self.running.values().filter(|r| r.parts.len() <= r.executors.len()).count();
         if gone > 0 {
             let text = format!("{gone} jobs run on nodes that are gone");
-            found.push(("libra.replica.lease".to_owned(), text));
+            found.push(Exceeded { scope: None, key: "libra.replica.lease".to_owned(), text });
         }
         found
     }

@@ -3,7 +3,7 @@
 use libra_core::simulate::Dice;
 use libra_core::time::Timestamp;
 use libra_core::turn::{
-    Candidate, Demand, Executors, Limits, Policy, Position, Quota, Resources, Scheduler, Why,
+    Candidate, Demand, Exceeded, Executors, Limits, Policy, Position, Quota, Resources, Scheduler, Why,
 };
 
 use crate::world::{self, SECOND, World, host, id, job, seed_or};
@@ -50,7 +50,7 @@ fn capacity_that_shrinks_kills_nothing_and_admits_nothing() {
     assert_eq!(s.exceeded(), []);
     s.set_pools(host(4), Timestamp(SECOND));
     assert_eq!((s.pass(Timestamp(SECOND)).len(), s.running_jobs()), (0, 2));
-    let (key, text) = s.exceeded().into_iter().next().unwrap();
+    let Exceeded { key, text, .. } = s.exceeded().into_iter().next().unwrap();
     assert_eq!(
         (key.as_str(), text.as_str()),
         ("libra.resources.limits.cpu-cores", "8 cores of 4 are held on hosts")
@@ -62,7 +62,7 @@ fn capacity_that_shrinks_kills_nothing_and_admits_nothing() {
     assert_eq!((decisions.len(), decisions[0].why), (1, Why::Reserved));
     s.set_pools(Vec::new(), Timestamp(4 * SECOND));
     assert_eq!((s.running_jobs(), s.audit()), (1, Vec::new()), "its host is gone, and it goes on");
-    assert_eq!(s.exceeded()[0].1, "1 jobs run on nodes that are gone");
+    assert_eq!(s.exceeded()[0].text, "1 jobs run on nodes that are gone");
 }
 
 #[test]

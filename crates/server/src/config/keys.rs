@@ -119,7 +119,7 @@ pub const KEYS: &[Key] = &[
         QUEUES,
         "",
         "Queues beside `default`, with their shares of everything: a list of {name, share, limits, max-wait-time, \
-         timeout-minutes}. Limits: `running-jobs`, `cores`, `memory`, `gpus` (held at once), `queued-jobs`, \
+         timeout-minutes}. Limits: `running-jobs`, `cores`, `memory` (held at once), `queued-jobs`, \
          `submissions-per-minute`. Read again when the file changes.",
     ),
     key(

@@ -392,7 +392,7 @@ fn the_example_lists_every_key_with_its_default() {
 #[test]
 fn shares_and_quotas_are_read_as_they_are_written() {
     let yaml = "libra:\n  queues: [{name: default}, {name: nightly, share: 3, limits: {running-jobs: 4, cores: 16}, max-wait-time: 12h, timeout-minutes: 0}]\n  \
-                quotas:\n    users: {ann: {memory: 64g, gpus: 2}, default: {queued-jobs: 100}}\n    \
+                quotas:\n    users: {ann: {memory: 64g}, default: {queued-jobs: 100}}\n    \
                 tenants: {blue: {share: 2, submissions-per-minute: 60}, red:}\n";
     let config = from_yaml(yaml).unwrap();
     let times = QueueTimes { wait: Some(Duration::from_hours(12)), run: Some(Duration::ZERO) };
@@ -405,7 +405,7 @@ fn shares_and_quotas_are_read_as_they_are_written() {
     );
     assert_eq!(policy.queues["default"].share, 1);
     let ann = policy.user("ann");
-    assert_eq!((ann.running.memory, ann.running.gpus, ann.queued), (Some(64 * GIB), Some(2), None));
+    assert_eq!((ann.running.memory, ann.queued), (Some(64 * GIB), None));
     assert_eq!(policy.user("bob").queued, Some(100));
     assert_eq!((policy.tenant("blue").share, policy.tenant("blue").limits.per_minute), (2, Some(60)));
     assert_eq!(policy.tenant("red"), policy.tenant("green"));

@@ -19,8 +19,7 @@ const MOST_SHARE: u64 = 1_000_000;
 /// The name of those who are not named.
 const DEFAULT: &str = "default";
 /// What may be limited.
-const LIMITS: [&str; 6] =
-    ["running-jobs", "cores", "memory", "gpus", "queued-jobs", "submissions-per-minute"];
+const LIMITS: [&str; 5] = ["running-jobs", "cores", "memory", "queued-jobs", "submissions-per-minute"];
 
 /// The time limits of a queue's jobs that name none; an absent one is that of the configuration, and one of zero is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -187,7 +186,7 @@ impl<'v> Fields<'v> {
                 jobs: self.number("running-jobs", u64::MAX)?,
                 cores: self.number("cores", u64::MAX)?,
                 memory: self.memory("memory")?,
-                gpus: self.number("gpus", u64::MAX)?,
+                gpus: None,
             },
             queued: self.number("queued-jobs", u64::MAX)?,
             per_minute: self.number("submissions-per-minute", u64::MAX)?,

@@ -51,7 +51,7 @@ pub(crate) use standing::Standing;
 pub(crate) use standing::machine_of;
 pub(crate) use step::{Applied, ByWhom, FromEngine, Place};
 pub(crate) use submit::Submit;
-pub(crate) use turns::{Rules, Standings, Turns};
+pub(crate) use turns::{Given, Rules, Standings, Turns};
 
 use crate::artifacts::Artifacts;
 use crate::clock::Clock;

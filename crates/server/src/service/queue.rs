@@ -24,11 +24,16 @@ impl Service {
             running: standings.pools.iter().map(|pool| pool.running).sum(),
             oldest_waiting_seconds: standings.oldest.map(|since| now.seconds_since(since)),
             pools: standings.pools.iter().map(|pool| sees.pool(pool)).collect(),
-            limits: standings.limits.iter().filter(|limit| sees.limit(limit)).map(limit).collect(),
+            limits: standings.limits.iter().filter(|limit| sees.scope(&limit.scope)).map(limit).collect(),
             exceeded: standings
                 .exceeded
                 .iter()
-                .map(|(key, text)| ExceededView { limit: key.clone(), message: text.clone() })
+                .filter(|e| match &e.scope {
+                    Some(scope) => sees.scope(scope),
+                    // It names machines.
+                    None => principal.role == Role::Admin,
+                })
+                .map(|e| ExceededView { limit: e.key.clone(), message: e.text.clone() })
                 .collect(),
         })
     }
@@ -97,9 +102,9 @@ impl Sees<'_> {
     }
 
     /// Limits of others are theirs.
-    fn limit(&self, limit: &LimitStanding) -> bool {
+    fn scope(&self, scope: &Scope) -> bool {
         let (tenant, user) = (&self.principal.tenant, &self.principal.user);
-        match &limit.scope {
+        match scope {
             Scope::All | Scope::Mode(_) | Scope::Cluster(_) | Scope::Queue(_) => true,
             Scope::Tenant(of) => self.principal.role == Role::Admin || of == tenant,
             Scope::User(of, name) => self.principal.role == Role::Admin || (of == tenant && name == user),

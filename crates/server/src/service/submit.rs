@@ -117,6 +117,14 @@ impl Service {
         }
     }
 
+    /// The answer that was stored under the submission's key by now.
+    async fn stored_before(&self, submission: &Submission) -> Result<Option<Submitted>, ServiceError> {
+        let Some(key) = submission.idempotency.clone() else { return Ok(None) };
+        let key = (key.scope, key.key, key.body_hash);
+        let before = self.replay(Some(&key)).await?;
+        Ok(before.map(|answer| Submitted::Replayed { status: answer.status, response: answer.body }))
+    }
+
     fn requirement(&self, spec: &JobSpec) -> Result<Requirement, ServiceError> {
         let around = Surroundings {
             host_cores: u32::try_from(self.rules().limits.host_cores).unwrap_or(u32::MAX),
@@ -249,7 +257,7 @@ impl Service {
             correlation_id: request.correlation_id.to_owned(),
         };
         let step = lifecycle::submit(job, now);
-        let candidate = self.candidate(&step.job).await;
+        let candidate = self.candidate(&step.job);
         if let Some((limit, message)) = self.never_starts(&candidate) {
             let message = format!("this job can never run here: {message} ({limit})");
             return Err(ServiceError::new(Code::NeverFits, message));
@@ -303,7 +311,11 @@ impl Service {
                     if let Some(dir) = held {
                         service.let_go(dir).await;
                     }
-                    return Err(refused);
+                    // The same request may have come before, and be what is counted.
+                    return match service.stored_before(&submission).await? {
+                        Some(before) => Ok(before),
+                        None => Err(refused),
+                    };
                 }
             };
             let mut submitted = service.db.submit(submission.clone()).await?;

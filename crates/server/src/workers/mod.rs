@@ -4,6 +4,7 @@
 mod attempt;
 mod exchange;
 mod feed;
+mod follow;
 mod hand_off;
 mod heartbeat;
 mod lost_hosts;
@@ -54,6 +55,7 @@ pub(crate) fn start(
 ) -> JoinSet<()> {
     let mut workers = start_lifecycle(service, shutdown, lost_lease);
     workers.spawn(monitor::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(follow::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(reload::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use libra_core::mode::Mode;
 use tokio::time::sleep;
 
 use super::Shutdown;
@@ -18,14 +19,19 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
         return;
     }
     let mut texts = source.texts();
+    let mut last = texts.clone();
     let mut told = Vec::new();
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
             () = sleep(PERIOD) => {}
         }
+        // Two looks have to agree: somebody may be writing it just now. An empty file is no wish for no rules.
         let now = source.texts();
-        if now == texts {
+        let settled = std::mem::replace(&mut last, now.clone()) == now;
+        let main = now.first().and_then(Option::as_deref).unwrap_or_default();
+        let empty = main.trim_ascii().is_empty();
+        if !settled || empty || now == texts {
             continue;
         }
         texts = now;
@@ -36,7 +42,13 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
                     tracing::info!("the configuration has changed: other quotas and shares from now on");
                     service.bind(rules);
                 }
-                let late = service.config.differs_for_good(&new);
+                let mut late = service.config.differs_for_good(&new);
+                let places = |config: &Config| {
+                    config.limits.modes.get(&Mode::InCluster).map(|q| q.max_concurrent_jobs)
+                };
+                if places(&new) > places(&service.config) {
+                    late.push("libra.resources.quotas.in-cluster.max-concurrent-jobs".to_owned());
+                }
                 if !late.is_empty() && late != told {
                     tracing::warn!(keys = ?late, "these keys take effect at the next start");
                 }
@@ -62,7 +74,7 @@ impl Config {
         rules.limits.modes.retain(|mode, _| running.modes.contains_key(mode));
         for (mode, quota) in &running.modes {
             let new = rules.limits.modes.entry(*mode).or_insert(*quota);
-            if *mode == libra_core::mode::Mode::InCluster {
+            if *mode == Mode::InCluster {
                 new.max_concurrent_jobs = new.max_concurrent_jobs.min(quota.max_concurrent_jobs);
             }
         }

@@ -1,7 +1,7 @@
 //! Giving jobs their turn: queue waits and backoffs that are over, and room for those that wait. The leader alone
 //! does it, and what it writes counts only while it leads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use futures::future::join_all;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::Event;
-use libra_core::turn::Decision;
+use libra_core::turn::{Decision, Exceeded, Why};
 use libra_engines::failpoint;
 use libra_store::StoreError;
 use libra_store::tables::jobs;
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::supervisor::Found;
 use super::{Shutdown, Supervisor};
-use crate::service::{Applied, ByWhom, FromEngine, Place, Service, machine_of};
+use crate::service::{Applied, ByWhom, FromEngine, Given, Place, Service, machine_of};
 
 /// It looks this often even when nothing was heard and nothing is due.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ struct Next {
 #[derive(Default)]
 struct Memory {
     /// Limits that more is held of than they allow, as told last.
-    exceeded: Vec<(String, String)>,
+    exceeded: Vec<Exceeded>,
     /// When it was written down last for whom room is kept.
     kept_at: Option<Instant>,
 }
@@ -91,21 +91,48 @@ async fn pass(
     for done in join_all(due.iter().map(|id| deadline(service, *id, epoch))).await {
         done?;
     }
-    let given = service.give_turns(epoch).await?;
-    tell_excess(&mut memory.exceeded, given.exceeded);
-    let mut taken = 0;
+    let mut given = service.give_turns(epoch).await?;
+    tell_excess(&mut memory.exceeded, std::mem::take(&mut given.exceeded));
+    let taken = start(service, supervisor, &given, epoch).await?;
+    if memory.kept_at.is_none_or(|at| at.elapsed() >= PERIOD) {
+        memory.kept_at = Some(Instant::now());
+        service.write_keepers(epoch).await?;
+    }
+    if taken > 0 || !due.is_empty() {
+        return Ok(Next { sleep: Duration::ZERO, crowded: false });
+    }
+    let until_due = next_due.map_or(PERIOD, |t| Duration::from_secs_f64(t.seconds_since(now)));
+    // Turns that were not taken are given again, but not at once: something has to change first.
+    let rest = if given.decisions.is_empty() { PERIOD } else { TRY_AGAIN };
+    Ok(Next { sleep: until_due.min(rest), crowded: given.crowded })
+}
+
+/// Jobs take their turns; says how many did. All others are doubted, those after an error included.
+async fn start(
+    service: &Arc<Service>,
+    supervisor: &Arc<Supervisor>,
+    given: &Given,
+    epoch: i64,
+) -> Result<usize, StoreError> {
+    let mut not_taken: BTreeSet<JobId> = given.decisions.iter().map(|decision| decision.job).collect();
+    let ended = take(service, supervisor, given, epoch, &mut not_taken).await;
+    if !not_taken.is_empty() {
+        service.turns_not_taken(&not_taken.iter().copied().collect::<Vec<_>>()).await;
+    }
+    ended.map(|()| given.decisions.len() - not_taken.len())
+}
+
+async fn take(
+    service: &Arc<Service>,
+    supervisor: &Arc<Supervisor>,
+    given: &Given,
+    epoch: i64,
+    not_taken: &mut BTreeSet<JobId>,
+) -> Result<(), StoreError> {
     for some in given.decisions.chunks(STARTED_AT_ONCE) {
         let ids: Vec<JobId> = some.iter().map(|decision| decision.job).collect();
-        let read = service.db.read(move |tx| jobs::get_many(tx, &ids)).await;
-        let jobs: BTreeMap<JobId, Job> = match read {
-            Ok(jobs) => jobs.into_iter().map(|job| (job.id, job)).collect(),
-            Err(e) => {
-                for decision in &given.decisions {
-                    service.turn_not_taken(decision.job).await;
-                }
-                return Err(e);
-            }
-        };
+        let read = service.db.read(move |tx| jobs::get_many(tx, &ids)).await?;
+        let jobs: BTreeMap<JobId, Job> = read.into_iter().map(|job| (job.id, job)).collect();
         // All at once: they share a commit.
         let admitted = some.iter().map(|decision| {
             let place = supervisor.place(&given.replicas, &decision.node);
@@ -120,36 +147,30 @@ async fn pass(
         let mut failed = None;
         for (decision, done) in some.iter().zip(join_all(admitted).await) {
             match done {
-                Ok(true) => taken += 1,
-                Ok(false) => service.turn_not_taken(decision.job).await,
-                Err(e) => {
-                    service.turn_not_taken(decision.job).await;
-                    failed = Some(e);
+                Ok(true) => {
+                    not_taken.remove(&decision.job);
+                    service.metrics.turn_given(match decision.why {
+                        Why::Turn => "turn",
+                        Why::Reserved => "reserved",
+                        Why::Backfill { .. } => "backfill",
+                    });
                 }
+                Ok(false) => {}
+                Err(e) => failed = Some(e),
             }
         }
         if let Some(e) = failed {
             return Err(e);
         }
     }
-    if memory.kept_at.is_none_or(|at| at.elapsed() >= PERIOD) {
-        memory.kept_at = Some(Instant::now());
-        service.write_keepers(epoch).await?;
-    }
-    if taken > 0 || !due.is_empty() {
-        return Ok(Next { sleep: Duration::ZERO, crowded: false });
-    }
-    let until_due = next_due.map_or(PERIOD, |t| Duration::from_secs_f64(t.seconds_since(now)));
-    // Turns that were not taken are given again, but not at once: something has to change first.
-    let rest = if given.decisions.is_empty() { PERIOD } else { TRY_AGAIN };
-    Ok(Next { sleep: until_due.min(rest), crowded: given.crowded })
+    Ok(())
 }
 
 /// Warns when less is allowed than is held: nothing is ended for it, and nothing joins it.
-fn tell_excess(told: &mut Vec<(String, String)>, exceeded: Vec<(String, String)>) {
-    let keys = |list: &[(String, String)]| list.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+fn tell_excess(told: &mut Vec<Exceeded>, exceeded: Vec<Exceeded>) {
+    let keys = |list: &[Exceeded]| list.iter().map(|e| e.key.clone()).collect::<Vec<_>>();
     if keys(told) != keys(&exceeded) {
-        for (key, text) in &exceeded {
+        for Exceeded { key, text, .. } in &exceeded {
             tracing::warn!(limit = %key, "more is held than is allowed: {text}; it goes on, and nothing joins it");
         }
         if exceeded.is_empty() {

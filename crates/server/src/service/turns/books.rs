@@ -1,7 +1,7 @@
 //! A scheduler that knows what the store knows: made from it once, and told of every change since.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use libra_core::admission::Host;
 use libra_core::id::JobId;
@@ -21,6 +21,8 @@ const ENDED_READ: u32 = 50_000;
 const ENDED_SECONDS: i64 = 7 * 24 * 3_600;
 /// How often it is checked against the whole store, in seconds.
 const AUDIT_SECONDS: i64 = 60;
+/// How soon again when it did not agree: a row may only have come late, in seconds.
+const AUDIT_AGAIN_SECONDS: i64 = 5;
 /// Who has not looked for so long may have missed that rows were removed, in seconds.
 const STALE_SECONDS: i64 = 300;
 
@@ -34,7 +36,7 @@ struct Known {
 /// The scheduler, and how far it was told.
 pub(super) struct Books {
     pub(super) scheduler: Scheduler,
-    pub(super) learned: Learned,
+    learned: SharedLearned,
     /// The epoch under which this replica leads and gives turns from these books; None while it follows another.
     pub(super) epoch: Option<i64>,
     /// When the store was looked at last.
@@ -47,17 +49,29 @@ pub(super) struct Books {
     doubted: BTreeSet<JobId>,
     keepers: Vec<Keeper>,
     audited: Timestamp,
+    /// The last audit found something that was written, and could not be read yet, or that was missed.
+    suspect: bool,
+}
+
+/// How long jobs take: read by those who submit, without waiting for the books.
+pub(super) type SharedLearned = Arc<RwLock<Learned>>;
+
+/// What is true besides the jobs.
+pub(super) struct Surroundings {
+    pub(super) rules: Arc<Rules>,
+    pub(super) hosts: Vec<Host>,
+    pub(super) now: Timestamp,
 }
 
 impl Books {
     /// Reads everything.
     pub(super) fn open(
         tx: &mut dyn Tx,
-        rules: &Arc<Rules>,
-        hosts: Vec<Host>,
+        around: Surroundings,
+        learned: &SharedLearned,
         epoch: Option<i64>,
-        now: Timestamp,
     ) -> Result<Self, StoreError> {
+        let Surroundings { rules, hosts, now } = around;
         // First: what is written meanwhile is read again.
         let position = Position::end(tx)?;
         let since = now.plus_seconds(-ENDED_SECONDS);
@@ -66,9 +80,9 @@ impl Books {
         ended.reverse();
         let (holds, waits) = (table::holding(tx)?, table::waiting(tx)?);
         let keepers = keepers::read(tx)?;
-        let mut learned = Learned::default();
+        let mut fresh = Learned::default();
         for job in &ended {
-            learn(&mut learned, job);
+            learn(&mut fresh, job);
         }
         let from = now.plus_micros(-rules.policy.memory);
         let recent = ended.iter().filter(|job| job.completed_at.is_some_and(|end| end > from));
@@ -76,18 +90,21 @@ impl Books {
         let snapshot = Snapshot {
             policy: rules.policy.clone(),
             pools: rules.pools(&hosts),
-            waiting: waits.iter().map(|job| candidate(job, &learned)).collect(),
-            running: holds.iter().map(|job| holding(job, &learned)).collect(),
+            waiting: waits.iter().map(|job| candidate(job, &fresh)).collect(),
+            running: holds.iter().map(|job| holding(job, &fresh)).collect(),
             memory: spans.collect(),
             keepers: keepers.clone(),
         };
         let known = waits.iter().chain(&holds);
+        let mut scheduler = Scheduler::rebuild(&snapshot, now);
+        scheduler.refresh_reservations();
+        *learned.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(Self {
-            scheduler: Scheduler::rebuild(&snapshot, now),
-            learned,
+            scheduler,
+            learned: Arc::clone(learned),
             epoch,
             looked: now,
-            rules: Arc::clone(rules),
+            rules,
             hosts,
             position,
             known: known
@@ -96,6 +113,7 @@ impl Books {
             doubted: BTreeSet::new(),
             keepers,
             audited: now,
+            suspect: false,
         })
     }
 
@@ -104,11 +122,10 @@ impl Books {
     pub(super) fn follow(
         mut self,
         tx: &mut dyn Tx,
-        rules: &Arc<Rules>,
-        hosts: Vec<Host>,
-        now: Timestamp,
+        around: Surroundings,
         audit: bool,
     ) -> Result<Option<Self>, StoreError> {
+        let Surroundings { rules, hosts, now } = around;
         if now > self.looked.plus_seconds(STALE_SECONDS) {
             return Ok(None);
         }
@@ -127,20 +144,25 @@ impl Books {
                 break;
             }
         }
-        self.bound_by(rules, hosts, now);
+        self.bound_by(&rules, hosts, now);
         if self.epoch.is_none() {
             let keepers = keepers::read(tx)?;
-            if keepers != self.keepers {
+            if keepers == self.keepers {
+                self.scheduler.refresh_reservations();
+            } else {
                 self.scheduler.follow_keepers(&keepers);
                 self.keepers = keepers;
             }
         }
-        if audit && (now > self.audited.plus_seconds(AUDIT_SECONDS) || now < self.audited) {
+        let every = if self.suspect { AUDIT_AGAIN_SECONDS } else { AUDIT_SECONDS };
+        if audit && (now > self.audited.plus_seconds(every) || now < self.audited) {
             self.audited = now;
-            if !self.agrees(&table::tally(tx)?) {
+            let agrees = self.agrees(&table::tally(tx)?);
+            if !agrees && self.suspect {
                 tracing::warn!("what the scheduler knows is not what the store says: it is read anew");
                 return Ok(None);
             }
+            self.suspect = !agrees;
         }
         Ok(Some(self))
     }
@@ -180,23 +202,29 @@ impl Books {
         match job.state {
             State::Submitted | State::Validating => {}
             State::Queued => {
-                self.scheduler.queued(&candidate(job, &self.learned));
+                let waiting = candidate(job, &self.learned());
+                self.scheduler.queued(&waiting);
                 self.known.insert(job.id, known);
             }
             State::Scheduled | State::Running => {
                 let before = self.known.insert(job.id, known);
                 let same = before.is_some_and(|before| before.attempt == job.attempt);
                 if !same || !self.scheduler.is_running(job.id) {
-                    self.scheduler.found_running(&holding(job, &self.learned));
+                    let found = holding(job, &self.learned());
+                    self.scheduler.found_running(&found);
                 } else if let Some(started) = job.started_at {
                     self.scheduler.began(job.id, started);
                 }
             }
             State::Retrying | State::Succeeded | State::Failed | State::Cancelled | State::Timeout => {
                 self.forget(job.id);
-                learn(&mut self.learned, job);
+                learn(&mut self.learned.write().unwrap_or_else(PoisonError::into_inner), job);
             }
         }
+    }
+
+    fn learned(&self) -> RwLockReadGuard<'_, Learned> {
+        self.learned.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget(&mut self, id: JobId) {
@@ -212,9 +240,9 @@ impl Books {
         }
     }
 
-    /// A turn was given that was not taken, or nobody knows: the store says what is true.
-    pub(super) fn doubt(&mut self, id: JobId) {
-        self.doubted.insert(id);
+    /// Turns were given that were not taken, or nobody knows: the store says what is true.
+    pub(super) fn doubt(&mut self, jobs: &[JobId]) {
+        self.doubted.extend(jobs);
     }
 
     fn agrees(&self, (waiting, holding): &(u64, BTreeSet<JobId>)) -> bool {

@@ -9,20 +9,23 @@ mod estimates;
 mod keepers;
 mod rules;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use libra_core::admission::Host;
 use libra_core::id::JobId;
+use libra_core::job::Job;
 use libra_core::time::Timestamp;
 use libra_core::turn::{
-    Candidate, Decision, Explanation, Keeper, LimitStanding, PoolStanding, StartEstimate, Why,
+    Candidate, Decision, Exceeded, Explanation, Keeper, LimitStanding, PoolStanding, StartEstimate,
 };
 use libra_store::StoreError;
 use libra_store::tables::{leases, replicas, replicas::Replica, replicas::lease_of};
 use libra_store::tx::Tx;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
 
-use self::books::Books;
+use self::books::{Books, SharedLearned, Surroundings};
 use self::estimates::Estimates;
 pub(crate) use self::rules::{Rules, queue_of};
 use super::Service;
@@ -31,17 +34,25 @@ use super::standing::{hosts_of, leader_fence};
 /// Waiting jobs of every pool that are asked what they wait for, for the figures.
 const ASKED: usize = 200;
 /// What was read so lately is still true enough for an estimate, in microseconds.
-const FRESH: i64 = 1_000_000;
+const FRESH: i64 = 5_000_000;
+/// Whoever submits waits no longer for an estimate.
+const ESTIMATE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The scheduler of this replica.
 #[derive(Default)]
 pub(crate) struct Turns {
     /// None until somebody asks, and after the store could not be read.
-    books: Mutex<Option<Books>>,
+    books: Arc<Mutex<Option<Books>>>,
+    /// One question at a time: the leader, who gives turns, waits for one answer at most.
+    asking: Mutex<()>,
+    learned: SharedLearned,
     estimates: Estimates,
     /// What was written down last of the jobs that room is kept for, and under which epoch.
     kept: Mutex<Option<(i64, Vec<Keeper>)>>,
 }
+
+/// The books, while nobody else has them.
+type Held = OwnedMutexGuard<Option<Books>>;
 
 /// Who starts now, and what else was seen in the same look.
 pub(crate) struct Given {
@@ -51,8 +62,8 @@ pub(crate) struct Given {
     pub(crate) replicas: Vec<Replica>,
     /// Jobs wait for which there is no room.
     pub(crate) crowded: bool,
-    /// Limits that more is held of than they allow: by key, in words.
-    pub(crate) exceeded: Vec<(String, String)>,
+    /// Limits that more is held of than they allow.
+    pub(crate) exceeded: Vec<Exceeded>,
 }
 
 /// How everything stands.
@@ -64,9 +75,9 @@ pub(crate) struct Standings {
     /// Since when the job waits that has waited longest.
     pub(crate) oldest: Option<Timestamp>,
     /// What the jobs that are next wait for, by the limit's key.
-    pub(crate) blocked: std::collections::BTreeMap<String, u64>,
+    pub(crate) blocked: BTreeMap<String, u64>,
     /// Limits that more is held of than they allow.
-    pub(crate) exceeded: Vec<(String, String)>,
+    pub(crate) exceeded: Vec<Exceeded>,
 }
 
 /// Why a job waits, with the owners of those who hold what it waits for.
@@ -76,45 +87,34 @@ pub(crate) struct Explained {
     pub(crate) owners: Vec<(JobId, String, String)>,
 }
 
+/// For whom the books are brought up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum For {
+    /// The leader, who gives turns under this epoch.
+    Leader(i64),
+    /// Somebody who asks.
+    Asking,
+}
+
 impl Service {
     /// Gives turns: the leader alone, under its epoch. Whoever could not take theirs is reported to
-    /// [`Self::turn_not_taken`] before the next time.
+    /// [`Self::turns_not_taken`] before the next time.
     pub(crate) async fn give_turns(&self, epoch: i64) -> Result<Given, StoreError> {
+        let (mut held, replicas) = self.books(For::Leader(epoch)).await?;
         let now = self.clock.now();
-        let rules = self.rules();
-        let mut held = self.turns.books.lock().await;
-        let books = held.take().filter(|books| books.epoch == Some(epoch));
-        let (books, given) = self
-            .db
-            .read(move |tx| {
-                let replicas = alive(tx)?;
-                let hosts = hosts_of(&replicas);
-                let mut books = up_to_date(tx, books, &rules, hosts, Some(epoch), now, true)?;
-                let decisions = books.scheduler.pass(now);
-                let crowded = books.scheduler.waiting_jobs() > 0;
-                let exceeded = books.scheduler.exceeded();
-                for decision in &decisions {
-                    books.admitted(decision.job);
-                }
-                Ok((books, Given { decisions, replicas, crowded, exceeded }))
-            })
-            .await?;
-        *held = Some(books);
-        drop(held);
-        for decision in &given.decisions {
-            self.metrics.turn_given(match decision.why {
-                Why::Turn => "turn",
-                Why::Reserved => "reserved",
-                Why::Backfill { .. } => "backfill",
-            });
+        let Some(books) = held.as_mut() else { return Err(StoreError::Closed) };
+        let decisions = books.scheduler.pass(now);
+        for decision in &decisions {
+            books.admitted(decision.job);
         }
-        Ok(given)
+        let crowded = books.scheduler.waiting_jobs() > 0;
+        Ok(Given { decisions, replicas, crowded, exceeded: books.scheduler.exceeded() })
     }
 
-    /// A turn was given that was not taken, or nobody knows whether it was.
-    pub(crate) async fn turn_not_taken(&self, job: JobId) {
+    /// Turns were given that were not taken, or nobody knows whether they were.
+    pub(crate) async fn turns_not_taken(&self, jobs: &[JobId]) {
         if let Some(books) = self.turns.books.lock().await.as_mut() {
-            books.doubt(job);
+            books.doubt(jobs);
         }
     }
 
@@ -134,25 +134,55 @@ impl Service {
         Ok(())
     }
 
-    /// The books as of now.
-    async fn books(&self) -> Result<MutexGuard<'_, Option<Books>>, StoreError> {
-        let mut held = self.turns.books.lock().await;
-        let (now, rules, books) = (self.clock.now(), self.rules(), held.take());
-        let epoch = books.as_ref().and_then(|books| books.epoch);
-        // Who leads no longer follows the one who does.
-        let epoch = epoch.filter(|epoch| self.leader_epoch() == Some(*epoch));
-        let books = books.filter(|books| books.epoch == epoch);
-        let read = self.db.read(move |tx| {
-            let hosts = hosts_of(&alive(tx)?);
-            up_to_date(tx, books, &rules, hosts, epoch, now, epoch.is_none())
+    /// The books as of now, and the replicas that are alive.
+    async fn books(&self, whose: For) -> Result<(Held, Vec<Replica>), StoreError> {
+        let mut held = Arc::clone(&self.turns.books).lock_owned().await;
+        // After the wait: time goes on for those who had them before.
+        let (now, rules) = (self.clock.now(), self.rules());
+        let (db, learned) = (self.db.clone(), Arc::clone(&self.turns.learned));
+        let leads = self.leader_epoch();
+        // A task of its own: whoever asked may go away in the middle, and the books must come back.
+        let read = tokio::spawn(async move {
+            // Who leads no longer follows the one who does.
+            let books = held.take().filter(|books| match whose {
+                For::Leader(epoch) => books.epoch == Some(epoch),
+                For::Asking => books.epoch.is_none() || books.epoch == leads,
+            });
+            let read = db.read(move |tx| {
+                let replicas = alive(tx)?;
+                let around = || Surroundings { rules: Arc::clone(&rules), hosts: hosts_of(&replicas), now };
+                // What the leader has just given, the store does not know yet.
+                let audit = whose != For::Asking || books.as_ref().is_some_and(|b| b.epoch.is_none());
+                let followed = match books {
+                    Some(books) => books.follow(tx, around(), audit)?,
+                    None => None,
+                };
+                let epoch = match whose {
+                    For::Leader(epoch) => Some(epoch),
+                    For::Asking => None,
+                };
+                let books = match followed {
+                    Some(books) => books,
+                    None => Books::open(tx, around(), &learned, epoch)?,
+                };
+                Ok((books, replicas))
+            });
+            let (books, replicas) = read.await?;
+            *held = Some(books);
+            Ok::<_, StoreError>((held, replicas))
         });
-        *held = Some(read.await?);
-        Ok(held)
+        read.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Follows the one who leads, so that a question finds the books nearly up to date.
+    pub(crate) async fn follow_turns(&self) -> Result<(), StoreError> {
+        self.books(For::Asking).await.map(drop)
     }
 
     /// Why a job waits; None for one that does not.
     pub(crate) async fn why_it_waits(&self, id: JobId) -> Result<Option<Explained>, StoreError> {
-        let held = self.books().await?;
+        let _one = self.turns.asking.lock().await;
+        let (held, _) = self.books(For::Asking).await?;
         let Some(books) = held.as_ref() else { return Ok(None) };
         let Some(explanation) = books.scheduler.explain(id) else { return Ok(None) };
         let holders = explanation.blocked.as_ref().map(|b| b.holders.clone()).unwrap_or_default();
@@ -161,7 +191,8 @@ impl Service {
 
     /// How everything stands.
     pub(crate) async fn standings(&self) -> Result<Standings, StoreError> {
-        let held = self.books().await?;
+        let _one = self.turns.asking.lock().await;
+        let (held, _) = self.books(For::Asking).await?;
         let Some(books) = held.as_ref() else { return Err(StoreError::Closed) };
         let (pools, limits) = (books.scheduler.standing(), books.scheduler.limits());
         let reserved = pools.iter().filter_map(|pool| Some(pool.reservation.as_ref()?.job));
@@ -176,31 +207,25 @@ impl Service {
         })
     }
 
-    /// When a job will start that is submitted now; None when that would take too long to find out. An estimate is no reason
-    /// to keep a submission waiting: what was read a moment ago is good enough.
+    /// When a job will start that is submitted now; None when that would take too long to find out. An estimate is no
+    /// reason to keep a submission waiting: what was read a moment ago is good enough, and nothing is read for it.
     pub(crate) async fn estimated_start(&self, job: &Candidate) -> Option<StartEstimate> {
-        let fresh = {
-            let held = self.turns.books.lock().await;
-            let now = self.clock.now();
-            held.as_ref().is_some_and(|books| books.looked.plus_micros(FRESH) > now)
-        };
-        let mut held = if fresh { self.turns.books.lock().await } else { self.books().await.ok()? };
-        let books = held.as_mut()?;
-        self.turns.estimates.of(&mut books.scheduler, job, self.clock.now())
+        let mut held = timeout(ESTIMATE_PATIENCE, self.turns.books.lock()).await.ok()?;
+        let now = self.clock.now();
+        let books = held.as_mut().filter(|books| books.looked.plus_micros(FRESH) > now)?;
+        self.turns.estimates.of(&mut books.scheduler, job, now)
     }
 
     /// True when nobody waits beside the job, and there is room for it.
     pub(crate) async fn starts_at_once(&self, job: &Candidate) -> Result<bool, StoreError> {
-        let mut held = self.books().await?;
+        let (mut held, _) = self.books(For::Asking).await?;
         let now = self.clock.now();
         Ok(held.as_mut().is_some_and(|books| books.scheduler.starts_at_once(job, now)))
     }
 
     /// A new job as the scheduler sees it, with what was learned of its like.
-    pub(crate) async fn candidate(&self, job: &libra_core::job::Job) -> Candidate {
-        let held = self.turns.books.lock().await;
-        let learned = held.as_ref().map(|books| &books.learned);
-        rules::new_candidate(job, learned)
+    pub(crate) fn candidate(&self, job: &Job) -> Candidate {
+        rules::new_candidate(job, &self.turns.learned.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -210,24 +235,6 @@ fn owners(books: &Books, jobs: Vec<JobId>) -> Vec<(JobId, String, String)> {
         Some((id, tenant.to_owned(), user.to_owned()))
     };
     jobs.into_iter().filter_map(owner).collect()
-}
-
-/// These books as of now, or new ones.
-fn up_to_date(
-    tx: &mut dyn Tx,
-    books: Option<Books>,
-    rules: &Arc<Rules>,
-    hosts: Vec<Host>,
-    epoch: Option<i64>,
-    now: Timestamp,
-    audit: bool,
-) -> Result<Books, StoreError> {
-    if let Some(books) = books
-        && let Some(books) = books.follow(tx, rules, hosts.clone(), now, audit)?
-    {
-        return Ok(books);
-    }
-    Books::open(tx, rules, hosts, epoch, now)
 }
 
 /// The replicas whose lease is alive.

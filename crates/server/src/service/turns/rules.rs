@@ -102,7 +102,7 @@ pub(super) fn candidate(job: &Brief, learned: &Learned) -> Candidate {
 }
 
 /// A job that is about to be stored, with what was learned of its like.
-pub(super) fn new_candidate(job: &Job, learned: Option<&Learned>) -> Candidate {
+pub(super) fn new_candidate(job: &Job, learned: &Learned) -> Candidate {
     let brief = Brief {
         id: job.id,
         revision: job.revision,
@@ -122,7 +122,7 @@ pub(super) fn new_candidate(job: &Job, learned: Option<&Learned>) -> Candidate {
         completed_at: None,
         host: None,
     };
-    candidate(&brief, learned.unwrap_or(&Learned::default()))
+    candidate(&brief, learned)
 }
 
 fn limit(limits: TimeLimits) -> Option<Micros> {
