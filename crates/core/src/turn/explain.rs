@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::demand::Candidate;
 use super::ledger::Hindrance;
-use super::lookahead::StartEstimate;
+use super::lookahead::{Ahead, StartEstimate};
 use super::policy::Short;
 use super::pool::PoolState;
 use super::resources::{Dimension, Resources};
@@ -67,6 +67,16 @@ impl Scheduler {
     /// Why a waiting job waits; None for one that does not. Bounded work whatever the queue: a place is counted to
     /// [`PLACES_COUNTED`], and the look ahead is as bounded.
     pub fn explain(&self, id: JobId) -> Option<Explanation> {
+        let (mut explanation, ahead) = self.explain_but_start(id)?;
+        if let Some(ahead) = ahead {
+            explanation.start = ahead.play();
+        }
+        Some(explanation)
+    }
+
+    /// The same without the look ahead, which the caller plays where it holds up nobody ([`Ahead::play`]); None when
+    /// there is nothing to be played.
+    pub fn explain_but_start(&self, id: JobId) -> Option<(Explanation, Option<Ahead>)> {
         let job = self.waiting.get(&id)?;
         let pool = &self.pools[job.pool as usize];
         let possible = pool.shapes[job.shape as usize].possible;
@@ -76,21 +86,34 @@ impl Scheduler {
             None => possible.then_some(Position::AtLeast(turns.len() + 1)),
         };
         let blocked = self.blocked(id);
-        let start = match &blocked {
-            Some(Blocked { never: true, message, .. }) => StartEstimate::never(message),
-            _ => self.look_ahead(id, &turns),
+        let (start, ahead) = match &blocked {
+            Some(Blocked { never: true, message, .. }) => (StartEstimate::never(message), None),
+            _ => (StartEstimate::unknown("it was not looked ahead"), self.ahead(id, &turns)),
         };
-        Some(Explanation { position, blocked, start })
+        Some((Explanation { position, blocked, start }, ahead))
     }
 
     /// The same for a job that would be submitted now.
     pub fn explain_candidate(&mut self, job: &Candidate, now: Timestamp) -> Option<Explanation> {
+        let (mut explanation, ahead) = self.explain_candidate_but_start(job, now)?;
+        if let Some(ahead) = ahead {
+            explanation.start = ahead.play();
+        }
+        Some(explanation)
+    }
+
+    /// The same without the look ahead, as [`Self::explain_but_start`].
+    pub fn explain_candidate_but_start(
+        &mut self,
+        job: &Candidate,
+        now: Timestamp,
+    ) -> Option<(Explanation, Option<Ahead>)> {
         self.advance(now);
         if self.is_running(job.id) || self.is_waiting(job.id) {
-            return self.explain(job.id);
+            return self.explain_but_start(job.id);
         }
         self.queued(job);
-        let explanation = self.explain(job.id);
+        let explanation = self.explain_but_start(job.id);
         self.left(job.id);
         explanation
     }

@@ -30,7 +30,7 @@ impl StartEstimate {
         Self { at: None, basis: format!("it can't start: {why}") }
     }
 
-    fn unknown(why: &str) -> Self {
+    pub(super) fn unknown(why: &str) -> Self {
         Self { at: None, basis: why.to_owned() }
     }
 }
@@ -40,40 +40,68 @@ fn expected(run_time: &RunTime) -> Option<i64> {
     run_time.expected.or(run_time.at_most)
 }
 
+/// What is needed to find out when a job will start: taken from a scheduler in a moment, played without it.
+#[derive(Clone, Debug)]
+pub struct Ahead {
+    id: JobId,
+    now: Timestamp,
+    pool: String,
+    snapshot: Snapshot,
+    /// Expected ends of what runs.
+    ends: BTreeSet<(Timestamp, JobId)>,
+    /// Its place among those that are played; None beyond.
+    place: Option<usize>,
+    /// Jobs that wait in the pool.
+    waiting: u64,
+}
+
 impl Scheduler {
-    /// Plays forward until `id` starts: the next jobs in order as far as [`JOBS`], each as long as it is expected to take.
-    pub(super) fn look_ahead(&self, id: JobId, turns: &[JobId]) -> StartEstimate {
-        let Some(target) = self.waiting.get(&id) else { return StartEstimate::unknown("it does not wait") };
+    /// What is needed to play forward until `id` starts; None for a job that does not wait.
+    pub(super) fn ahead(&self, id: JobId, turns: &[JobId]) -> Option<Ahead> {
+        let target = self.waiting.get(&id)?;
         let place = turns.iter().position(|t| *t == id);
-        let near = place.is_some_and(|n| n < JOBS);
         let mut chosen: BTreeSet<JobId> = turns.iter().take(JOBS).copied().collect();
-        if near {
+        if place.is_some_and(|n| n < JOBS) {
             chosen.insert(id);
         }
         let candidate = |id: &JobId| Some(self.candidate(*id, self.waiting.get(id)?));
-        let snapshot = Snapshot {
-            waiting: chosen.iter().filter_map(candidate).collect(),
-            keepers: self.all_keepers().into_iter().filter(|k| chosen.contains(&k.job)).collect(),
-            ..self.without_waiting()
-        };
-        let pool = &self.pools[target.pool as usize].name;
-        let mut played = Self::rebuild(&snapshot, self.now);
-        let mut ends: BTreeSet<(Timestamp, JobId)> = BTreeSet::new();
-        for (running, job) in &self.running {
+        let end = |(id, job): (&JobId, &super::scheduler::Running)| {
             let end = expected_end(job.since, expected(&job.candidate.run_time), self.now);
-            if end < NEVER {
-                ends.insert((end, *running));
-            }
-        }
+            (end < NEVER).then_some((end, *id))
+        };
+        let pool = &self.pools[target.pool as usize];
+        Some(Ahead {
+            id,
+            now: self.now,
+            pool: pool.name.clone(),
+            snapshot: Snapshot {
+                waiting: chosen.iter().filter_map(candidate).collect(),
+                keepers: self.all_keepers().into_iter().filter(|k| chosen.contains(&k.job)).collect(),
+                ..self.without_waiting()
+            },
+            ends: self.running.iter().filter_map(end).collect(),
+            place,
+            waiting: pool.root.waiting,
+        })
+    }
+}
+
+impl Ahead {
+    /// Plays forward until the job starts: the next jobs in order as far as 500, each as long as it is expected to take.
+    /// Takes milliseconds when many wait.
+    pub fn play(self) -> StartEstimate {
+        let near = self.place.is_some_and(|n| n < JOBS);
+        let mut played = Scheduler::rebuild(&self.snapshot, self.now);
+        let mut ends = self.ends.clone();
         let lengths: BTreeMap<JobId, Option<i64>> =
-            snapshot.waiting.iter().map(|c| (c.id, expected(&c.run_time))).collect();
+            self.snapshot.waiting.iter().map(|c| (c.id, expected(&c.run_time))).collect();
         let (mut now, mut started, mut ended) = (self.now, 0usize, 0usize);
         loop {
             for decision in played.pass(now) {
-                if decision.job == id {
+                if decision.job == self.id {
                     return StartEstimate { at: Some(now), basis: self.basis(now, started, ended) };
                 }
-                started += usize::from(decision.pool == *pool);
+                started += usize::from(decision.pool == self.pool);
                 if let Some(Some(length)) = lengths.get(&decision.job) {
                     ends.insert((now.plus_micros((*length).max(1)), decision.job));
                 }
@@ -95,7 +123,7 @@ impl Scheduler {
         if started == 0 || span <= 0 {
             return StartEstimate::unknown("too many jobs are ahead of it");
         }
-        let ahead = place.map_or(self.pools[target.pool as usize].root.waiting, |n| n as u64);
+        let ahead = self.place.map_or(self.waiting, |n| n as u64);
         let micros = i128::from(span) * i128::from(ahead) / i128::try_from(started).unwrap_or(1);
         let at = self.now.plus_micros(i64::try_from(micros).unwrap_or(i64::MAX));
         let within = minutes(span);

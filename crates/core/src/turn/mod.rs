@@ -63,7 +63,7 @@ mod tree;
 pub use demand::{Candidate, Demand, Elsewhere, Executors, LimitKeys, Micros, Node, Pool, RunTime};
 pub use explain::{Blocked, Explanation, HOLDERS_NAMED, PLACES_COUNTED, Position, RESERVATION};
 pub use learned::{Basis, Estimate, Learned};
-pub use lookahead::StartEstimate;
+pub use lookahead::{Ahead, StartEstimate};
 pub use pass::{Decision, Why};
 pub use policy::{
     DEFAULT_QUEUE, Discipline, Limits, MEMORY, PRIORITY_STEP, Policy, Quota, Scope, Shares, Short,

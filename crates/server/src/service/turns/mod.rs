@@ -22,11 +22,12 @@ use libra_core::turn::{
 use libra_store::StoreError;
 use libra_store::tables::{leases, replicas, replicas::Replica, replicas::lease_of};
 use libra_store::tx::Tx;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use self::books::{Books, SharedLearned, Surroundings};
-use self::estimates::Estimates;
+use self::estimates::{Estimates, Start};
 pub(crate) use self::rules::{Rules, queue_of};
 use super::Service;
 use super::standing::{hosts_of, leader_fence};
@@ -46,7 +47,7 @@ pub(crate) struct Turns {
     /// One question at a time: the leader, who gives turns, waits for one answer at most.
     asking: Mutex<()>,
     learned: SharedLearned,
-    estimates: Estimates,
+    estimates: Arc<Estimates>,
     /// What was written down last of the jobs that room is kept for, and under which epoch.
     kept: Mutex<Option<(i64, Vec<Keeper>)>>,
 }
@@ -184,9 +185,14 @@ impl Service {
         let _one = self.turns.asking.lock().await;
         let (held, _) = self.books(For::Asking).await?;
         let Some(books) = held.as_ref() else { return Ok(None) };
-        let Some(explanation) = books.scheduler.explain(id) else { return Ok(None) };
+        let Some((mut explanation, ahead)) = books.scheduler.explain_but_start(id) else { return Ok(None) };
         let holders = explanation.blocked.as_ref().map(|b| b.holders.clone()).unwrap_or_default();
-        Ok(Some(Explained { owners: owners(books, holders), explanation }))
+        let owners = owners(books, holders);
+        drop(held);
+        if let Some(ahead) = ahead {
+            explanation.start = aside(move || ahead.play()).await.ok_or(StoreError::Closed)?;
+        }
+        Ok(Some(Explained { explanation, owners }))
     }
 
     /// How everything stands.
@@ -210,10 +216,27 @@ impl Service {
     /// When a job will start that is submitted now; None when that would take too long to find out. An estimate is no
     /// reason to keep a submission waiting: what was read a moment ago is good enough, and nothing is read for it.
     pub(crate) async fn estimated_start(&self, job: &Candidate) -> Option<StartEstimate> {
-        let mut held = timeout(ESTIMATE_PATIENCE, self.turns.books.lock()).await.ok()?;
-        let now = self.clock.now();
-        let books = held.as_mut().filter(|books| books.looked.plus_micros(FRESH) > now)?;
-        self.turns.estimates.of(&mut books.scheduler, job, now)
+        let start = {
+            let mut held = timeout(ESTIMATE_PATIENCE, self.turns.books.lock()).await.ok()?;
+            let now = self.clock.now();
+            let books = held.as_mut().filter(|books| books.looked.plus_micros(FRESH) > now)?;
+            self.turns.estimates.of(&mut books.scheduler, job, now)
+        };
+        let ahead = match start {
+            Start::Known(estimate) => return estimate,
+            Start::Ahead(ahead) => ahead,
+        };
+        // A task of its own: whoever asked may not wait so long, and the next one has use for it.
+        let (estimates, job, clock) =
+            (Arc::clone(&self.turns.estimates), job.clone(), Arc::clone(&self.clock));
+        let played = aside(move || {
+            let began = Instant::now();
+            let estimate = ahead.play();
+            let took = i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX);
+            estimates.keep(&job, &estimate, clock.now(), took);
+            estimate
+        });
+        timeout(ESTIMATE_PATIENCE, played).await.ok()?
     }
 
     /// True when nobody waits beside the job, and there is room for it.
@@ -227,6 +250,15 @@ impl Service {
     pub(crate) fn candidate(&self, job: &Job) -> Candidate {
         rules::new_candidate(job, &self.turns.learned.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// Does what takes a while where it holds up nobody; at once where there is one thread for everything, as in a simulation.
+/// It goes on when nobody waits for it any more. None when it panicked.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return Some(work());
+    }
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 fn owners(books: &Books, jobs: Vec<JobId>) -> Vec<(JobId, String, String)> {
