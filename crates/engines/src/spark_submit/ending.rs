@@ -18,8 +18,6 @@ const JVM_OUT_OF_MEMORY: i32 = 3;
 const CLASS_NOT_LOADED: i32 = 101;
 /// Python's exit code when it can't open its program.
 const PYTHON_FOUND_NO_FILE: i32 = 2;
-/// The end of a Python program's name.
-const PYTHON_FILE: &str = ".py";
 /// A shell and a JVM report a child that was ended by signal n as 128 + n.
 const SIGNAL_BASE: i32 = 128;
 /// The signals that end a process from outside or by its own crash: SIGABRT, SIGBUS, SIGKILL, SIGSEGV, SIGTERM.
@@ -152,10 +150,16 @@ fn absent_program(kind: Kind, dir: &AttemptDir, code: i32, out: &str) -> Option<
         return None;
     }
     let launch = records::read::<LaunchFile>(&dir.launch_file()).ok().flatten()?;
-    let absent = |word: &&String| {
-        word.starts_with('/') && word.ends_with(PYTHON_FILE) && !Path::new(word.as_str()).exists()
+    // Every option of ours has a value; what follows them is the program, and then its own arguments.
+    let mut words = launch.argv.iter().skip(1);
+    let program = loop {
+        match words.next()? {
+            option if option.starts_with("--") => drop(words.next()),
+            program => break program,
+        }
     };
-    launch.argv.iter().find(absent).cloned()
+    let is_absent = program.starts_with('/') && !Path::new(program).exists();
+    is_absent.then(|| program.clone())
 }
 
 fn by_own_account(kind: Kind, told: &Told, err: &str) -> Failure {

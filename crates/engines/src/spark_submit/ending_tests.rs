@@ -97,7 +97,7 @@ fn failures_of_the_program_are_the_users() {
     assert_eq!(named(&case, Kind::Python, &code(2)), (ErrorClass::User, "file_missing".to_owned()));
     // Spark may swallow Python's last words.
     let launch = |file: &str| {
-        let argv = ["/spark/bin/spark-submit", "--conf", "a=b", file, "argument"];
+        let argv = ["/spark/bin/spark-submit", "--conf", "a=b", file, "/nowhere/argument.py"];
         serde_json::json!({"argv": argv, "env": {}, "cwd": "/", "token": "t", "graceMs": 1}).to_string()
     };
     let case = Case::new().with("launch.json", &launch("/nowhere/a.py"));

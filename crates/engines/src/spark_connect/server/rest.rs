@@ -25,7 +25,8 @@ impl Server {
     /// without anybody else's query in it is ended; one with others in it is replaced, and ends with the last of them.
     pub(in super::super) async fn lay_to_rest(self: &Arc<Self>, live: &Arc<Live>, token: Token) {
         let Some(patience) = live.kill_after() else { return };
-        if tokio::time::timeout(patience, live.until_at_rest()).await.is_err() {
+        // To see that it rests takes time as well, however short the patience.
+        if tokio::time::timeout(patience + LOOK * LOOKS, live.until_at_rest()).await.is_err() {
             self.give_up_on(live, token).await;
         }
     }
