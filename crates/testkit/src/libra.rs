@@ -29,7 +29,7 @@ impl Setup {
             .env("LIBRA_EXECUTION_MODES_IN_CLUSTER_KEEPALIVE", "60s")
     }
 
-    /// The configuration file's text, YAML.
+    /// The configuration file's text, YAML. Without one there is no file.
     #[must_use]
     pub fn config(mut self, yaml: impl Into<String>) -> Self {
         self.config = yaml.into();
@@ -141,11 +141,15 @@ impl Libra {
     pub fn launch(&mut self, setup: &Setup) {
         assert!(self.child.is_none(), "it still runs");
         let _ = fs::remove_file(self.data_dir().join("address"));
-        let config = self.dir.join("libra.yaml");
-        fs::write(&config, &setup.config).unwrap();
         let log = File::options().create(true).append(true).open(self.dir.join("libra.log")).unwrap();
         let mut command = setup.command();
-        command.args(self.serve_arguments()).arg("--config").arg(config);
+        command.args(self.serve_arguments());
+        // Without a word about its configuration it starts as most people start it: without a file.
+        if !setup.config.is_empty() {
+            let config = self.dir.join("libra.yaml");
+            fs::write(&config, &setup.config).unwrap();
+            command.arg("--config").arg(config);
+        }
         command.current_dir(&self.dir).stdout(log.try_clone().unwrap()).stderr(log);
         self.child = Some(command.spawn().unwrap());
     }

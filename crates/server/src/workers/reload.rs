@@ -16,6 +16,8 @@ const PERIOD: Duration = Duration::from_secs(2);
 pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
     let source = service.config.source.clone();
     if source.file.is_none() {
+        // No worker ends before it is told to; without a file nothing can change.
+        shutdown.wait().await;
         return;
     }
     let mut texts = source.texts();
