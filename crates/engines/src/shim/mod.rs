@@ -24,6 +24,7 @@ pub mod records;
 mod run;
 mod table;
 pub(crate) mod tree;
+pub(crate) mod verdict;
 
 #[cfg(test)]
 pub(crate) mod tests;

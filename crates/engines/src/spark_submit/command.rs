@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 
 use libra_core::spec::{JobSpec, Kind, Source, unwrap_sql};
 
@@ -76,6 +77,24 @@ pub(super) fn prepare(
         grace_ms: u64::try_from(settings.stop_grace.as_millis()).unwrap_or(u64::MAX),
         keepalive: settings.host_lease.clone(),
         logs: settings.logs,
+    })
+}
+
+/// The first of the job's files on this machine, where its driver is to run, that is not there. What has a scheme or a
+/// pattern in it is found by Spark.
+pub(super) fn absent_file(spec: &JobSpec) -> Option<&str> {
+    let program = match &spec.source {
+        Source::File(file) => Some(file),
+        Source::Code(_) => None,
+    };
+    let lists = [&spec.jars, &spec.py_files, &spec.files, &spec.archives];
+    // `#name` after a file says under which name the program finds it.
+    let listed =
+        lists.into_iter().flatten().map(|item| item.split_once('#').map_or(&**item, |(file, _)| file));
+    program.map(String::as_str).into_iter().chain(listed).find(|file| {
+        // An error says nothing: who may not look may still be allowed to read.
+        let absent = || matches!(Path::new(file).try_exists(), Ok(false));
+        file.starts_with('/') && !file.contains(['*', '?', '[', '{']) && absent()
     })
 }
 

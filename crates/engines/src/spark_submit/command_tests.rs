@@ -197,3 +197,27 @@ fn the_driver_gets_what_it_needs_and_nothing_of_libras() {
         assert!(expected, "{name}");
     }
 }
+
+#[test]
+fn a_file_that_is_not_there_is_found_before_anything_starts() {
+    // contract: L4
+    let absent = |change: fn(&mut JobSpec)| {
+        let mut spec = JobSpec::new(Kind::Python, Source::Code("pass".to_owned()));
+        change(&mut spec);
+        absent_file(&spec).map(str::to_owned)
+    };
+    assert_eq!(absent(|_| {}), None);
+    assert_eq!(absent(|spec| spec.source = Source::File("/nowhere/a.py".into())).unwrap(), "/nowhere/a.py");
+    assert_eq!(absent(|spec| spec.archives = vec!["/nowhere/a.zip#a".into()]).unwrap(), "/nowhere/a.zip");
+    assert_eq!(
+        absent(|spec| spec.jars = vec!["/etc/hostname".into(), "/nowhere.jar".into()]).unwrap(),
+        "/nowhere.jar"
+    );
+    for found_by_spark in
+        ["s3a://bucket/a.jar", "file:/nowhere/a.jar", "/nowhere/*.jar", "/etc/hostname#name"]
+    {
+        let mut spec = JobSpec::new(Kind::Jar, Source::File("s3a://bucket/a.jar".to_owned()));
+        spec.files = vec![found_by_spark.to_owned()];
+        assert_eq!(absent_file(&spec), None, "{found_by_spark}");
+    }
+}

@@ -1,7 +1,5 @@
 //! From a driver's exit to the truth about the job (contract L4, L7).
 
-use std::path::Path;
-
 use libra_core::attempt::{Exit, Outcome};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::spec::Kind;
@@ -10,14 +8,13 @@ use serde::Deserialize;
 use super::words;
 use crate::attempt_dir::AttemptDir;
 use crate::logs::Stream;
-use crate::shim::{ExitRecord, LaunchFile, records};
+use crate::shim::verdict::{self, End, Supervised, first_lines, last_lines, tail};
+use crate::shim::{ExitRecord, records};
 
 /// The exit code of a JVM that ends itself because its heap is full.
 const JVM_OUT_OF_MEMORY: i32 = 3;
 /// The exit code of a spark-submit that does not find the main class.
 const CLASS_NOT_LOADED: i32 = 101;
-/// Python's exit code when it can't open its program.
-const PYTHON_FOUND_NO_FILE: i32 = 2;
 /// A shell and a JVM report a child that was ended by signal n as 128 + n.
 const SIGNAL_BASE: i32 = 128;
 /// The signals that end a process from outside or by its own crash: SIGABRT, SIGBUS, SIGKILL, SIGSEGV, SIGTERM.
@@ -43,63 +40,24 @@ pub(super) fn exit(kind: Kind, dir: &AttemptDir, record: &ExitRecord) -> Exit {
     Exit { outcome, exit_code: record.code, signal: record.signal, at: record.at }
 }
 
-/// The end of an attempt whose shim died without a word.
-pub(super) fn lost() -> Exit {
-    let failure = Failure::new(
-        ErrorClass::Infrastructure,
-        "driver_lost",
-        "The process that watched over the driver was killed, or the machine restarted, so nobody knows how the \
-         job ended. Whatever was left of it has been ended.",
-    );
-    Exit {
-        outcome: Outcome::Failed { failure: failure.with_unknown_outcome() },
-        exit_code: None,
-        signal: None,
-        at: records::now(),
-    }
-}
-
-/// The end of an attempt that Libra stopped before it left any other trace.
-pub(super) fn stopped() -> Exit {
-    Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: records::now() }
-}
-
 fn outcome(kind: Kind, dir: &AttemptDir, record: &ExitRecord) -> Outcome {
-    let failure = match (&record.spawn_error, record.code, record.signal) {
-        (Some(error), _, _) => Failure::new(
-            ErrorClass::Infrastructure,
-            "driver_not_started",
-            "The driver could not be started. Check the Spark installation and the free space on the disk.",
-        )
-        .with_detail(error),
-        _ if record.abandoned => Failure::new(
-            ErrorClass::Infrastructure,
-            "host_cut_off",
-            "No replica of Libra on the driver's host could reach the database for so long that the driver was ended, \
-             before another host would run the job again.",
-        )
-        .with_unknown_outcome(),
-        (None, Some(0), _) if kind == Kind::Sql && !dir.result_file().exists() => Failure::new(
+    let failure = match Supervised::Driver.end(record) {
+        Ok(End::Code(0)) if kind == Kind::Sql && !dir.result_file().exists() => Failure::new(
             ErrorClass::Infrastructure,
             "result_missing",
             "The driver reported success, but left no result behind.",
         )
         .with_unknown_outcome(),
-        (None, Some(0), _) => return Outcome::Succeeded,
-        (None, Some(code), _) => failed(kind, dir, code),
-        (None, None, Some(signal)) => killed(dir, signal),
-        (None, None, None) => Failure::new(
-            ErrorClass::Infrastructure,
-            "driver_lost",
-            "The driver ended, but its exit status was lost.",
-        )
-        .with_unknown_outcome(),
+        Ok(End::Code(0)) => return Outcome::Succeeded,
+        Ok(End::Code(code)) => failed(kind, dir, code),
+        Ok(End::Signal(signal)) => Supervised::Driver.killed(dir, signal),
+        Err(failure) => failure,
     };
     Outcome::Failed { failure }
 }
 
 fn failed(kind: Kind, dir: &AttemptDir, code: i32) -> Failure {
-    let (out, err) = (words::tail(dir, Stream::Stdout), words::tail(dir, Stream::Stderr));
+    let (out, err) = (tail(dir, Stream::Stdout), tail(dir, Stream::Stderr));
     if code == JVM_OUT_OF_MEMORY && (words::is_out_of_memory(&out) || words::is_out_of_memory(&err)) {
         return out_of_memory(&if words::is_out_of_memory(&out) { out } else { err });
     }
@@ -114,12 +72,6 @@ fn failed(kind: Kind, dir: &AttemptDir, code: i32) -> Failure {
         return failure;
     }
     if code == 1 || code == 2 {
-        if let Some(file) = words::missing_program(&out) {
-            return file_missing(file).with_detail(last_lines(&out));
-        }
-        if let Some(file) = absent_program(kind, dir, code, &out) {
-            return file_missing(&file).with_detail(last_lines(&err));
-        }
         if let Some(failure) = by_traceback(&out) {
             return failure;
         }
@@ -132,34 +84,9 @@ fn failed(kind: Kind, dir: &AttemptDir, code: i32) -> Failure {
         }
     }
     if ENDING_SIGNALS.contains(&(code - SIGNAL_BASE)) {
-        return killed(dir, code - SIGNAL_BASE);
+        return Supervised::Driver.killed(dir, code - SIGNAL_BASE);
     }
-    let detail = if out.trim().is_empty() { &err } else { &out };
-    Failure::new(
-        ErrorClass::User,
-        "exit_code",
-        format!("The program ended with exit code {code}. Its last lines are in the log."),
-    )
-    .with_detail(last_lines(detail))
-}
-
-/// The program that Python could not open, when it said nothing of it: spark-submit does not always pass on the last words of
-/// its Python before it ends with the same code (`PythonRunner` of Spark 4 waits for the process, and not for its output).
-fn absent_program(kind: Kind, dir: &AttemptDir, code: i32, out: &str) -> Option<String> {
-    if kind != Kind::Python || code != PYTHON_FOUND_NO_FILE || !out.trim().is_empty() {
-        return None;
-    }
-    let launch = records::read::<LaunchFile>(&dir.launch_file()).ok().flatten()?;
-    // Every option of ours has a value; what follows them is the program, and then its own arguments.
-    let mut words = launch.argv.iter().skip(1);
-    let program = loop {
-        match words.next()? {
-            option if option.starts_with("--") => drop(words.next()),
-            program => break program,
-        }
-    };
-    let is_absent = program.starts_with('/') && !Path::new(program).exists();
-    is_absent.then(|| program.clone())
+    verdict::exit_code(code, if out.trim().is_empty() { &err } else { &out })
 }
 
 fn by_own_account(kind: Kind, told: &Told, err: &str) -> Failure {
@@ -256,7 +183,8 @@ fn submit_failed(said: &str, err: &str) -> Failure {
     Failure::new(ErrorClass::User, code, message).with_detail(last_lines(err))
 }
 
-fn file_missing(file: &str) -> Failure {
+/// The failure of a job whose file is not there.
+pub(super) fn file_missing(file: &str) -> Failure {
     let message = format!("The file {file} was not found on the machine that runs the driver.");
     Failure::new(ErrorClass::User, "file_missing", message)
 }
@@ -268,28 +196,6 @@ fn out_of_memory(text: &str) -> Failure {
         "The driver ran out of memory. Raise `spark.driver.memory`, or bring less data to the driver."
     };
     Failure::new(ErrorClass::Resources, "out_of_memory", message).with_detail(last_lines(text))
-}
-
-fn killed(dir: &AttemptDir, signal: i32) -> Failure {
-    const KILL: i32 = 9;
-    let hint = if signal == KILL { "; the kernel does so when the machine's memory runs out" } else { "" };
-    let message =
-        format!("The driver was ended by {} that Libra did not send{hint}.", words::signal_name(signal));
-    let err = words::tail(dir, Stream::Stderr);
-    Failure::new(ErrorClass::Infrastructure, "driver_killed", message).with_detail(last_lines(&err))
-}
-
-/// The beginning of a stack trace: the end says only what started the program.
-fn first_lines(text: &str) -> String {
-    const LINES: usize = 40;
-    text.lines().take(LINES).collect::<Vec<_>>().join("\n")
-}
-
-/// The last lines that people read: enough to see what happened.
-fn last_lines(text: &str) -> String {
-    const LINES: usize = 40;
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
 
 #[cfg(test)]

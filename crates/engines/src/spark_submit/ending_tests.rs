@@ -93,19 +93,6 @@ fn failures_of_the_program_are_the_users() {
     let case = Case::new().told("AnalysisException", "[TABLE_OR_VIEW_NOT_FOUND] no table", "sql");
     assert_eq!(named(&case, Kind::Sql, &code(1)), (ErrorClass::User, "sql_error".to_owned()));
     assert_eq!(named(&case, Kind::Python, &code(1)), (ErrorClass::User, "exception".to_owned()));
-    let case = Case::new().with("stdout.log", "python: can't open file '/a.py': [Errno 2] No such file\n");
-    assert_eq!(named(&case, Kind::Python, &code(2)), (ErrorClass::User, "file_missing".to_owned()));
-    // Spark may swallow Python's last words.
-    let launch = |file: &str| {
-        let argv = ["/spark/bin/spark-submit", "--conf", "a=b", file, "/nowhere/argument.py"];
-        serde_json::json!({"argv": argv, "env": {}, "cwd": "/", "token": "t", "graceMs": 1}).to_string()
-    };
-    let case = Case::new().with("launch.json", &launch("/nowhere/a.py"));
-    assert_eq!(named(&case, Kind::Python, &code(2)), (ErrorClass::User, "file_missing".to_owned()));
-    let there = Case::new().with("there.py", "");
-    let file = there.0.join("there.py");
-    let case = Case::new().with("launch.json", &launch(file.to_str().unwrap()));
-    assert_eq!(named(&case, Kind::Python, &code(2)), (ErrorClass::User, "exit_code".to_owned()));
     let case = Case::new().with("stderr.log", "Error: Unrecognized option: --x\n");
     assert_eq!(named(&case, Kind::Python, &code(1)), (ErrorClass::User, "submit_failed".to_owned()));
 }

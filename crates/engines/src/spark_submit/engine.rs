@@ -21,6 +21,7 @@ use crate::engine::{
 use crate::failpoint;
 use crate::shim::process::{self, Status};
 use crate::shim::records::{Identity, StartedRecord};
+use crate::shim::verdict::{self, Supervised};
 use crate::shim::{self, tree};
 
 /// How long a launch waits for the shim to take the attempt; a busy machine may be slow to start a process.
@@ -70,6 +71,10 @@ impl SparkSubmit {
             return Err(unknown("the attempt was revoked before it was launched"));
         }
         let spark = self.usable_spark().map_err(LaunchError::Refused)?;
+        // Before a JVM is started for nothing: with some of them Spark goes on without, or says it badly.
+        if let Some(file) = command::absent_file(&launch.spec) {
+            return Err(LaunchError::Refused(ending::file_missing(file)));
+        }
         let refused = |code: &str, message: &str, error: io::Error| {
             let failure = Failure::new(ErrorClass::Infrastructure, code, message);
             LaunchError::Refused(failure.with_detail(error.to_string()))
@@ -129,7 +134,7 @@ impl SparkSubmit {
             Status::Absent | Status::ShimLost { .. } => {
                 let killed = tree::kill_all(&launch.token.to_string(), CANCEL_PATIENCE).await?;
                 if killed.gone {
-                    Observation::Ended(ending::lost())
+                    Observation::Ended(Supervised::Driver.lost())
                 } else {
                     Observation::Unknown("the driver lost its guard and is being killed".to_owned())
                 }
@@ -143,11 +148,11 @@ impl SparkSubmit {
         if !dir.path().try_exists()? {
             // Taken away, or lost with the machine: without files there is no shim to ask and nothing to revoke.
             let killed = tree::kill_all(&token, CANCEL_PATIENCE).await?;
-            let lost = || CancelOutcome::Gone(ending::lost());
+            let lost = || CancelOutcome::Gone(Supervised::Driver.lost());
             return Ok(if killed.gone { lost() } else { CancelOutcome::Stopping });
         }
         if process::status(&dir)? == Status::Absent && process::revoke(&dir)? {
-            return Ok(CancelOutcome::Gone(ending::stopped()));
+            return Ok(CancelOutcome::Gone(verdict::stopped()));
         }
         let status = process::stop(&dir, CANCEL_PATIENCE).await?;
         if matches!(status, Status::Owned { .. } | Status::Absent) {
@@ -160,9 +165,9 @@ impl SparkSubmit {
         }
         Ok(CancelOutcome::Gone(match status {
             Status::Exited { exit, .. } => ending::exit(launch.spec.kind, &dir, &exit),
-            Status::ShimLost { .. } if !killed.any => ending::lost(),
+            Status::ShimLost { .. } if !killed.any => Supervised::Driver.lost(),
             Status::ShimLost { .. } | Status::Revoked | Status::Owned { .. } | Status::Absent => {
-                ending::stopped()
+                verdict::stopped()
             }
         }))
     }

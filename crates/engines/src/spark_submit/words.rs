@@ -1,18 +1,7 @@
-//! Reading a driver's last words: the end of its logs, and what the end says.
+//! Reading a driver's last words: what the end of its log says.
 
-use crate::attempt_dir::AttemptDir;
-use crate::logs::{LogReader, Stream};
-
-/// How much of the end of a log is read, in bytes.
-const TAIL_BYTES: usize = 64 * 1024;
 /// The head line of a Python traceback.
 const TRACEBACK: &str = "Traceback (most recent call last)";
-
-/// The end of a log; empty when there is none.
-pub(crate) fn tail(dir: &AttemptDir, stream: Stream) -> String {
-    let bytes = LogReader::new(dir, stream).tail(TAIL_BYTES).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
 /// What the last traceback ends with: `ZeroDivisionError: division by zero`.
 pub(super) fn exception(log: &str) -> Option<String> {
@@ -29,13 +18,6 @@ pub(super) fn exception(log: &str) -> Option<String> {
 /// The last traceback, whole.
 pub(super) fn traceback(log: &str) -> Option<&str> {
     log.rfind(TRACEBACK).map(|at| &log[at..])
-}
-
-/// The file that Python could not open as the program.
-pub(super) fn missing_program(log: &str) -> Option<&str> {
-    let (_, after) = log.rsplit_once("can't open file '")?;
-    let (file, rest) = after.split_once('\'')?;
-    rest.starts_with(": [Errno 2]").then_some(file)
 }
 
 /// The jar that spark-submit passed over because it is not there.
@@ -95,28 +77,6 @@ pub(super) fn lost_cluster(text: &str) -> Option<&'static str> {
     marks.into_iter().find(|(mark, _)| text.contains(mark)).map(|(_, words)| words)
 }
 
-/// The name of a signal for people.
-pub(crate) fn signal_name(signal: i32) -> String {
-    let names = [
-        (1, "SIGHUP"),
-        (2, "SIGINT"),
-        (3, "SIGQUIT"),
-        (4, "SIGILL"),
-        (6, "SIGABRT"),
-        (7, "SIGBUS"),
-        (8, "SIGFPE"),
-        (9, "SIGKILL"),
-        (11, "SIGSEGV"),
-        (13, "SIGPIPE"),
-        (15, "SIGTERM"),
-        (24, "SIGXCPU"),
-    ];
-    names
-        .iter()
-        .find(|(n, _)| *n == signal)
-        .map_or_else(|| format!("signal {signal}"), |(_, s)| (*s).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,13 +113,6 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_is_recognised() {
-        let log = "/v/bin/python: can't open file '/no/such.py': [Errno 2] No such file or directory\n";
-        assert_eq!(missing_program(log), Some("/no/such.py"));
-        assert_eq!(missing_program("can't open file '/etc/shadow': [Errno 13] Permission denied"), None);
-    }
-
-    #[test]
     fn memory_that_ran_out_is_recognised() {
         assert!(is_out_of_memory("Terminating due to java.lang.OutOfMemoryError: Java heap space"));
         assert!(is_out_of_memory("Traceback (most recent call last):\n  x\nMemoryError\n"));
@@ -168,8 +121,8 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_log_makes_it_panic(log in "(Traceback \\(most recent call last\\)|can't open file '|.|\n){0,20}") {
-            let _ = (exception(&log), missing_program(&log), java_error(&log), traceback(&log));
+        fn no_log_makes_it_panic(log in "(Traceback \\(most recent call last\\)|.|\n){0,20}") {
+            let _ = (exception(&log), java_error(&log), traceback(&log));
         }
     }
 }

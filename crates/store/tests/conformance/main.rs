@@ -4,7 +4,6 @@
 mod given;
 mod leases;
 mod lists;
-mod measure;
 mod messages;
 mod numbering;
 mod plans;

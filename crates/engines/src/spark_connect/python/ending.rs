@@ -8,11 +8,10 @@ use super::super::failure;
 use super::super::server::Live;
 use crate::attempt_dir::AttemptDir;
 use crate::logs::Stream;
+use crate::shim::verdict::{self, End, Supervised};
 use crate::shim::{ExitRecord, records};
 use crate::spark_submit::words;
 
-/// The lines of a log that people are shown with a failure.
-const LAST_LINES: usize = 40;
 /// Written when the attempt is ended because its server is dead: the failure.
 const SERVER_LOST: &str = "server-lost.json";
 /// Written by the driver when SIGTERM comes.
@@ -79,6 +78,7 @@ fn terminated() -> Failure {
                 knows how much of it took effect.";
     Failure::new(ErrorClass::Infrastructure, "driver_terminated", text).with_unknown_outcome()
 }
+
 /// The failure of a job whose server died.
 pub(super) fn engine_lost(how: &str) -> Failure {
     let text = format!(
@@ -87,51 +87,12 @@ pub(super) fn engine_lost(how: &str) -> Failure {
     Failure::new(ErrorClass::Infrastructure, "engine_lost", text).with_unknown_outcome()
 }
 
-/// The end of an attempt whose shim died without a word.
-pub(super) fn lost() -> Exit {
-    let failure = Failure::new(
-        ErrorClass::Infrastructure,
-        "driver_lost",
-        "The process that watched over the program was killed, or the machine restarted, so nobody knows how the job \
-         ended. Whatever was left of it has been ended.",
-    );
-    failed(failure.with_unknown_outcome())
-}
-
-/// The end of an attempt that Libra stopped before it left any other trace.
-pub(super) fn stopped() -> Exit {
-    Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: records::now() }
-}
-
-/// An end without a process.
-pub(super) fn failed(failure: Failure) -> Exit {
-    Exit { outcome: Outcome::Failed { failure }, exit_code: None, signal: None, at: records::now() }
-}
-
 fn outcome(dir: &AttemptDir, record: &ExitRecord) -> Outcome {
-    let failure = match (&record.spawn_error, record.code, record.signal) {
-        (Some(error), _, _) => Failure::new(
-            ErrorClass::Infrastructure,
-            "driver_not_started",
-            "The Python process could not be started. Check the Spark installation and the free space on the disk.",
-        )
-        .with_detail(error),
-        _ if record.abandoned => Failure::new(
-            ErrorClass::Infrastructure,
-            "host_cut_off",
-            "No replica of Libra on the program's host could reach the database for so long that the program was ended, \
-             before another host would run the job again.",
-        )
-        .with_unknown_outcome(),
-        (None, Some(0), _) => return Outcome::Succeeded,
-        (None, Some(code), _) => by_code(dir, code),
-        (None, None, Some(signal)) => killed(dir, signal),
-        (None, None, None) => Failure::new(
-            ErrorClass::Infrastructure,
-            "driver_lost",
-            "The program ended, but its exit status was lost.",
-        )
-        .with_unknown_outcome(),
+    let failure = match Supervised::Program.end(record) {
+        Ok(End::Code(0)) => return Outcome::Succeeded,
+        Ok(End::Code(code)) => by_code(dir, code),
+        Ok(End::Signal(signal)) => Supervised::Program.killed(dir, signal),
+        Err(failure) => failure,
     };
     Outcome::Failed { failure }
 }
@@ -141,13 +102,7 @@ fn by_code(dir: &AttemptDir, code: i32) -> Failure {
     if let Some(told) = records::read::<Told>(&dir.error_file()).unwrap_or_default() {
         return by_own_account(&told);
     }
-    let err = words::tail(dir, Stream::Stderr);
-    Failure::new(
-        ErrorClass::User,
-        "exit_code",
-        format!("The program ended with exit code {code}. Its last lines are in the log."),
-    )
-    .with_detail(last_lines(&err))
+    verdict::exit_code(code, &verdict::tail(dir, Stream::Stderr))
 }
 
 fn by_own_account(told: &Told) -> Failure {
@@ -203,18 +158,4 @@ fn needs_a_spark_of_its_own(told: &Told) -> bool {
     ]
     .iter()
     .any(|mark| told.message.contains(mark))
-}
-
-fn killed(dir: &AttemptDir, signal: i32) -> Failure {
-    const KILL: i32 = 9;
-    let hint = if signal == KILL { "; the kernel does so when the machine's memory runs out" } else { "" };
-    let message =
-        format!("The program was ended by {} that Libra did not send{hint}.", words::signal_name(signal));
-    Failure::new(ErrorClass::Infrastructure, "driver_killed", message)
-        .with_detail(last_lines(&words::tail(dir, Stream::Stderr)))
-}
-
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }

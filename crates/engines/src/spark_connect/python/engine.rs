@@ -20,6 +20,7 @@ use crate::shim;
 use crate::shim::process::{self, Status};
 use crate::shim::records::StartedRecord;
 use crate::shim::tree;
+use crate::shim::verdict::{self, Supervised};
 
 /// How long one cancellation waits (contract L6).
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
@@ -101,7 +102,7 @@ impl Python {
             || Observation::Unknown("the Spark server still works on what is left of it".to_owned());
         Ok(match status {
             Status::Absent | Status::Revoked if starting => Observation::Starting,
-            Status::Absent if !launch.same_boot => Observation::Ended(ending::lost()),
+            Status::Absent if !launch.same_boot => Observation::Ended(Supervised::Program.lost()),
             Status::Absent if !process::revoke(&job.dir)? => {
                 Observation::Unknown("the attempt is being launched".to_owned())
             }
@@ -125,7 +126,7 @@ impl Python {
                 if !tree::kill_all(&launch.token.to_string(), CANCEL_PATIENCE).await?.gone {
                     Observation::Unknown("the program lost its guard and is being killed".to_owned())
                 } else if self.settle(&job).await {
-                    Observation::Ended(ending::lost())
+                    Observation::Ended(Supervised::Program.lost())
                 } else {
                     unsettled()
                 }
@@ -235,13 +236,13 @@ impl Python {
             // Taken away, or lost with the machine: without files there is no shim to ask and nothing to revoke.
             let killed = tree::kill_all(&token, CANCEL_PATIENCE).await?;
             return Ok(if killed.gone {
-                CancelOutcome::Gone(ending::lost())
+                CancelOutcome::Gone(Supervised::Program.lost())
             } else {
                 CancelOutcome::Stopping
             });
         }
         if process::status(&job.dir)? == Status::Absent && process::revoke(&job.dir)? {
-            return Ok(CancelOutcome::Gone(ending::stopped()));
+            return Ok(CancelOutcome::Gone(verdict::stopped()));
         }
         let status = self.stop(&job).await?;
         if matches!(status, Status::Owned { .. } | Status::Absent) {
@@ -254,9 +255,9 @@ impl Python {
         }
         let exit = match status {
             Status::Exited { exit, .. } => ending::exit(&job.dir, &exit),
-            Status::ShimLost { .. } if !killed.any => ending::lost(),
-            Status::Revoked => job.end()?.unwrap_or_else(ending::stopped),
-            Status::ShimLost { .. } | Status::Owned { .. } | Status::Absent => ending::stopped(),
+            Status::ShimLost { .. } if !killed.any => Supervised::Program.lost(),
+            Status::Revoked => job.end()?.unwrap_or_else(verdict::stopped),
+            Status::ShimLost { .. } | Status::Owned { .. } | Status::Absent => verdict::stopped(),
         };
         // What has come to its end by itself left nothing that counts.
         if exit.outcome != Outcome::Succeeded && !self.settle(&job).await {

@@ -11,9 +11,9 @@ use super::super::record;
 use super::super::server::{Live, start};
 use super::cradle::Taken;
 use super::job::Job;
-use super::{Python, ending, files};
+use super::{Python, files};
 use crate::failpoint;
-use crate::shim::{self, process};
+use crate::shim::{self, process, verdict};
 
 /// How long a cold process's shim may take to own the attempt; a busy machine may be slow to start a process.
 const OWNER_PATIENCE: Duration = Duration::from_secs(10);
@@ -43,11 +43,11 @@ impl Python {
             let begun = tokio::select! {
                 ready = ready => match ready {
                     (Ok(live), Ok(slot)) => self.begin_on(&job, live, slot).await,
-                    (Err(failure), _) => return refuse(&job, &ending::failed(failure)),
+                    (Err(failure), _) => return refuse(&job, &verdict::failed(failure)),
                     // The slots are never closed while the engine lives.
-                    (_, Err(_)) => return refuse(&job, &ending::stopped()),
+                    (_, Err(_)) => return refuse(&job, &verdict::stopped()),
                 },
-                () = job.cancelled() => return refuse(&job, &ending::stopped()),
+                () = job.cancelled() => return refuse(&job, &verdict::stopped()),
             };
             if begun {
                 return;
@@ -61,7 +61,7 @@ impl Python {
         match live.admit(job.launch.token, &job.dir) {
             Ok(true) => self.start_on(job, live, slot).await,
             Ok(false) => return false,
-            Err(error) => refuse(job, &ending::failed(unwritable(&error))),
+            Err(error) => refuse(job, &verdict::failed(unwritable(&error))),
         }
         true
     }
@@ -70,7 +70,7 @@ impl Python {
         job.attach(Arc::clone(&live), Some(slot));
         match self.hand_over(job, &live).await {
             Ok(()) => job.started(),
-            Err(failure) => refuse(job, &ending::failed(failure)),
+            Err(failure) => refuse(job, &verdict::failed(failure)),
         }
     }
 
@@ -80,7 +80,7 @@ impl Python {
         let cradle = if cold { None } else { self.pool.take().await };
         if job.is_cancelled() {
             // Nothing of it is written any more: it may have been let go of already.
-            refuse(job, &ending::stopped());
+            refuse(job, &verdict::stopped());
             return Ok(());
         }
         let file =
