@@ -109,7 +109,7 @@ fn stand_in(home: &Path) -> Outcome<std::path::PathBuf> {
 /// Submits a job with a log of so many bytes; answers its id.
 async fn submit(api: &mut Connection, bytes: u64) -> Outcome<String> {
     let job = json!({
-        "code": "pass", "executionMode": "spark-submit", "env": {"LOG_BYTES": bytes.to_string()},
+        "kind": "python", "code": "pass", "executionMode": "spark-submit", "env": {"LOG_BYTES": bytes.to_string()},
     });
     let (status, body) = api.call(&post("/api/v1/jobs", &job.to_string())).await?;
     let view: Value = serde_json::from_slice(body)?;

@@ -205,7 +205,7 @@ async fn a_log_beyond_its_limit_says_what_is_missing_and_keeps_its_end() {
 async fn followers_have_a_limit_and_give_their_place_back() {
     // contract: A6
     let libra = sleepy().env("LIBRA_LOGS_MAX_FOLLOWERS", "1").start().await;
-    let id = libra.api().submit(&json!({"code": "the engine sleeps"})).await;
+    let id = libra.api().submit(&json!({"kind": "python", "code": "the engine sleeps"})).await;
     let first = Follower::open(libra.url(), &id, "", "");
     assert_eq!(first.status, 200);
     let refused = libra.api().get(&format!("/api/v1/jobs/{id}/logs?follow=true")).await;

@@ -60,7 +60,8 @@ async fn what_a_program_has_left_open_is_brought_to_its_end() {
     let job = api.run(&python(&code)).await;
     assert_eq!(job["status"], "SUCCEEDED", "{job:#}");
     let log = api.log(job["jobId"].as_str().unwrap(), "stdout").await;
-    assert_eq!(log, "pool 5\nthread 3\nexit 4\n");
+    // The threads work beside each other, and what was asked for the exit comes after both.
+    assert!(["pool 5\nthread 3\nexit 4\n", "thread 3\npool 5\nexit 4\n"].contains(&log.as_str()), "{log}");
     assert_eq!(fs::read_to_string(&plain).unwrap(), "precious\n");
     let unpacked = Command::new("gzip").arg("-dc").arg(&zipped).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&unpacked.stdout), "packed\n", "{unpacked:?}");
