@@ -132,11 +132,17 @@ async fn a_driver_that_is_killed_is_nobodys_success() {
 #[tokio::test]
 async fn a_job_that_runs_too_long_ends_in_timeout_with_nothing_alive() {
     // contract: L5
-    let _turn = turn().await;
     let api = shared().await.api();
     let mut body = python("import time; time.sleep(1000)");
     body["timeoutMinutes"] = json!(1);
-    let job = api.run(&body).await;
+    let id = {
+        let _turn = turn().await;
+        let id = api.submit(&body).await;
+        api.reaches(&id, "RUNNING").await;
+        id
+    };
+    // Others may go on meanwhile: it sleeps.
+    let job = api.ended(&id).await;
     assert_eq!(job["status"], "TIMEOUT", "{job:#}");
     let token = job["attempts"][0]["token"].as_str().unwrap();
     assert_eq!(processes::of_attempt(token), Vec::<i32>::new());
