@@ -216,7 +216,7 @@ async fn from_store(waiting: u64) -> Outcome<(f64, f64)> {
         since: job.queued_at.unwrap_or(Timestamp(0)),
         mode: job.mode,
         pool: job.mode.as_str().to_owned(),
-        demand: Demand::of(&job.needed, job.mode),
+        demand: Demand::of(&job.needed, job.mode, job.cluster.as_deref()),
         run_time: RunTime::default(),
     };
     let snapshot = Snapshot {

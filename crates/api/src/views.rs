@@ -73,6 +73,9 @@ pub struct UsageView {
     pub memory_bytes: Option<u64>,
     /// The most resident memory that was seen, bytes.
     pub peak_memory_bytes: u64,
+    /// Executors on its cluster when they were last counted; absent where it has none, and after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executors: Option<u32>,
 }
 
 /// What a job holds.
@@ -86,6 +89,9 @@ pub struct ResourcesView {
     pub memory_gb: f64,
     /// Executors.
     pub executors: u32,
+    /// GPUs of all executors together; absent when there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpus: Option<u64>,
 }
 
 /// Addresses that a person can open.

@@ -42,6 +42,9 @@ pub struct Usage {
     /// Resident memory when it was last looked at, in bytes; None after the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// Executors on its cluster when they were last counted; None where it has none, and after the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executors: Option<u32>,
 }
 
 impl Usage {
@@ -52,6 +55,8 @@ impl Usage {
         Self {
             cpu_millis: self.cpu_millis.max(before.cpu_millis),
             peak_memory_bytes: self.peak_memory_bytes.max(before.peak_memory_bytes),
+            // Who did not answer this time has not lost them.
+            executors: self.executors.or(before.executors),
             ..self
         }
     }
@@ -59,7 +64,7 @@ impl Usage {
     /// The same once nothing runs any more.
     #[must_use]
     pub fn ended(self) -> Self {
-        Self { millicores: None, memory_bytes: None, ..self }
+        Self { millicores: None, memory_bytes: None, executors: None, ..self }
     }
 }
 

@@ -38,13 +38,29 @@ pub struct Requirement {
     pub executor_heap: u64,
     /// Memory of one executor with overhead, in bytes.
     pub executor_memory: u64,
+    /// GPUs of one executor.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub executor_gpus: u32,
     /// True when the executors run on this host (a local master), false when a cluster has them.
     pub executors_here: bool,
+    /// True when a standalone master has the executors: it shares out their heap, and asks for no overhead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standalone: bool,
     /// True for a job that takes a slot of the shared server and no memory of its own.
     pub shared_server: bool,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 impl Requirement {
+    /// GPUs of all executors.
+    pub fn gpus(&self) -> u64 {
+        u64::from(self.executors) * u64::from(self.executor_gpus)
+    }
+
     /// All cores, wherever they are.
     pub fn total_cores(&self) -> u64 {
         u64::from(self.driver_cores) + u64::from(self.executors) * u64::from(self.executor_cores)
@@ -98,7 +114,10 @@ pub enum Master {
     /// In the driver, with this many threads.
     Local(u32),
     /// On a cluster.
-    Cluster,
+    Cluster {
+        /// With a standalone master, which knows no overhead and no number of executors.
+        standalone: bool,
+    },
 }
 
 /// Reads a Spark master: `local`, `local[N]`, `local[N,F]`, `local[*]`, or a cluster's address.
@@ -119,9 +138,11 @@ pub fn master(text: &str, host_cores: u32) -> Result<Master, String> {
             _ => Err("must be `local`, `local[N]` with N from 1, or `local[*]`".to_owned()),
         };
     }
-    let known = ["spark://", "k8s://"];
-    if text == "yarn" || known.iter().any(|p| text.starts_with(p)) {
-        return Ok(Master::Cluster);
+    if text == "yarn" || text.starts_with("k8s://") {
+        return Ok(Master::Cluster { standalone: false });
+    }
+    if text.starts_with("spark://") {
+        return Ok(Master::Cluster { standalone: true });
     }
     Err("must be `local[N]`, `local[*]`, `spark://host:port`, `yarn` or `k8s://…`".to_owned())
 }
@@ -225,6 +246,7 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
     let (executor_heap, executor_memory) = s.process("executor");
     let driver_cores = s.count("spark.driver.cores", 1);
     let executor_cores = s.count("spark.executor.cores", 1);
+    let executor_gpus = s.count("spark.executor.resource.gpu.amount", 0);
     let instances = s.count("spark.executor.instances", 0);
     let dynamic = s.flag("spark.dynamicAllocation.enabled") == Some(true);
     let dynamic_least = s.count("spark.dynamicAllocation.minExecutors", 0);
@@ -262,15 +284,16 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
         match (instances, place) {
             (Some(n), _) => n,
             (None, Master::Local(_)) => 0,
-            (None, Master::Cluster) => {
+            (None, Master::Cluster { .. }) => {
                 cores_most.map_or(DEFAULT_EXECUTORS, |cores| (cores / per_executor).max(1))
             }
         }
     };
+    let standalone = place == Master::Cluster { standalone: true };
     let (driver_cores, executors_here) = match place {
         // With a local master the driver does the executors' work with N threads; named executors count as well.
         Master::Local(threads) => (threads, true),
-        Master::Cluster => (driver_cores.unwrap_or(1), false),
+        Master::Cluster { .. } => (driver_cores.unwrap_or(1), false),
     };
     // What is written down counts against the quotas even where no executor will use it (contract R1); what is
     // not written down and not used is nothing.
@@ -286,7 +309,10 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
         executor_cores: if named_or_used("spark.executor.cores") { per_executor } else { 0 },
         executor_heap: if sized { executor_heap } else { 0 },
         executor_memory: if sized { executor_memory } else { 0 },
+        // A local master has no executors that could be given any.
+        executor_gpus: if executors_here { 0 } else { executor_gpus.unwrap_or(0) },
         executors_here,
+        standalone,
         shared_server: false,
     })
 }
@@ -297,7 +323,7 @@ pub fn in_mode(needed: Requirement, mode: Mode) -> Requirement {
     match mode {
         Mode::InCluster => Requirement { shared_server: true, ..needed },
         Mode::SparkSubmit => needed,
-        Mode::Kubernetes => Requirement { executors_here: false, ..needed },
+        Mode::Kubernetes => Requirement { executors_here: false, standalone: false, ..needed },
     }
 }
 
@@ -373,6 +399,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!((r.executors, r.host_cores(), r.total_cores()), (3, 1, 7));
+        let gpus = ("spark.executor.resource.gpu.amount", "2");
+        let r = needs(&[("spark.master", "yarn"), ("spark.executor.instances", "4"), gpus]).unwrap();
+        assert_eq!((r.gpus(), r.standalone), (8, false));
+        assert_eq!(needs(&[gpus]).unwrap().gpus(), 0);
     }
 
     #[test]

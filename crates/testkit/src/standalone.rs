@@ -19,6 +19,7 @@ const OFFERED: (&str, &str) = ("2", "2g");
 pub struct Standalone {
     dir: PathBuf,
     port: u16,
+    master_ui: u16,
     daemons: Vec<Child>,
 }
 
@@ -30,7 +31,7 @@ impl Standalone {
         let dir = dir.keep().canonicalize().unwrap();
         watchdog::watch(&dir);
         let (port, master_ui, worker_ui) = (ports::free(), ports::free(), ports::free());
-        let mut standalone = Self { dir, port, daemons: Vec::new() };
+        let mut standalone = Self { dir, port, master_ui, daemons: Vec::new() };
         let here = ["--host", "127.0.0.1", "--webui-port"].map(str::to_owned);
         let master = [&here[..], &[master_ui.to_string(), "--port".into(), port.to_string()]].concat();
         standalone.launch(spark_home, "org.apache.spark.deploy.master.Master", &master);
@@ -39,13 +40,18 @@ impl Standalone {
         let worker =
             [&here[..], &[worker_ui.to_string()], &offered[..], &[work, standalone.master()]].concat();
         standalone.launch(spark_home, "org.apache.spark.deploy.worker.Worker", &worker);
-        standalone.until_ready(master_ui).await;
+        standalone.until_ready().await;
         standalone
     }
 
     /// `spark://…`, for `spark.master`.
     pub fn master(&self) -> String {
         format!("spark://127.0.0.1:{}", self.port)
+    }
+
+    /// `http://…`, where the master tells of its cluster.
+    pub fn web_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.master_ui)
     }
 
     /// Executors that work at present: `CoarseGrainedExecutorBackend` processes.
@@ -67,13 +73,13 @@ impl Standalone {
         self.daemons.push(command.spawn().unwrap());
     }
 
-    async fn until_ready(&mut self, ui: u16) {
+    async fn until_ready(&mut self) {
         // A second caller finds the provider in place, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder().pool_max_idle_per_host(0).no_proxy().build().unwrap();
         let begun = Instant::now();
         loop {
-            if let Ok(answer) = client.get(format!("http://127.0.0.1:{ui}/json/")).send().await
+            if let Ok(answer) = client.get(format!("{}/json/", self.web_url())).send().await
                 && let Ok(state) = answer.json::<serde_json::Value>().await
                 && state["aliveworkers"] == 1
             {

@@ -6,6 +6,7 @@ mod artifacts;
 mod authorisation;
 mod bad_input;
 mod cancelling;
+mod clusters;
 mod command_line;
 mod connect_server;
 mod database;

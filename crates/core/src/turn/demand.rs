@@ -21,6 +21,19 @@ pub struct Executors {
 }
 
 impl Executors {
+    /// Those of a Spark job. A standalone master counts their heap alone.
+    fn of(needed: &Requirement) -> Self {
+        let memory = if needed.standalone { needed.executor_heap } else { needed.executor_memory };
+        Self {
+            each: Resources {
+                gpus: u64::from(needed.executor_gpus),
+                ..Resources::new(u64::from(needed.executor_cores), memory)
+            },
+            min: needed.least_executors.unwrap_or(needed.executors),
+            max: needed.executors,
+        }
+    }
+
     /// How many are reserved: the least number, and at least one when the job may have any. A driver without room for
     /// a single executor waits for ever, together with all others like it.
     pub fn reserved(&self) -> u32 {
@@ -34,8 +47,15 @@ impl Executors {
 pub struct Elsewhere {
     /// The cluster's name.
     pub cluster: String,
-    /// All that the job takes there.
-    pub resources: Resources,
+    /// Its executors there.
+    pub executors: Executors,
+}
+
+impl Elsewhere {
+    /// What is held there from the start.
+    pub fn reserve(&self) -> Resources {
+        self.executors.each.times(self.executors.reserved())
+    }
 }
 
 /// What a job needs in order to start.
@@ -57,25 +77,32 @@ impl Demand {
     }
 
     /// What a Spark job takes from the pool of its mode: a slot of the shared server; or, on a host, its driver, and with
-    /// a local master all of it; or driver and executors as processes of a cluster that is the mode's own pool.
-    pub fn of(needed: &Requirement, mode: Mode) -> Self {
+    /// a local master all of it; or driver and executors as processes of a cluster that is the mode's own pool. Executors
+    /// on another master's cluster count there: on `cluster`, where that has a name here, else on one that nobody limits.
+    pub fn of(needed: &Requirement, mode: Mode, cluster: Option<&str>) -> Self {
         if needed.shared_server {
             return Self::on_one_node(Resources::of_slots(1));
         }
         match mode {
-            Mode::InCluster | Mode::SparkSubmit => {
-                Self::on_one_node(Resources::new(needed.host_cores(), needed.host_memory()))
-            }
+            Mode::InCluster | Mode::SparkSubmit => Self {
+                elsewhere: (!needed.executors_here && needed.executors > 0).then(|| Elsewhere {
+                    cluster: cluster.unwrap_or_default().to_owned(),
+                    executors: Executors::of(needed),
+                }),
+                ..Self::on_one_node(Resources::new(needed.host_cores(), needed.host_memory()))
+            },
             Mode::Kubernetes => Self {
                 driver: Resources::new(u64::from(needed.driver_cores), needed.driver_memory),
-                executors: Executors {
-                    each: Resources::new(u64::from(needed.executor_cores), needed.executor_memory),
-                    min: needed.least_executors.unwrap_or(needed.executors),
-                    max: needed.executors,
-                },
+                executors: Executors::of(needed),
                 elsewhere: None,
             },
         }
+    }
+
+    /// True when the job may have more executors than it began with.
+    pub fn may_grow(&self) -> bool {
+        let elsewhere = self.elsewhere.as_ref().map(|e| e.executors);
+        [Some(self.executors), elsewhere].into_iter().flatten().any(|e| e.max > e.reserved())
     }
 
     /// All that is held in the pool from the start.
@@ -85,7 +112,12 @@ impl Demand {
 
     /// All that counts against limits: the reserve, and what is taken elsewhere.
     pub fn counted(&self) -> Resources {
-        self.reserve().plus(self.elsewhere.as_ref().map(|e| e.resources).unwrap_or_default())
+        self.reserve().plus(self.taken_elsewhere())
+    }
+
+    /// What is held outside of the pool from the start.
+    pub fn taken_elsewhere(&self) -> Resources {
+        self.elsewhere.as_ref().map(Elsewhere::reserve).unwrap_or_default()
     }
 }
 

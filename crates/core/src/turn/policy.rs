@@ -235,7 +235,12 @@ impl Policy {
     /// The limit of `scope` that a job with this demand exceeds alone: its key, and in words with figures.
     pub fn never_allows(&self, scope: &Scope, demand: &Demand) -> Option<(String, String)> {
         let quota = self.limits(scope).running;
-        let need = demand.counted();
+        let need = match scope {
+            Scope::Cluster(_) => demand.taken_elsewhere(),
+            Scope::All | Scope::Mode(_) | Scope::Queue(_) | Scope::Tenant(_) | Scope::User(..) => {
+                demand.counted()
+            }
+        };
         let short = quota.exceeded_by(&Held::one(need))?;
         let message = match short {
             Short::Jobs => format!("the jobs {} are limited to none at once", scope.words()),

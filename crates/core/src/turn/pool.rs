@@ -298,10 +298,7 @@ impl PoolState {
 
 /// What a demand counts for in limits.
 pub(super) fn counted(demand: &Demand) -> Counted {
-    Counted {
-        all: demand.counted(),
-        elsewhere: demand.elsewhere.as_ref().map(|e| e.resources).unwrap_or_default(),
-    }
+    Counted { all: demand.counted(), elsewhere: demand.taken_elsewhere() }
 }
 
 #[cfg(test)]

@@ -378,7 +378,7 @@ impl Scheduler {
         let parts = driver.into_iter().chain(executors).collect();
         let count: u32 = found.executors.iter().map(|e| e.1).sum();
         let held = job.demand.driver.plus(each.times(count));
-        let elsewhere = job.demand.elsewhere.as_ref().map(|e| e.resources).unwrap_or_default();
+        let elsewhere = job.demand.taken_elsewhere().most(found.elsewhere);
         self.run(Running {
             candidate: job.clone(),
             pool,
@@ -432,9 +432,24 @@ impl Scheduler {
         }
     }
 
+    /// Running jobs that may have more executors than they began with: [`Self::grown`] wants to hear of them.
+    pub fn may_grow(&self) -> Vec<JobId> {
+        self.running.iter().filter(|(_, job)| job.candidate.demand.may_grow()).map(|(id, _)| *id).collect()
+    }
+
     /// A running job was seen with so many executors. What goes beyond its reserve counts; its reserve stays kept.
     pub fn grown(&mut self, id: JobId, executors: u32) {
-        let Some(job) = self.running.get(&id) else { return };
+        let Some(job) = self.running.get_mut(&id) else { return };
+        if let Some(elsewhere) = &job.candidate.demand.elsewhere {
+            let wanted = executors.max(elsewhere.executors.reserved());
+            let (before, held) = (job.counted, elsewhere.executors.each.times(wanted));
+            if before.elsewhere != held {
+                job.counted = Counted { all: job.held.plus(held), elsewhere: held };
+                self.ledger.end(job.scopes, &before, id, job.end);
+                self.ledger.start(job.scopes, &job.counted, id, job.end);
+            }
+            return;
+        }
         let wanted = executors.max(job.candidate.demand.executors.reserved());
         let have: u32 = job.executors.iter().map(|e| e.1).sum();
         let each = job.candidate.demand.executors.each;
@@ -497,4 +512,6 @@ pub struct Holding {
     pub since: Timestamp,
     /// Since when it holds this: since its admission, or since it grew.
     pub admitted: Timestamp,
+    /// What it was seen to hold outside of the pool, where that is more than was kept for it.
+    pub elsewhere: Resources,
 }

@@ -198,6 +198,7 @@ impl Scheduler {
                 executors: job.executors.clone(),
                 since: job.since,
                 admitted: job.admitted,
+                elsewhere: job.counted.elsewhere,
             })
             .collect()
     }

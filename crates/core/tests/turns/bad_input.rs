@@ -3,7 +3,8 @@
 use libra_core::simulate::Dice;
 use libra_core::time::Timestamp;
 use libra_core::turn::{
-    Candidate, Demand, Exceeded, Executors, Limits, Policy, Position, Quota, Resources, Scheduler, Why,
+    Candidate, Demand, Elsewhere, Exceeded, Executors, Limits, Policy, Position, Quota, Resources, Scheduler,
+    Why,
 };
 
 use crate::world::{self, SECOND, World, host, id, job, seed_or};
@@ -94,6 +95,41 @@ fn drivers_never_take_the_room_of_their_executors() {
     assert_eq!(s.exceeded().len(), 1);
     s.grown(id(0), 0);
     assert_eq!(s.standing()[0].held.cores, 8, "its reserve stays");
+    assert_eq!(s.audit(), Vec::<String>::new());
+}
+
+#[test]
+fn executors_on_another_cluster_count_there_and_for_their_user() {
+    let executors = Executors { each: Resources::new(2, 0), min: 1, max: 4 };
+    let elsewhere = Some(Elsewhere { cluster: "east".into(), executors });
+    let demand = Demand { elsewhere, ..Demand::on_one_node(Resources::new(1, 0)) };
+    let mut policy = Policy::default();
+    policy.clusters.insert("east".into(), Quota { cores: Some(6), ..Quota::default() });
+    policy.users.insert(
+        "ann".into(),
+        Limits { running: Quota { cores: Some(8), ..Quota::default() }, ..Limits::default() },
+    );
+    let mut s = scheduler(policy, 100);
+    let wants = |n, user: &str| Candidate { demand: demand.clone(), ..job(n, user, 1, 10) };
+    s.queued(&wants(0, "ann"));
+    s.queued(&wants(1, "ann"));
+    assert_eq!(s.pass(Timestamp(0)).len(), 2);
+    assert_eq!(s.may_grow(), [id(0), id(1)]);
+    s.grown(id(0), 2);
+    s.queued(&wants(2, "bob"));
+    assert_eq!(s.pass(Timestamp(1)).len(), 0, "three executors of two cores each");
+    let blocked = s.explain(id(2)).unwrap().blocked.unwrap();
+    assert_eq!(
+        (blocked.limit.as_str(), blocked.used, blocked.capacity),
+        ("libra.clusters.east.limits.cores", 6, 6)
+    );
+    s.grown(id(0), 4);
+    let over: Vec<String> = s.exceeded().into_iter().map(|e| e.key).collect();
+    assert_eq!(over, ["libra.clusters.east.limits.cores", "libra.quotas.users.ann.cores"]);
+    let again = Scheduler::rebuild(&s.snapshot(), Timestamp(1));
+    assert_eq!(again.exceeded().len(), 2, "who takes over knows of it");
+    s.grown(id(0), 0);
+    assert_eq!(s.pass(Timestamp(2)).len(), 1, "its reserve stays, and no more");
     assert_eq!(s.audit(), Vec::<String>::new());
 }
 

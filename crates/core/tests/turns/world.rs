@@ -142,8 +142,12 @@ impl World {
             demand.executors = Executors { each: Resources::new(2, GIB), min, max: min + more };
         }
         if !slot && dice.once_in(8) {
-            let resources = Resources::new(dice.below(10), 0);
-            demand.elsewhere = Some(Elsewhere { cluster: "yarn".into(), resources });
+            let executors = Executors {
+                each: Resources::new(dice.below(10), 0),
+                min: 1,
+                max: 1 + u32::try_from(dice.below(3)).unwrap(),
+            };
+            demand.elsewhere = Some(Elsewhere { cluster: "yarn".into(), executors });
         }
         let length = 1 + i64::try_from(dice.below(600)).unwrap();
         let at_most = (!dice.once_in(10)).then_some(length * SECOND);
@@ -270,7 +274,7 @@ impl World {
 
     fn counts(job: &Candidate, scope: &Scope) -> Resources {
         match scope {
-            Scope::Cluster(_) => job.demand.elsewhere.clone().unwrap().resources,
+            Scope::Cluster(_) => job.demand.taken_elsewhere(),
             _ => job.demand.counted(),
         }
     }

@@ -60,6 +60,7 @@ impl Meter {
             peak_memory_bytes: seen.resident,
             millicores: None,
             memory_bytes: Some(seen.resident),
+            ..Usage::default()
         }
         .after(Some(&before));
         self.usage.millicores = last.and_then(|(at, millis)| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use libra_core::requirement::{Surroundings, requirement};
 use libra_core::spec::{JobSpec, Kind, Source, unwrap_sql};
 
 use super::{Settings, properties};
@@ -198,8 +199,29 @@ fn configuration(settings: &Settings, launch: &Launch, master: &str) -> BTreeMap
         }
         options.push_str(END_ON_OUT_OF_MEMORY);
     }
+    bind_to_reserve(&mut conf, spec, master);
     conf.insert("spark.libra.attempt".to_owned(), launch.token.to_string());
     conf
+}
+
+/// A standalone master gives an application all the cores that it has, unless it is told how many: those that were not
+/// reserved for the job are others'.
+fn bind_to_reserve(conf: &mut BTreeMap<String, String>, spec: &JobSpec, master: &str) {
+    if !master.starts_with("spark://") {
+        return;
+    }
+    let around = Surroundings { host_cores: 1, default_master: master };
+    // A setting that can't be read was refused long before.
+    let Ok(needed) = requirement(spec, around) else { return };
+    let each =
+        conf.entry("spark.executor.cores".to_owned()).or_insert_with(|| needed.executor_cores.to_string());
+    let each: u32 = each.trim().parse().unwrap_or(needed.executor_cores);
+    let cores = needed.executors.saturating_mul(each);
+    // One that grows is bound by its greatest number of executors, where it names one, and counted as it grows.
+    let grows = needed.least_executors.is_some();
+    if cores > 0 && !grows && !conf.contains_key("spark.cores.max") {
+        conf.insert("spark.cores.max".to_owned(), cores.to_string());
+    }
 }
 
 fn environment(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use libra_core::attempt::Handle;
+use libra_core::attempt::{Handle, Usage};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::id::Token;
 use libra_core::spec::JobSpec;
@@ -124,7 +124,7 @@ impl SparkSubmit {
                 Observation::Running(Running {
                     since: Some(started.at),
                     progress: known.progress,
-                    usage: shim::usage(&dir),
+                    usage: shim::usage(&dir).map(|usage| Usage { executors: known.executors, ..usage }),
                     links: application.links(),
                     application_id: application.id,
                 })

@@ -39,6 +39,8 @@ pub(super) struct Known {
     /// What was found out by asking; None where the files tell.
     pub(super) application: Option<Application>,
     pub(super) progress: Option<Progress>,
+    /// Executors on a cluster; None where the driver does their work.
+    pub(super) executors: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -168,9 +170,11 @@ async fn ask(
     };
     let Some((base, id)) = application.interface() else { return Err("it has no UI".to_owned()) };
     let tally = rest.tally(base, id).await?;
+    // Spark's name for an application without a cluster begins so.
+    let executors = if id.starts_with("local-") { None } else { Some(rest.executors(base, id).await?) };
     tell.send_if_modified(|known| {
         let next = progress::advance(known.progress.as_ref(), tally).or_else(|| known.progress.clone());
-        let next = Known { application: Some(application.clone()), progress: next };
+        let next = Known { application: Some(application.clone()), progress: next, executors };
         let news = *known != next;
         *known = next;
         news

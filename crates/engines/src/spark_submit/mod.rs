@@ -11,11 +11,13 @@ mod follow;
 mod history;
 mod properties;
 mod rest;
+mod standalone;
 pub(crate) mod validation;
 mod waking;
 pub(crate) mod words;
 
 pub use history::History;
+pub use standalone::capacity;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -43,7 +43,7 @@ impl Rest {
         made.as_ref()
     }
 
-    async fn get(&self, address: &str) -> Result<Vec<u8>, NoAnswer> {
+    pub(super) async fn get(&self, address: &str) -> Result<Vec<u8>, NoAnswer> {
         let mut answer = self.client.get(address).send().await.map_err(|e| e.to_string())?;
         if answer.status() != http::StatusCode::OK {
             return Err(format!("it answered {}", answer.status()));
@@ -72,6 +72,11 @@ impl Rest {
     /// What is planned and done in an application.
     pub(super) async fn tally(&self, base: &str, application: &str) -> Result<Tally, NoAnswer> {
         self.read(format!("{base}/api/v1/applications/{application}/jobs"), tally).await
+    }
+
+    /// How many executors an application has.
+    pub(super) async fn executors(&self, base: &str, application: &str) -> Result<u32, NoAnswer> {
+        self.read(format!("{base}/api/v1/applications/{application}/executors"), executors).await
     }
 
     /// The application at `base` and the host that it calls its own, if it is that of the attempt.
@@ -159,6 +164,21 @@ impl Job {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Executor {
+    id: String,
+    #[serde(default)]
+    is_active: bool,
+}
+
+/// The active ones; Spark counts the driver as one of them.
+fn executors(body: &[u8]) -> serde_json::Result<u32> {
+    let all: Vec<Executor> = serde_json::from_slice(body)?;
+    let count = all.iter().filter(|executor| executor.is_active && executor.id != "driver").count();
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 fn tally(body: &[u8]) -> serde_json::Result<Tally> {
     let jobs: Vec<Job> = serde_json::from_slice(body)?;
     Ok(jobs.iter().fold(Tally::default(), |sum, job| sum.plus(job.tally())))
@@ -185,6 +205,13 @@ mod tests {
     }
 
     #[test]
+    fn the_driver_is_no_executor() {
+        let body = br#"[{"id": "driver", "isActive": true}, {"id": "0", "isActive": true, "totalCores": 1},
+            {"id": "1", "isActive": false}]"#;
+        assert_eq!(executors(body).unwrap(), 1);
+    }
+
+    #[test]
     fn a_driver_is_known_by_the_attempts_token() {
         let body = br#"{"runtime": {}, "sparkProperties": [["spark.driver.host", "node-7"], ["spark.libra.attempt", "t-1"]]}"#;
         assert_eq!(host_of(body, "t-1").unwrap().as_deref(), Some("node-7"));
@@ -199,6 +226,7 @@ mod tests {
                 "stageIds": [number], "numSkippedStages": number, "numCompletedStages": number}]);
             proptest::prop_assert!(tally(job.to_string().as_bytes()).is_ok());
             let _ = (tally(text.as_bytes()), ids(text.as_bytes()), host_of(text.as_bytes(), &text), is_id(&text));
+            let _ = executors(text.as_bytes());
         }
     }
 }

@@ -13,7 +13,7 @@ use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
 use libra_engines::logs::LogLimits;
 use libra_engines::spark_submit::History;
 
-use super::keys::{AUTH_KEYS, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF, TENANTS, USERS};
+use super::keys::{AUTH_KEYS, CLUSTERS, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF, TENANTS, USERS};
 use super::source::Gathered;
 use super::units::duration;
 use super::{
@@ -248,6 +248,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         keys,
         limits,
         policy: turns.policy,
+        clusters: turns::clusters(tree(CLUSTERS))?,
         queue_times: turns.times,
         enabled,
         queue_wait: v.limit("libra.queue.max-wait-time")?,

@@ -40,8 +40,10 @@ pub const QUEUES: &str = "libra.queues";
 pub const USERS: &str = "libra.quotas.users";
 /// What tenants may have, by name.
 pub const TENANTS: &str = "libra.quotas.tenants";
+/// The clusters of executors, by name.
+pub const CLUSTERS: &str = "libra.clusters";
 /// The keys with lists or maps below them. In the environment their value is YAML.
-pub const TREES: [&str; 4] = [AUTH_KEYS, QUEUES, USERS, TENANTS];
+pub const TREES: [&str; 5] = [AUTH_KEYS, QUEUES, USERS, TENANTS, CLUSTERS];
 
 /// All keys, in the order of the documentation.
 pub const KEYS: &[Key] = &[
@@ -119,7 +121,7 @@ pub const KEYS: &[Key] = &[
         QUEUES,
         "",
         "Queues beside `default`, with their shares of everything: a list of {name, share, limits, max-wait-time, \
-         timeout-minutes}. Limits: `running-jobs`, `cores`, `memory` (held at once), `queued-jobs`, \
+         timeout-minutes}. Limits: `running-jobs`, `cores`, `memory`, `gpus` (held at once), `queued-jobs`, \
          `submissions-per-minute`. Read again when the file changes.",
     ),
     key(
@@ -132,6 +134,12 @@ pub const KEYS: &[Key] = &[
         TENANTS,
         "",
         "What tenants may have at once, and their `share` of a queue: a map as of users. Read again when the file changes.",
+    ),
+    key(
+        CLUSTERS,
+        "",
+        "Clusters on which drivers may have their executors: a list of {name, master, web-url, limits}. `web-url` is the \
+         web UI of a standalone master, which is asked what the cluster has. Limits: `running-jobs`, `cores`, `memory`, `gpus`.",
     ),
     Key {
         name: "libra.queue.redis.url",

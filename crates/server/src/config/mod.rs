@@ -25,7 +25,7 @@ use libra_store::{PoolSettings, StoreUrl};
 
 pub use keys::{KEYS, Key};
 pub use source::Source;
-pub use turns::QueueTimes;
+pub use turns::{Cluster, QueueTimes};
 
 use crate::auth::ApiKey;
 
@@ -62,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// Queues, shares, and what users and tenants may have. What modes may have is in `limits`.
     pub policy: Policy,
+    /// Where drivers may have their executors, by name.
+    pub clusters: BTreeMap<String, Cluster>,
     /// Time limits of the jobs of a queue that name none.
     pub queue_times: BTreeMap<String, QueueTimes>,
     /// Modes that take jobs.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use libra_api::fields::nearest;
 use libra_core::memory::{self, MIB};
+use libra_core::requirement::{self, Master};
 use libra_core::turn::{DEFAULT_QUEUE, Limits, Policy, Quota, Shares};
 use serde_json::Value;
 
 use super::ConfigError;
-use super::keys::{QUEUES, TENANTS, USERS};
+use super::keys::{CLUSTERS, QUEUES, TENANTS, USERS};
 use super::units::duration;
 
 /// The longest run time, in minutes (contract L5).
@@ -19,7 +20,8 @@ const MOST_SHARE: u64 = 1_000_000;
 /// The name of those who are not named.
 const DEFAULT: &str = "default";
 /// What may be limited.
-const LIMITS: [&str; 5] = ["running-jobs", "cores", "memory", "queued-jobs", "submissions-per-minute"];
+const LIMITS: [&str; 6] =
+    ["running-jobs", "cores", "memory", "gpus", "queued-jobs", "submissions-per-minute"];
 
 /// The time limits of a queue's jobs that name none; an absent one is that of the configuration, and one of zero is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +32,64 @@ pub struct QueueTimes {
     pub run: Option<Duration>,
 }
 
+/// A cluster on which drivers have their executors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its Spark master.
+    pub master: String,
+    /// The web UI of a standalone master, which says what the cluster has.
+    pub web_url: Option<String>,
+    /// What jobs may hold there.
+    pub limits: Quota,
+}
+
 /// What is said of queues, users and tenants.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     pub(super) policy: Policy,
     pub(super) times: BTreeMap<String, QueueTimes>,
+}
+
+/// The clusters, by name.
+///
+/// # Errors
+/// A value that is no list, an unknown field, a master that is none of a cluster, or a name or a master that comes twice.
+pub(super) fn clusters(value: Option<&Value>) -> Result<BTreeMap<String, Cluster>, ConfigError> {
+    let example = "libra.clusters: [{name: east, master: \"spark://h:7077\", web-url: \"http://h:8080\"}]";
+    let mut clusters: BTreeMap<String, Cluster> = BTreeMap::new();
+    for (n, value) in list(CLUSTERS, value, example)?.iter().enumerate() {
+        let place = format!("{CLUSTERS}[{n}]");
+        let mut fields = Fields::of(&place, value, &["name", "master", "web-url", "limits"])?;
+        let name = fields.name()?;
+        let wrong = |what: String| ConfigError::new(format!("{place}{what}")).hinting(example);
+        let master = fields.text("master")?.ok_or_else(|| wrong(" needs a master".to_owned()))?;
+        if !matches!(requirement::master(&master, 1), Ok(Master::Cluster { .. })) {
+            return Err(wrong(format!(".master must be the master of a cluster, not `{master}`")));
+        }
+        let web_url = fields.text("web-url")?;
+        if let Some(url) = web_url.as_deref().filter(|url| !is_web_address(url)) {
+            return Err(wrong(format!(
+                ".web-url must be an address that begins with http:// or https://, not `{url}`"
+            )));
+        }
+        let at = format!("{CLUSTERS}.{name}.limits");
+        let limits = match fields.take("limits") {
+            None => Quota::default(),
+            Some(value) => {
+                Fields::of(&at, value, &["running-jobs", "cores", "memory", "gpus"])?.limits()?.running
+            }
+        };
+        if clusters.values().any(|other| other.master == master) || clusters.contains_key(&name) {
+            return Err(wrong(format!(": there is a cluster named `{name}`, or at {master}, already")));
+        }
+        clusters.insert(name, Cluster { master, web_url, limits });
+    }
+    Ok(clusters)
+}
+
+fn is_web_address(text: &str) -> bool {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace))
 }
 
 /// The rules of these three lists, each as it was written.
@@ -47,7 +102,8 @@ pub(super) fn turns(
     tenants: Option<&Value>,
 ) -> Result<Turns, ConfigError> {
     let Turns { mut policy, mut times } = Turns::default();
-    for (n, queue) in list(QUEUES, queues)?.iter().enumerate() {
+    let example = format!("{QUEUES}: [{{name: {DEFAULT_QUEUE}, share: 1}}, {{name: nightly, share: 3}}]");
+    for (n, queue) in list(QUEUES, queues, &example)?.iter().enumerate() {
         let place = format!("{QUEUES}[{n}]");
         let known = ["name", "share", "limits", "max-wait-time", "timeout-minutes"];
         let mut fields = Fields::of(&place, queue, &known)?;
@@ -88,12 +144,11 @@ pub(super) fn turns(
     Ok(Turns { policy, times })
 }
 
-fn list<'v>(key: &str, value: Option<&'v Value>) -> Result<&'v [Value], ConfigError> {
+fn list<'v>(key: &str, value: Option<&'v Value>, example: &str) -> Result<&'v [Value], ConfigError> {
     match value {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(list)) => Ok(list),
-        Some(_) => Err(ConfigError::new(format!("{key} must be a list"))
-            .hinting(format!("{key}: [{{name: {DEFAULT_QUEUE}, share: 1}}, {{name: nightly, share: 3}}]"))),
+        Some(_) => Err(ConfigError::new(format!("{key} must be a list")).hinting(example)),
     }
 }
 
@@ -175,6 +230,14 @@ impl<'v> Fields<'v> {
         }
     }
 
+    fn text(&mut self, name: &str) -> Result<Option<String>, ConfigError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned())),
+            Some(other) => Err(self.wrong(name, "a text", other)),
+        }
+    }
+
     fn share(&mut self) -> Result<u32, ConfigError> {
         let share = self.number("share", MOST_SHARE)?.unwrap_or(1);
         Ok(u32::try_from(share).unwrap_or(u32::MAX))
@@ -186,7 +249,7 @@ impl<'v> Fields<'v> {
                 jobs: self.number("running-jobs", u64::MAX)?,
                 cores: self.number("cores", u64::MAX)?,
                 memory: self.memory("memory")?,
-                gpus: None,
+                gpus: self.number("gpus", u64::MAX)?,
             },
             queued: self.number("queued-jobs", u64::MAX)?,
             per_minute: self.number("submissions-per-minute", u64::MAX)?,

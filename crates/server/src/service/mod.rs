@@ -141,10 +141,17 @@ impl Service {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Other rules from now on; the scheduler looks at once.
-    pub(crate) fn bind(&self, rules: Rules) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
-        self.signals.room.notify_one();
+    /// Other rules from now on, made from those of before; the scheduler looks at once. False when they are the same.
+    pub(crate) fn rebind(&self, change: impl FnOnce(&Rules) -> Rules) -> bool {
+        let mut held = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        let rules = change(&held);
+        let other = rules != **held;
+        if other {
+            *held = Arc::new(rules);
+            drop(held);
+            self.signals.room.notify_one();
+        }
+        other
     }
 
     /// The epoch under which this replica leads, if it does.

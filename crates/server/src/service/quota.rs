@@ -120,15 +120,18 @@ impl Service {
         }
     }
 
-    /// The limit of its queue, tenant or user that the job alone exceeds, whatever else runs (contract R3: 422 at once).
+    /// The limit of its queue, tenant, user or cluster that the job alone exceeds, whatever else runs (contract R3: 422 at
+    /// once).
     pub(super) fn never_starts(&self, job: &Candidate) -> Option<(String, String)> {
-        let policy = &self.rules().policy;
+        let rules = self.rules();
+        let policy = &rules.policy;
         let scopes = [
             Scope::Queue(job.queue.clone()),
             Scope::Tenant(job.tenant.clone()),
             Scope::User(job.tenant.clone(), job.user.clone()),
         ];
-        scopes.into_iter().find_map(|scope| policy.never_allows(&scope, &job.demand))
+        let party = scopes.into_iter().find_map(|scope| policy.never_allows(&scope, &job.demand));
+        party.or_else(|| rules.never_on_its_cluster(&job.demand))
     }
 }
 

@@ -62,7 +62,8 @@ impl Service {
         if let Some(answer) = self.replay(request.idempotency.as_ref()).await? {
             return Ok(answer);
         }
-        let Parsed { spec, unsupported } = wire::parse(request.body).map_err(refused_fields)?;
+        let Parsed { mut spec, unsupported } = wire::parse(request.body).map_err(refused_fields)?;
+        self.lead_to_cluster(&mut spec)?;
         let needed = self.requirement(&spec)?;
         if !unsupported.is_empty() {
             return Err(ServiceError::violations(Code::Unsupported, unsupported));
@@ -71,6 +72,7 @@ impl Service {
         Self::check_supported(&spec, request.principal)?;
         self.check_webhook(&spec)?;
         let mode = self.mode(&spec, &needed)?;
+        self.name_cluster(&mut spec, mode);
         let needed = requirement::in_mode(needed, mode);
         let rules = self.rules();
         let queue = queue_of(spec.queue.as_deref());
@@ -139,15 +141,47 @@ impl Service {
         })
     }
 
+    /// A job that names a cluster has its master.
+    fn lead_to_cluster(&self, spec: &mut JobSpec) -> Result<(), ServiceError> {
+        let Some(name) = &spec.cluster else { return Ok(()) };
+        let rules = self.rules();
+        let wrong =
+            |pointer: &str, reason: String| ServiceError::fields(vec![Violation::new(pointer, reason)]);
+        let Some(cluster) = rules.clusters.get(name) else {
+            let known: Vec<&str> = rules.clusters.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(wrong(
+                "/cluster",
+                format!("no cluster of this name is configured; configured: {known}"),
+            ));
+        };
+        match spec.spark_config.get("spark.master") {
+            Some(master) if *master != cluster.master => Err(wrong(
+                "/sparkConfig/spark.master",
+                format!("is {master}, and the cluster `{name}` has {}; send one of them", cluster.master),
+            )),
+            Some(_) => Ok(()),
+            None => {
+                spec.spark_config.insert("spark.master".to_owned(), cluster.master.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// A job whose executors are on a cluster that has a name here is held against its limits.
+    fn name_cluster(&self, spec: &mut JobSpec, mode: Mode) {
+        if mode == Mode::SparkSubmit && spec.cluster.is_none() {
+            let master = spec.spark_config.get("spark.master").unwrap_or(&self.config.spark_submit.master);
+            spec.cluster = self.rules().cluster_at(master).map(str::to_owned);
+        }
+    }
+
     /// What this Libra as a whole can't do; what a mode or an engine can't do comes after.
     fn check_supported(spec: &JobSpec, principal: &Principal) -> Result<(), ServiceError> {
         let mut wrong = Vec::new();
         if !Mode::ALL.iter().any(|mode| mode.runs(spec.kind)) {
             let reason = format!("`{}` jobs are not available in this version", spec.kind.as_str());
             wrong.push(Violation::new("/kind", reason));
-        }
-        if spec.cluster.is_some() {
-            wrong.push(Violation::new("/cluster", "no cluster of this name is configured"));
         }
         if let Some(user) = &spec.proxy_user
             && principal.role != Role::Admin

@@ -42,7 +42,12 @@ pub(super) fn resources(needed: &Requirement) -> ResourcesView {
         (needed.total_cores(), needed.total_memory())
     };
     let gib = bytes as f64 / GIB as f64;
-    ResourcesView { cpu_cores, memory_gb: (gib * 100.0).round() / 100.0, executors: needed.executors }
+    ResourcesView {
+        cpu_cores,
+        memory_gb: (gib * 100.0).round() / 100.0,
+        executors: needed.executors,
+        gpus: Some(needed.gpus()).filter(|gpus| *gpus > 0),
+    }
 }
 
 /// Run time as the reference prints it: `45.2s`.
@@ -88,6 +93,7 @@ fn usage(a: &Attempt) -> Option<UsageView> {
         cpu_seconds: whole(usage.cpu_millis),
         memory_bytes: usage.memory_bytes,
         peak_memory_bytes: usage.peak_memory_bytes,
+        executors: usage.executors,
     })
 }
 

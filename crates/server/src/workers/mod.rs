@@ -2,6 +2,7 @@
 //! to run twice, together with itself, or never to be told anything.
 
 mod attempt;
+mod clusters;
 mod exchange;
 mod feed;
 mod follow;
@@ -57,6 +58,7 @@ pub(crate) fn start(
     workers.spawn(monitor::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(follow::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(reload::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(clusters::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(stragglers::run(Arc::clone(service), shutdown.clone()));

@@ -39,10 +39,8 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
         texts = now;
         match Config::load(source.clone()) {
             Ok(new) => {
-                let rules = service.config.rules_after(&new);
-                if rules != *service.rules() {
+                if service.rebind(|now| service.config.rules_after(&new, now)) {
                     tracing::info!("the configuration has changed: other quotas and shares from now on");
-                    service.bind(rules);
                 }
                 let mut late = service.config.differs_for_good(&new);
                 let places = |config: &Config| {
@@ -64,9 +62,13 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
 }
 
 impl Config {
-    /// What binds turns once this configuration was changed to `new` in a running Libra.
-    fn rules_after(&self, new: &Self) -> Rules {
+    /// What binds turns once this configuration was changed to `new` in a running Libra that is bound by `now`.
+    fn rules_after(&self, new: &Self, now: &Rules) -> Rules {
         let mut rules = Rules::of(new);
+        // Where clusters are takes effect at the next start.
+        rules.clusters.clone_from(&now.clusters);
+        rules.seen.clone_from(&now.seen);
+        rules.policy.clusters.clear();
         let running = &self.limits;
         // What this host has was told to the other replicas, and how many places the shared server has to its engine.
         rules.limits.host_cores = running.host_cores;
@@ -80,7 +82,7 @@ impl Config {
                 new.max_concurrent_jobs = new.max_concurrent_jobs.min(quota.max_concurrent_jobs);
             }
         }
-        rules.rebind_modes();
+        rules.rebind();
         rules
     }
 }

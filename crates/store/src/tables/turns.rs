@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use libra_core::attempt::Usage;
 use libra_core::id::JobId;
 use libra_core::job::{State, TimeLimits};
 use libra_core::mode::Mode;
@@ -36,6 +37,8 @@ pub struct Brief {
     pub mode: Mode,
     /// The queue that it names.
     pub queue: Option<String>,
+    /// The cluster of its executors, where that has a name here.
+    pub cluster: Option<String>,
     /// Its name.
     pub name: Option<String>,
     /// 1–10, higher first.
@@ -57,7 +60,7 @@ pub struct Brief {
 }
 
 const COLUMNS: &str = "j.id, j.revision, j.state, j.attempt, j.user_id, j.tenant, j.mode, j.queue, j.name, j.priority, \
-     j.requirement, s.limits, j.queued_at, j.scheduled_at, j.started_at, j.completed_at, j.host";
+     j.requirement, s.limits, j.queued_at, j.scheduled_at, j.started_at, j.completed_at, j.host, j.cluster";
 const FROM: &str = "FROM jobs j JOIN job_specs s ON s.job_id = j.id";
 
 fn read(row: &dyn Row) -> Result<Brief, StoreError> {
@@ -82,6 +85,7 @@ fn read(row: &dyn Row) -> Result<Brief, StoreError> {
         started_at: time(14)?,
         completed_at: time(15)?,
         host: row.opt_text(16)?,
+        cluster: row.opt_text(17)?,
     })
 }
 
@@ -116,6 +120,29 @@ pub fn briefs(tx: &mut dyn Tx, ids: &[JobId]) -> Result<Vec<Brief>, StoreError> 
         let filled = ids.iter().chain(ids.last().into_iter().cycle()).take(length);
         let args: Vec<Arg<'_>> = filled.map(Arg::from).collect();
         found.extend(all(tx, &sql, &args, read)?);
+    }
+    Ok(found)
+}
+
+/// How many executors the present attempts of these jobs had on their clusters when they were last counted.
+pub fn executors(tx: &mut dyn Tx, ids: &[JobId]) -> Result<Vec<(JobId, u32)>, StoreError> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(MANY) {
+        let ids: Vec<String> = chunk.iter().map(JobId::to_string).collect();
+        let length = ids.len().next_power_of_two();
+        let sql = format!(
+            "SELECT a.job_id, a.usage FROM attempts a JOIN jobs j ON j.id = a.job_id AND j.attempt = a.number \
+             WHERE a.usage IS NOT NULL AND a.ended_at IS NULL AND a.job_id IN ({})",
+            places(0, length)
+        );
+        let filled = ids.iter().chain(ids.last().into_iter().cycle()).take(length);
+        let args: Vec<Arg<'_>> = filled.map(Arg::from).collect();
+        let read = |row: &dyn Row| {
+            let id = row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?;
+            let usage: Usage = from_json("usage", &row.text(1)?)?;
+            Ok((id, usage.executors))
+        };
+        found.extend(all(tx, &sql, &args, read)?.into_iter().filter_map(|(id, count)| Some((id, count?))));
     }
     Ok(found)
 }

@@ -19,6 +19,8 @@ use super::rules::{Rules, candidate, held, holding, pool_of, queue_of};
 const ENDED_READ: u32 = 50_000;
 /// How far back they are read, in seconds.
 const ENDED_SECONDS: i64 = 7 * 24 * 3_600;
+/// How often executors are counted, in seconds.
+const COUNT_SECONDS: i64 = 2;
 /// How often it is checked against the whole store, in seconds.
 const AUDIT_SECONDS: i64 = 60;
 /// How soon again when it did not agree: a row may only have come late, in seconds.
@@ -48,6 +50,8 @@ pub(super) struct Books {
     /// Jobs that are read again, whatever their revision: a turn that was given to them was not taken.
     doubted: BTreeSet<JobId>,
     keepers: Vec<Keeper>,
+    /// When the executors of those that may have more of them were counted last.
+    counted: Timestamp,
     audited: Timestamp,
     /// The last audit found something that was written, and could not be read yet, or that was missed.
     suspect: bool,
@@ -112,6 +116,7 @@ impl Books {
                 .collect(),
             doubted: BTreeSet::new(),
             keepers,
+            counted: Timestamp(0),
             audited: now,
             suspect: false,
         })
@@ -145,6 +150,7 @@ impl Books {
             }
         }
         self.bound_by(&rules, hosts, now);
+        self.count_executors(tx, now)?;
         if self.epoch.is_none() {
             let keepers = keepers::read(tx)?;
             if keepers == self.keepers {
@@ -179,6 +185,18 @@ impl Books {
         }
         for job in &found {
             self.learn_of(job);
+        }
+        Ok(())
+    }
+
+    /// Executors come and go without a row in the log.
+    fn count_executors(&mut self, tx: &mut dyn Tx, now: Timestamp) -> Result<(), StoreError> {
+        if now < self.counted.plus_seconds(COUNT_SECONDS) && now >= self.counted {
+            return Ok(());
+        }
+        self.counted = now;
+        for (id, executors) in table::executors(tx, &self.scheduler.may_grow())? {
+            self.scheduler.grown(id, executors);
         }
         Ok(())
     }

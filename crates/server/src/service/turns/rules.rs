@@ -8,11 +8,11 @@ use libra_core::mode::Mode;
 use libra_core::time::MICROS_PER_SECOND;
 use libra_core::turn::{
     Candidate, DEFAULT_QUEUE, Demand, Holding, Learned, LimitKeys, Micros, Node, Policy, Pool, Quota,
-    Resources,
+    Resources, Scope,
 };
 use libra_store::tables::turns::Brief;
 
-use crate::config::{Config, QueueTimes};
+use crate::config::{Cluster, Config, QueueTimes};
 
 /// The pool of jobs with a process of their own.
 const HOSTS: &str = "hosts";
@@ -26,6 +26,10 @@ pub(crate) struct Rules {
     pub(crate) policy: Policy,
     /// Time limits of the jobs of a queue that name none.
     pub(crate) queue_times: BTreeMap<String, QueueTimes>,
+    /// Where drivers may have their executors, by name.
+    pub(crate) clusters: BTreeMap<String, Cluster>,
+    /// What their masters said that they have; nothing of those that were not asked, or have not answered yet.
+    pub(crate) seen: BTreeMap<String, Resources>,
 }
 
 impl Rules {
@@ -35,13 +39,25 @@ impl Rules {
             limits: config.limits.clone(),
             policy: config.policy.clone(),
             queue_times: config.queue_times.clone(),
+            clusters: config.clusters.clone(),
+            seen: BTreeMap::new(),
         };
-        rules.rebind_modes();
+        rules.rebind();
         rules
     }
 
-    /// Puts what the limits say of modes into the policy.
-    pub(crate) fn rebind_modes(&mut self) {
+    /// Puts what the limits say of modes, and what clusters have, into the policy.
+    pub(crate) fn rebind(&mut self) {
+        for (name, cluster) in &self.clusters {
+            let seen = self.seen.get(name);
+            let least = |limit: Option<u64>, there: Option<u64>| limit.into_iter().chain(there).min();
+            let quota = Quota {
+                cores: least(cluster.limits.cores, seen.map(|there| there.cores)),
+                memory: least(cluster.limits.memory, seen.map(|there| there.memory)),
+                ..cluster.limits
+            };
+            self.policy.clusters.insert(name.clone(), quota);
+        }
         self.policy.all.jobs = self.limits.max_jobs.map(u64::from);
         for mode in Mode::ALL {
             // A mode that was disabled while jobs waited for it starts none of them.
@@ -67,6 +83,23 @@ impl Rules {
             pool(Mode::InCluster.as_str(), &|_| slots(Mode::InCluster)),
             pool(HOSTS, &|host| Resources::new(host.cores, host.memory)),
         ]
+    }
+}
+
+impl Rules {
+    /// The cluster at this Spark master.
+    pub(crate) fn cluster_at(&self, master: &str) -> Option<&str> {
+        self.clusters.iter().find(|(_, cluster)| cluster.master == master).map(|(name, _)| name.as_str())
+    }
+
+    /// The configured limit of its cluster that a job alone exceeds. That of the workers that are there at present is for
+    /// waiting: more may come.
+    pub(crate) fn never_on_its_cluster(&self, demand: &Demand) -> Option<(String, String)> {
+        let name = &demand.elsewhere.as_ref()?.cluster;
+        let limits = self.clusters.get(name)?.limits;
+        let clusters = BTreeMap::from([(name.clone(), limits)]);
+        let configured = Policy { clusters, ..Policy::default() };
+        configured.never_allows(&Scope::Cluster(name.clone()), demand)
     }
 }
 
@@ -96,7 +129,7 @@ pub(super) fn candidate(job: &Brief, learned: &Learned) -> Candidate {
         since: job.queued_at.unwrap_or_else(|| job.id.made_at()),
         mode: job.mode,
         pool: pool_of(job.mode).to_owned(),
-        demand: Demand::of(&job.needed, job.mode),
+        demand: Demand::of(&job.needed, job.mode, job.cluster.as_deref()),
         run_time: learned.estimate(&job.tenant, &job.user, name, limit(job.limits)).run_time,
     }
 }
@@ -112,6 +145,7 @@ pub(super) fn new_candidate(job: &Job, learned: &Learned) -> Candidate {
         tenant: job.tenant.clone(),
         mode: job.mode,
         queue: job.spec.queue.clone(),
+        cluster: job.spec.cluster.clone(),
         name: job.spec.name.clone(),
         priority: job.spec.priority,
         needed: job.requirement,
@@ -139,11 +173,12 @@ pub(super) fn holding(job: &Brief, learned: &Learned) -> Holding {
         node,
         since: job.started_at.or(job.scheduled_at).unwrap_or(candidate.since),
         admitted: job.scheduled_at.unwrap_or(candidate.since),
+        elsewhere: Resources::default(),
         candidate,
     }
 }
 
 /// What an ended job held, from its last admission to its end.
 pub(super) fn held(job: &Brief) -> Resources {
-    Demand::of(&job.needed, job.mode).reserve()
+    Demand::of(&job.needed, job.mode, None).reserve()
 }
