@@ -33,7 +33,7 @@ pub(crate) fn draft() -> Outcome<Job> {
     spec.mode = ModeChoice::Explicit(Mode::InCluster);
     spec.spark_config = BTreeMap::from([("spark.sql.shuffle.partitions".into(), "8".into())]);
     let around = Surroundings { host_cores: 2, default_master: "local[*]" };
-    let needed = requirement::requirement(&spec, around).map_err(|bad| format!("{bad:?}"))?;
+    let needed = requirement::requirement(&spec.spark_config, around).map_err(|bad| format!("{bad:?}"))?;
     let now = now();
     Ok(Job {
         id: JobId::new(now, rand::random()),

@@ -236,12 +236,15 @@ impl Settings<'_> {
     }
 }
 
-/// Computes what `spec` needs, were it to run with a process of its own.
+/// Computes what a job with these Spark settings needs, were it to run with a process of its own.
 ///
 /// # Errors
 /// Every setting that can't be read, each with its reason (contract R1: 400 with the field).
-pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requirement, Vec<BadSetting>> {
-    let mut s = Settings { config: &spec.spark_config, wrong: Vec::new() };
+pub fn requirement(
+    config: &BTreeMap<String, String>,
+    around: Surroundings<'_>,
+) -> Result<Requirement, Vec<BadSetting>> {
+    let mut s = Settings { config, wrong: Vec::new() };
     let (_, driver_memory) = s.process("driver");
     let (executor_heap, executor_memory) = s.process("executor");
     let driver_cores = s.count("spark.driver.cores", 1);
@@ -253,7 +256,7 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
     let dynamic_first = s.count("spark.dynamicAllocation.initialExecutors", 0);
     let dynamic_most = s.count("spark.dynamicAllocation.maxExecutors", 1);
     let cores_most = s.count("spark.cores.max", 1);
-    let master_text = spec.spark_config.get("spark.master").map_or(around.default_master, String::as_str);
+    let master_text = config.get("spark.master").map_or(around.default_master, String::as_str);
     let place = match master(master_text, around.host_cores) {
         Ok(place) => place,
         Err(reason) => {
@@ -275,21 +278,21 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
     }
 
     let per_executor = executor_cores.unwrap_or(1);
+    let standalone = place == Master::Cluster { standalone: true };
+    let by_cores = cores_most.map(|cores| (cores / per_executor).max(1));
     let executors = if dynamic {
         // The bound that can be reached counts; without one, what is named at least.
-        dynamic_most
-            .or_else(|| instances.into_iter().chain(dynamic_first).chain(dynamic_least).max())
-            .unwrap_or(DEFAULT_EXECUTORS)
+        let named = instances.into_iter().chain(dynamic_first).chain(dynamic_least).max();
+        dynamic_most.or(named.filter(|n| *n > 0)).unwrap_or(DEFAULT_EXECUTORS)
     } else {
         match (instances, place) {
+            // A standalone master counts cores, and knows of no number of executors.
+            (_, Master::Cluster { standalone: true }) => by_cores.or(instances).unwrap_or(DEFAULT_EXECUTORS),
             (Some(n), _) => n,
             (None, Master::Local(_)) => 0,
-            (None, Master::Cluster { .. }) => {
-                cores_most.map_or(DEFAULT_EXECUTORS, |cores| (cores / per_executor).max(1))
-            }
+            (None, Master::Cluster { standalone: false }) => by_cores.unwrap_or(DEFAULT_EXECUTORS),
         }
     };
-    let standalone = place == Master::Cluster { standalone: true };
     let (driver_cores, executors_here) = match place {
         // With a local master the driver does the executors' work with N threads; named executors count as well.
         Master::Local(threads) => (threads, true),
@@ -297,7 +300,7 @@ pub fn requirement(spec: &JobSpec, around: Surroundings<'_>) -> Result<Requireme
     };
     // What is written down counts against the quotas even where no executor will use it (contract R1); what is
     // not written down and not used is nothing.
-    let named_or_used = |key: &str| executors > 0 || spec.spark_config.contains_key(key);
+    let named_or_used = |key: &str| executors > 0 || config.contains_key(key);
     let sized = named_or_used("spark.executor.memory");
     // Spark begins with the greatest of these three, and gives back down to the least number.
     let least = dynamic_least.into_iter().chain(dynamic_first).chain(instances).max().unwrap_or(0);
@@ -349,7 +352,7 @@ mod tests {
         for (key, value) in settings {
             spec.spark_config.insert((*key).to_owned(), (*value).to_owned());
         }
-        requirement(&spec, AROUND)
+        requirement(&spec.spark_config, AROUND)
     }
 
     fn wrong(settings: &[(&str, &str)]) -> Vec<String> {
@@ -399,6 +402,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!((r.executors, r.host_cores(), r.total_cores()), (3, 1, 7));
+        let (standalone, two) = (("spark.master", "spark://h:7077"), ("spark.executor.instances", "2"));
+        assert_eq!(needs(&[standalone, two]).unwrap().executors, 2);
+        assert_eq!(needs(&[standalone, two, ("spark.cores.max", "400")]).unwrap().executors, 400);
+        assert_eq!(needs(&[("spark.master", "yarn"), two, ("spark.cores.max", "400")]).unwrap().executors, 2);
         let gpus = ("spark.executor.resource.gpu.amount", "2");
         let r = needs(&[("spark.master", "yarn"), ("spark.executor.instances", "4"), gpus]).unwrap();
         assert_eq!((r.gpus(), r.standalone), (8, false));
@@ -409,6 +416,8 @@ mod tests {
     fn dynamic_allocation_counts_what_it_may_reach() {
         let on = ("spark.dynamicAllocation.enabled", "true");
         assert_eq!(needs(&[on, ("spark.dynamicAllocation.maxExecutors", "12")]).unwrap().executors, 12);
+        let none = needs(&[on, ("spark.dynamicAllocation.minExecutors", "0")]).unwrap();
+        assert_eq!((none.executors, none.least_executors), (2, Some(0)), "it will have some all the same");
         assert_eq!(
             needs(&[on, ("spark.dynamicAllocation.minExecutors", "3"), ("spark.executor.instances", "4")])
                 .unwrap()

@@ -99,10 +99,10 @@ impl Demand {
         }
     }
 
-    /// True when the job may have more executors than it began with.
+    /// True when the job may have more executors than it began with. On a cluster of others nobody but they can say that it
+    /// has not.
     pub fn may_grow(&self) -> bool {
-        let elsewhere = self.elsewhere.as_ref().map(|e| e.executors);
-        [Some(self.executors), elsewhere].into_iter().flatten().any(|e| e.max > e.reserved())
+        self.elsewhere.is_some() || self.executors.max > self.executors.reserved()
     }
 
     /// All that is held in the pool from the start.

@@ -142,6 +142,8 @@ pub struct Policy {
     pub modes: BTreeMap<Mode, Quota>,
     /// What jobs may hold on clusters that are no pools of ours.
     pub clusters: BTreeMap<String, Quota>,
+    /// What the workers of those clusters have, by their masters' words.
+    pub workers: BTreeMap<String, Resources>,
     /// The queues. A job may name only these, once there are any.
     pub queues: BTreeMap<String, Shares>,
     /// Tenants by name.
@@ -164,6 +166,7 @@ impl Default for Policy {
             all: Quota::default(),
             modes: BTreeMap::new(),
             clusters: BTreeMap::new(),
+            workers: BTreeMap::new(),
             queues: BTreeMap::new(),
             tenants: BTreeMap::new(),
             tenant_default: Shares::default(),
@@ -224,7 +227,7 @@ impl Policy {
         match scope {
             Scope::All => running(Some(&self.all)),
             Scope::Mode(mode) => running(self.modes.get(mode)),
-            Scope::Cluster(name) => running(self.clusters.get(name)),
+            Scope::Cluster(name) => running(Some(&self.cluster(name))),
             // A queue that was taken away while jobs waited in it goes on without limits.
             Scope::Queue(name) => self.queue(name).unwrap_or_default().limits,
             Scope::Tenant(name) => self.tenant(name).limits,
@@ -232,9 +235,27 @@ impl Policy {
         }
     }
 
-    /// The limit of `scope` that a job with this demand exceeds alone: its key, and in words with figures.
+    /// What jobs may hold on a cluster: no more than its limits, and no more than there is.
+    fn cluster(&self, name: &str) -> Quota {
+        let limits = self.clusters.get(name).copied().unwrap_or_default();
+        let Some(there) = self.workers.get(name) else { return limits };
+        let least = |limit: Option<u64>, there: u64| Some(limit.map_or(there, |limit| limit.min(there)));
+        Quota {
+            cores: least(limits.cores, there.cores),
+            memory: least(limits.memory, there.memory),
+            ..limits
+        }
+    }
+
+    /// The limit of `scope` that a job with this demand exceeds alone: its key, and in words with figures. A cluster has what
+    /// its limits say: more workers may come.
     pub fn never_allows(&self, scope: &Scope, demand: &Demand) -> Option<(String, String)> {
-        let quota = self.limits(scope).running;
+        let quota = match scope {
+            Scope::Cluster(name) => self.clusters.get(name).copied().unwrap_or_default(),
+            Scope::All | Scope::Mode(_) | Scope::Queue(_) | Scope::Tenant(_) | Scope::User(..) => {
+                self.limits(scope).running
+            }
+        };
         let need = match scope {
             Scope::Cluster(_) => demand.taken_elsewhere(),
             Scope::All | Scope::Mode(_) | Scope::Queue(_) | Scope::Tenant(_) | Scope::User(..) => {
@@ -270,9 +291,20 @@ impl Policy {
                 format!("libra.resources.quotas.{}.max-concurrent-jobs", mode.as_str())
             }
             (Scope::Mode(mode), Short::Of(_)) => format!("libra.resources.quotas.{}.{leaf}", mode.as_str()),
+            (Scope::Cluster(name), Short::Of(dimension)) if self.is_workers(name, dimension) => {
+                format!("libra.clusters.{name}.workers")
+            }
             (Scope::Cluster(name), _) => format!("libra.clusters.{name}.limits.{leaf}"),
             (scope, _) => self.limits_key(scope, leaf),
         }
+    }
+
+    /// True when the workers of a cluster have less of this than its limits allow.
+    fn is_workers(&self, name: &str, dimension: Dimension) -> bool {
+        let configured = self.clusters.get(name).copied().unwrap_or_default().most().resources;
+        self.workers
+            .get(name)
+            .is_some_and(|_| self.cluster(name).most().resources.get(dimension) < configured.get(dimension))
     }
 
     /// The key of a limit of a queue, a tenant or a user: by its name where it is named, else that of the default.

@@ -199,28 +199,30 @@ fn configuration(settings: &Settings, launch: &Launch, master: &str) -> BTreeMap
         }
         options.push_str(END_ON_OUT_OF_MEMORY);
     }
-    bind_to_reserve(&mut conf, spec, master);
+    bind_to_reserve(&mut conf, master);
     conf.insert("spark.libra.attempt".to_owned(), launch.token.to_string());
     conf
 }
 
-/// A standalone master gives an application all the cores that it has, unless it is told how many: those that were not
-/// reserved for the job are others'.
-fn bind_to_reserve(conf: &mut BTreeMap<String, String>, spec: &JobSpec, master: &str) {
+/// A standalone master gives an application all the cores that it has, unless it is told how many, and an executor all those
+/// of its worker: those that were not reserved for the job are others'.
+fn bind_to_reserve(conf: &mut BTreeMap<String, String>, master: &str) {
     if !master.starts_with("spark://") {
         return;
     }
     let around = Surroundings { host_cores: 1, default_master: master };
     // A setting that can't be read was refused long before.
-    let Ok(needed) = requirement(spec, around) else { return };
-    let each =
-        conf.entry("spark.executor.cores".to_owned()).or_insert_with(|| needed.executor_cores.to_string());
-    let each: u32 = each.trim().parse().unwrap_or(needed.executor_cores);
-    let cores = needed.executors.saturating_mul(each);
+    let Ok(needed) = requirement(conf, around) else { return };
     // One that grows is bound by its greatest number of executors, where it names one, and counted as it grows.
     let grows = needed.least_executors.is_some();
-    if cores > 0 && !grows && !conf.contains_key("spark.cores.max") {
-        conf.insert("spark.cores.max".to_owned(), cores.to_string());
+    let named = conf.contains_key("spark.cores.max");
+    if grows || !named {
+        let each = needed.executor_cores.max(1);
+        conf.entry("spark.executor.cores".to_owned()).or_insert_with(|| each.to_string());
+        let cores = needed.executors.saturating_mul(each);
+        if !grows && cores > 0 {
+            conf.insert("spark.cores.max".to_owned(), cores.to_string());
+        }
     }
 }
 

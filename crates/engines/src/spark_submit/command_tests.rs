@@ -221,3 +221,28 @@ fn a_file_that_is_not_there_is_found_before_anything_starts() {
         assert_eq!(absent_file(&spec), None, "{found_by_spark}");
     }
 }
+
+#[test]
+fn a_standalone_master_gives_a_job_what_was_kept_for_it() {
+    // contract: R1, R2
+    let on = |settings: &[(&str, &str)]| {
+        let mut case = Case::new(Kind::Python, code("pass"));
+        case.set("spark.master", "spark://h:7077");
+        settings.iter().for_each(|(key, value)| case.set(key, value));
+        (case.conf("spark.cores.max"), case.conf("spark.executor.cores"))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(on(&[]), (some("2"), some("1")));
+    assert_eq!(
+        on(&[("spark.executor.instances", "3"), ("spark.executor.cores", "4")]),
+        (some("12"), some("4"))
+    );
+    assert_eq!(on(&[("spark.cores.max", "8")]), (some("8"), None), "its own word stands");
+    assert_eq!(
+        on(&[("spark.dynamicAllocation.enabled", "true")]),
+        (None, some("1")),
+        "it is counted as it grows"
+    );
+    let case = Case::new(Kind::Python, code("pass"));
+    assert_eq!(case.conf("spark.cores.max"), None, "a local master has its threads");
+}

@@ -1,7 +1,7 @@
 //! Follows running drivers by their own REST interface: a task for each, so that no driver holds up another.
 //!
-//! What it brings is for people; nothing depends on it. A driver that does not answer, has no UI or can't be found
-//! simply has no progress.
+//! Progress is for people; nothing depends on it. The number of executors counts for whose turn it is. A driver that does not
+//! answer, has no UI or can't be found has no progress, and holds what was kept for it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -169,12 +169,18 @@ async fn ask(
         None => found.insert(driver.find(rest).await?),
     };
     let Some((base, id)) = application.interface() else { return Err("it has no UI".to_owned()) };
-    let tally = rest.tally(base, id).await?;
     // Spark's name for an application without a cluster begins so.
-    let executors = if id.starts_with("local-") { None } else { Some(rest.executors(base, id).await?) };
+    let executors = if id.starts_with("local-") { None } else { rest.executors(base, id).await.ok() };
+    tell.send_if_modified(|known| {
+        let news = executors.is_some() && known.executors != executors;
+        known.executors = executors.or(known.executors);
+        news
+    });
+    let tally = rest.tally(base, id).await?;
     tell.send_if_modified(|known| {
         let next = progress::advance(known.progress.as_ref(), tally).or_else(|| known.progress.clone());
-        let next = Known { application: Some(application.clone()), progress: next, executors };
+        let next =
+            Known { application: Some(application.clone()), progress: next, executors: known.executors };
         let news = *known != next;
         *known = next;
         news

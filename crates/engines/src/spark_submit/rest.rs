@@ -29,7 +29,8 @@ impl Rest {
         let made = REST.get_or_init(|| {
             // A second caller finds the provider in place, which is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
-            // A driver is on this machine: no proxy stands in between. One that sends us elsewhere is not the driver.
+            // A driver is on this machine, and a master near it: no proxy stands in between. Who sends us elsewhere is
+            // neither.
             let client = reqwest::Client::builder()
                 .timeout(PATIENCE)
                 .redirect(reqwest::redirect::Policy::none())

@@ -9,6 +9,7 @@ const MIB: u64 = 1024 * 1024;
 
 #[derive(Deserialize)]
 struct Master {
+    status: String,
     workers: Vec<Worker>,
 }
 
@@ -27,11 +28,16 @@ struct Worker {
 pub async fn capacity(web_url: &str) -> Result<Resources, NoAnswer> {
     let rest = Rest::shared().ok_or("there is no HTTP client")?;
     let body = rest.get(&format!("{}/json/", web_url.trim_end_matches('/'))).await?;
-    read(&body).map_err(|e| format!("this is no answer of a Spark master: {e}"))
+    read(&body)
 }
 
-fn read(body: &[u8]) -> serde_json::Result<Resources> {
-    let master: Master = serde_json::from_slice(body)?;
+fn read(body: &[u8]) -> Result<Resources, NoAnswer> {
+    let master: Master =
+        serde_json::from_slice(body).map_err(|e| format!("this is no answer of a Spark master: {e}"))?;
+    // One that stands by, or has just taken over, knows of no workers.
+    if master.status != "ALIVE" {
+        return Err(format!("the master is {}", master.status));
+    }
     let alive = master.workers.iter().filter(|worker| worker.state == "ALIVE");
     Ok(alive.fold(Resources::default(), |sum, worker| {
         sum.plus(Resources::new(worker.cores, worker.memory.saturating_mul(MIB)))
@@ -50,5 +56,7 @@ mod tests {
             {"id": "worker-2", "cores": 8, "coresused": 0, "memory": 4096, "state": "DEAD"}]}"#;
         assert_eq!(read(body).unwrap(), Resources::new(2, 1024 * MIB));
         assert!(read(b"<html>").is_err());
+        let standby = br#"{"url": "spark://h:7077", "status": "STANDBY", "workers": []}"#;
+        assert_eq!(read(standby).unwrap_err(), "the master is STANDBY");
     }
 }

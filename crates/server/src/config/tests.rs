@@ -36,6 +36,7 @@ fn every_key_takes_effect() {
         ("libra.queues", "[{name: nightly, share: 7}]"),
         ("libra.quotas.users", "{default: {running-jobs: 7}}"),
         ("libra.quotas.tenants", "{blue: {memory: 7g}}"),
+        ("libra.clusters", "[{name: east, master: 'spark://h:7'}]"),
         ("libra.execution.launch-timeout", "7m"),
         ("libra.logs.rotate-size", "7m"),
         ("libra.logs.max-size", "7g"),
@@ -393,10 +394,14 @@ fn the_example_lists_every_key_with_its_default() {
 fn shares_and_quotas_are_read_as_they_are_written() {
     let yaml = "libra:\n  queues: [{name: default}, {name: nightly, share: 3, limits: {running-jobs: 4, cores: 16}, max-wait-time: 12h, timeout-minutes: 0}]\n  \
                 quotas:\n    users: {ann: {memory: 64g}, default: {queued-jobs: 100}}\n    \
-                tenants: {blue: {share: 2, submissions-per-minute: 60}, red:}\n";
+                tenants: {blue: {share: 2, submissions-per-minute: 60}, red:}\n  \
+                clusters: [{name: east, master: 'spark://h:7077', web-url: 'http://h:8080', limits: {gpus: 8}}, {name: y, master: yarn}]\n";
     let config = from_yaml(yaml).unwrap();
     let times = QueueTimes { wait: Some(Duration::from_hours(12)), run: Some(Duration::ZERO) };
     assert_eq!(config.queue_times, [("nightly".to_owned(), times)].into());
+    let east = &config.clusters["east"];
+    assert_eq!((east.web_url.as_deref(), east.limits.gpus), (Some("http://h:8080"), Some(8)));
+    assert_eq!((config.clusters["y"].master.as_str(), config.clusters.len()), ("yarn", 2));
     let policy = config.policy;
     let nightly = policy.queues["nightly"];
     assert_eq!(
@@ -426,6 +431,22 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
         ("quotas: {users: {ann: 7}}", "libra.quotas.users.ann must be a map"),
         ("quotas: {users: {ann: {cores: many}}}", "libra.quotas.users.ann.cores must be a whole number"),
         ("quotas: {tenants: {blue: {memory: much}}}", "libra.quotas.tenants.blue.memory must be an amount"),
+        ("clusters: {east: 7}", "libra.clusters must be a list"),
+        ("clusters: [{name: east}]", "libra.clusters[0] needs a master"),
+        (
+            "clusters: [{name: a, master: 'local[2]'}]",
+            "libra.clusters[0].master must be the master of a cluster",
+        ),
+        (
+            "clusters: [{name: a, master: yarn}, {name: b, master: yarn}]",
+            "libra.clusters[1]: there is a cluster",
+        ),
+        ("clusters: [{name: a, master: yarn, web-url: 'http://h'}]", "libra.clusters[0].web-url is that of"),
+        (
+            "clusters: [{name: a, master: 'spark://h:7', web-url: h}]",
+            "libra.clusters[0].web-url must be an address",
+        ),
+        ("clusters: [{name: a, master: yarn, limits: {cores: x}}]", "libra.clusters.a.limits.cores must be"),
         ("quotas: {groups: {a: 7}}", "libra.quotas.groups.a is not a known"),
     ] {
         let error = from_yaml(&format!("libra: {{{yaml}}}")).unwrap_err();

@@ -63,10 +63,13 @@ pub(super) fn clusters(value: Option<&Value>) -> Result<BTreeMap<String, Cluster
         let name = fields.name()?;
         let wrong = |what: String| ConfigError::new(format!("{place}{what}")).hinting(example);
         let master = fields.text("master")?.ok_or_else(|| wrong(" needs a master".to_owned()))?;
-        if !matches!(requirement::master(&master, 1), Ok(Master::Cluster { .. })) {
+        let Ok(Master::Cluster { standalone }) = requirement::master(&master, 1) else {
             return Err(wrong(format!(".master must be the master of a cluster, not `{master}`")));
-        }
+        };
         let web_url = fields.text("web-url")?;
+        if web_url.is_some() && !standalone {
+            return Err(wrong(format!(".web-url is that of a standalone master, and `{master}` is none")));
+        }
         if let Some(url) = web_url.as_deref().filter(|url| !is_web_address(url)) {
             return Err(wrong(format!(
                 ".web-url must be an address that begins with http:// or https://, not `{url}`"

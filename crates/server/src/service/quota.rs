@@ -123,15 +123,15 @@ impl Service {
     /// The limit of its queue, tenant, user or cluster that the job alone exceeds, whatever else runs (contract R3: 422 at
     /// once).
     pub(super) fn never_starts(&self, job: &Candidate) -> Option<(String, String)> {
-        let rules = self.rules();
-        let policy = &rules.policy;
+        let policy = &self.rules().policy;
         let scopes = [
             Scope::Queue(job.queue.clone()),
             Scope::Tenant(job.tenant.clone()),
             Scope::User(job.tenant.clone(), job.user.clone()),
         ];
-        let party = scopes.into_iter().find_map(|scope| policy.never_allows(&scope, &job.demand));
-        party.or_else(|| rules.never_on_its_cluster(&job.demand))
+        let cluster =
+            job.demand.elsewhere.as_ref().map(|elsewhere| Scope::Cluster(elsewhere.cluster.clone()));
+        scopes.into_iter().chain(cluster).find_map(|scope| policy.never_allows(&scope, &job.demand))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Submitting a job: check, store, answer. One transaction, no engine is asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +65,7 @@ impl Service {
         }
         let Parsed { mut spec, unsupported } = wire::parse(request.body).map_err(refused_fields)?;
         self.lead_to_cluster(&mut spec)?;
-        let needed = self.requirement(&spec)?;
+        let needed = self.requirement(&spec.spark_config)?;
         if !unsupported.is_empty() {
             return Err(ServiceError::violations(Code::Unsupported, unsupported));
         }
@@ -73,6 +74,14 @@ impl Service {
         self.check_webhook(&spec)?;
         let mode = self.mode(&spec, &needed)?;
         self.name_cluster(&mut spec, mode);
+        // The settings of the configuration are those of every driver, unless the job has its own.
+        let needed = if mode == Mode::SparkSubmit {
+            let mut settings = self.config.spark_submit.conf.clone();
+            settings.extend(spec.spark_config.clone());
+            self.requirement(&settings)?
+        } else {
+            needed
+        };
         let needed = requirement::in_mode(needed, mode);
         let rules = self.rules();
         let queue = queue_of(spec.queue.as_deref());
@@ -127,12 +136,12 @@ impl Service {
         Ok(before.map(|answer| Submitted::Replayed { status: answer.status, response: answer.body }))
     }
 
-    fn requirement(&self, spec: &JobSpec) -> Result<Requirement, ServiceError> {
+    fn requirement(&self, settings: &BTreeMap<String, String>) -> Result<Requirement, ServiceError> {
         let around = Surroundings {
             host_cores: u32::try_from(self.rules().limits.host_cores).unwrap_or(u32::MAX),
             default_master: &self.config.spark_submit.master,
         };
-        requirement::requirement(spec, around).map_err(|wrong| {
+        requirement::requirement(settings, around).map_err(|wrong| {
             let violations = wrong
                 .into_iter()
                 .map(|b| Violation::new(format!("/sparkConfig/{}", escape(&b.key)), b.reason))
@@ -172,7 +181,12 @@ impl Service {
     fn name_cluster(&self, spec: &mut JobSpec, mode: Mode) {
         if mode == Mode::SparkSubmit && spec.cluster.is_none() {
             let master = spec.spark_config.get("spark.master").unwrap_or(&self.config.spark_submit.master);
-            spec.cluster = self.rules().cluster_at(master).map(str::to_owned);
+            if let Some(name) = self.rules().cluster_at(master) {
+                let master = master.clone();
+                spec.cluster = Some(name.to_owned());
+                // Another default meanwhile would lead it elsewhere.
+                spec.spark_config.insert("spark.master".to_owned(), master);
+            }
         }
     }
 
@@ -228,7 +242,7 @@ impl Service {
             ModeChoice::Explicit(Mode::InCluster) if spec.needs_own_process() => unsupported(
                 "/executionMode",
                 "in-cluster shares one Spark, which can't honour file, env (of SQL), jars, pyFiles, files, archives, packages, \
-                 proxyUser or spark.master; choose `auto` or `spark-submit`"
+                 proxyUser, cluster or spark.master; choose `auto` or `spark-submit`"
                     .to_owned(),
             ),
             ModeChoice::Explicit(mode) => Ok(mode),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 use libra_core::admission::{Limits, Usage};
 use libra_core::job::{Job, State};
@@ -71,6 +72,8 @@ fn job_seconds() -> Histogram {
 /// All figures. One for each server, passed down; no globals.
 pub struct Metrics {
     registry: Registry,
+    /// One scrape at a time: what one has just set, another must not clear before it is written.
+    rendering: Mutex<()>,
     submissions: Family<Status, Counter>,
     admitted: Counter,
     queued: Counter,
@@ -283,6 +286,7 @@ impl Metrics {
                 Family::default()
             ),
             registry: r,
+            rendering: Mutex::default(),
         }
     }
 
@@ -375,6 +379,7 @@ impl Metrics {
         limits: &Limits,
         machine: &str,
     ) -> Result<String, std::fmt::Error> {
+        let _one = self.rendering.lock().unwrap_or_else(PoisonError::into_inner);
         let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.queue_size.get_or_create(&Queue { queue: "pending" }).set(gauge(present.queued));
         self.queue_size.get_or_create(&Queue { queue: "scheduled" }).set(gauge(present.scheduled));

@@ -439,11 +439,14 @@ impl Driver {
             || (running.application_id.is_some() && running.application_id != self.attempt.application_id)
             || links != self.attempt.links;
         let usage = running.usage.map(|usage| usage.after(self.attempt.usage.as_ref()));
+        // Turns depend on it.
+        let known = self.attempt.usage.and_then(|usage| usage.executors);
+        let grown = usage.is_some_and(|usage| usage.executors != known);
         let used = usage.is_some()
             && usage != self.attempt.usage
             && self.usage_noted_at.is_none_or(|at| at.elapsed() >= USAGE_EVERY);
         let early = self.noted_at.is_some_and(|at| at.elapsed() < PROGRESS_EVERY);
-        if !(news || used) || early {
+        if !(news || used || grown) || early {
             return Ok(());
         }
         self.noted_at = Some(tokio::time::Instant::now());

@@ -67,8 +67,8 @@ impl Config {
         let mut rules = Rules::of(new);
         // Where clusters are takes effect at the next start.
         rules.clusters.clone_from(&now.clusters);
-        rules.seen.clone_from(&now.seen);
-        rules.policy.clusters.clear();
+        rules.policy.clusters.clone_from(&now.policy.clusters);
+        rules.policy.workers.clone_from(&now.policy.workers);
         let running = &self.limits;
         // What this host has was told to the other replicas, and how many places the shared server has to its engine.
         rules.limits.host_cores = running.host_cores;
@@ -82,7 +82,7 @@ impl Config {
                 new.max_concurrent_jobs = new.max_concurrent_jobs.min(quota.max_concurrent_jobs);
             }
         }
-        rules.rebind();
+        rules.rebind_modes();
         rules
     }
 }

@@ -100,10 +100,9 @@ impl Books {
             keepers: keepers.clone(),
         };
         let known = waits.iter().chain(&holds);
-        let mut scheduler = Scheduler::rebuild(&snapshot, now);
-        scheduler.refresh_reservations();
+        let scheduler = Scheduler::rebuild(&snapshot, now);
         *learned.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(Self {
+        let mut books = Self {
             scheduler,
             learned: Arc::clone(learned),
             epoch,
@@ -119,7 +118,11 @@ impl Books {
             counted: Timestamp(0),
             audited: now,
             suspect: false,
-        })
+        };
+        // Before a turn is given: nobody else remembers what has grown.
+        books.count_executors(tx, now)?;
+        books.scheduler.refresh_reservations();
+        Ok(books)
     }
 
     /// Reads what has changed. None when that can't be told any more, or with `audit` does not add up: everything has to be
@@ -197,6 +200,10 @@ impl Books {
         self.counted = now;
         for (id, executors) in table::executors(tx, &self.scheduler.may_grow())? {
             self.scheduler.grown(id, executors);
+        }
+        if self.epoch.is_some() {
+            // Those who follow do so once they know for whom room is kept.
+            self.scheduler.refresh_reservations();
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use libra_core::mode::Mode;
 use libra_core::time::MICROS_PER_SECOND;
 use libra_core::turn::{
     Candidate, DEFAULT_QUEUE, Demand, Holding, Learned, LimitKeys, Micros, Node, Policy, Pool, Quota,
-    Resources, Scope,
+    Resources,
 };
 use libra_store::tables::turns::Brief;
 
@@ -28,8 +28,6 @@ pub(crate) struct Rules {
     pub(crate) queue_times: BTreeMap<String, QueueTimes>,
     /// Where drivers may have their executors, by name.
     pub(crate) clusters: BTreeMap<String, Cluster>,
-    /// What their masters said that they have; nothing of those that were not asked, or have not answered yet.
-    pub(crate) seen: BTreeMap<String, Resources>,
 }
 
 impl Rules {
@@ -40,24 +38,20 @@ impl Rules {
             policy: config.policy.clone(),
             queue_times: config.queue_times.clone(),
             clusters: config.clusters.clone(),
-            seen: BTreeMap::new(),
         };
-        rules.rebind();
+        for (name, cluster) in &config.clusters {
+            rules.policy.clusters.insert(name.clone(), cluster.limits);
+            if cluster.web_url.is_some() {
+                // Nothing, until it has answered: too little is admitted rather than too much.
+                rules.policy.workers.insert(name.clone(), Resources::default());
+            }
+        }
+        rules.rebind_modes();
         rules
     }
 
-    /// Puts what the limits say of modes, and what clusters have, into the policy.
-    pub(crate) fn rebind(&mut self) {
-        for (name, cluster) in &self.clusters {
-            let seen = self.seen.get(name);
-            let least = |limit: Option<u64>, there: Option<u64>| limit.into_iter().chain(there).min();
-            let quota = Quota {
-                cores: least(cluster.limits.cores, seen.map(|there| there.cores)),
-                memory: least(cluster.limits.memory, seen.map(|there| there.memory)),
-                ..cluster.limits
-            };
-            self.policy.clusters.insert(name.clone(), quota);
-        }
+    /// Puts what the limits say of modes into the policy.
+    pub(crate) fn rebind_modes(&mut self) {
         self.policy.all.jobs = self.limits.max_jobs.map(u64::from);
         for mode in Mode::ALL {
             // A mode that was disabled while jobs waited for it starts none of them.
@@ -89,18 +83,17 @@ impl Rules {
 impl Rules {
     /// The cluster at this Spark master.
     pub(crate) fn cluster_at(&self, master: &str) -> Option<&str> {
-        self.clusters.iter().find(|(_, cluster)| cluster.master == master).map(|(name, _)| name.as_str())
+        let same = |cluster: &Cluster| parts_of(&cluster.master) == parts_of(master);
+        self.clusters.iter().find(|(_, cluster)| same(cluster)).map(|(name, _)| name.as_str())
     }
+}
 
-    /// The configured limit of its cluster that a job alone exceeds. That of the workers that are there at present is for
-    /// waiting: more may come.
-    pub(crate) fn never_on_its_cluster(&self, demand: &Demand) -> Option<(String, String)> {
-        let name = &demand.elsewhere.as_ref()?.cluster;
-        let limits = self.clusters.get(name)?.limits;
-        let clusters = BTreeMap::from([(name.clone(), limits)]);
-        let configured = Policy { clusters, ..Policy::default() };
-        configured.never_allows(&Scope::Cluster(name.clone()), demand)
-    }
+/// A master whose parts come in any order (`spark://a:7077,b:7077`), and whose case does not count.
+fn parts_of(master: &str) -> Vec<String> {
+    let lower = master.trim().to_ascii_lowercase();
+    let mut parts: Vec<String> = lower.trim_start_matches("spark://").split(',').map(str::to_owned).collect();
+    parts.sort_unstable();
+    parts
 }
 
 /// The pool that jobs of a mode draw on.
