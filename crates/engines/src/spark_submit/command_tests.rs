@@ -228,7 +228,9 @@ fn a_standalone_master_gives_a_job_what_was_kept_for_it() {
     let on = |settings: &[(&str, &str)]| {
         let mut case = Case::new(Kind::Python, code("pass"));
         case.set("spark.master", "spark://h:7077");
-        settings.iter().for_each(|(key, value)| case.set(key, value));
+        for (key, value) in settings {
+            case.set(key, value);
+        }
         (case.conf("spark.cores.max"), case.conf("spark.executor.cores"))
     };
     let some = |text: &str| Some(text.to_owned());
