@@ -125,7 +125,7 @@ fn executors_on_another_cluster_count_there_and_for_their_user() {
     );
     s.grown(id(0), 4);
     let over: Vec<String> = s.exceeded().into_iter().map(|e| e.key).collect();
-    assert_eq!(over, ["libra.clusters.east.limits.cores", "libra.quotas.users.ann.cores"]);
+    assert_eq!(over, ["libra.quotas.users.ann.cores", "libra.clusters.east.limits.cores"]);
     let again = Scheduler::rebuild(&s.snapshot(), Timestamp(1));
     assert_eq!(again.exceeded().len(), 2, "who takes over knows of it");
     s.grown(id(0), 0);

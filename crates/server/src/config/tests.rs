@@ -395,13 +395,13 @@ fn shares_and_quotas_are_read_as_they_are_written() {
     let yaml = "libra:\n  queues: [{name: default}, {name: nightly, share: 3, limits: {running-jobs: 4, cores: 16}, max-wait-time: 12h, timeout-minutes: 0}]\n  \
                 quotas:\n    users: {ann: {memory: 64g}, default: {queued-jobs: 100}}\n    \
                 tenants: {blue: {share: 2, submissions-per-minute: 60}, red:}\n  \
-                clusters: [{name: east, master: 'spark://h:7077', web-url: 'http://h:8080', limits: {gpus: 8}}, {name: y, master: yarn}]\n";
+                clusters: [{name: east, master: 'spark://h:7077', web-url: 'http://h:8080', limits: {gpus: 8}}, {name: hadoop, master: yarn}]\n";
     let config = from_yaml(yaml).unwrap();
     let times = QueueTimes { wait: Some(Duration::from_hours(12)), run: Some(Duration::ZERO) };
     assert_eq!(config.queue_times, [("nightly".to_owned(), times)].into());
     let east = &config.clusters["east"];
     assert_eq!((east.web_url.as_deref(), east.limits.gpus), (Some("http://h:8080"), Some(8)));
-    assert_eq!((config.clusters["y"].master.as_str(), config.clusters.len()), ("yarn", 2));
+    assert_eq!((config.clusters["hadoop"].master.as_str(), config.clusters.len()), ("yarn", 2));
     let policy = config.policy;
     let nightly = policy.queues["nightly"];
     assert_eq!(
