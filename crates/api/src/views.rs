@@ -187,6 +187,9 @@ pub struct JobView {
     /// Its queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
+    /// The cluster of its executors, where that has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// 1–10.
     pub priority: u8,
     /// Labels.

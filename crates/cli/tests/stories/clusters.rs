@@ -84,7 +84,7 @@ async fn a_cluster_is_never_promised_twice_and_what_a_job_grows_to_counts() {
     ];
     let growing = api.submit(&until_let_go(&growing_gate, &grows)).await;
     let why = blocked(&api, &growing).await;
-    assert_eq!(why["limit"], "libra.clusters.small.limits.cores", "{why:#}");
+    assert_eq!(why["limit"], "libra.clusters.small.workers", "{why:#}");
     assert_eq!(
         (&why["used"], &why["requested"], &why["capacity"]),
         (&json!(2), &json!(1), &json!(2)),
@@ -98,6 +98,12 @@ async fn a_cluster_is_never_promised_twice_and_what_a_job_grows_to_counts() {
     api.reaches(&growing, "RUNNING").await;
     wait::until_async("the second executor is seen", async || {
         api.job(&growing).await["usage"]["executors"] == 2
+    })
+    .await;
+    wait::until_async("it counts", async || {
+        let queue = api.get("/api/v1/queue").await.expect(200);
+        let limits = queue["limits"].as_array().unwrap().clone();
+        limits.iter().any(|limit| limit["of"] == "on the cluster small" && limit["held"]["cpuCores"] == 2)
     })
     .await;
     let last = api.submit(&until_let_go(&growing_gate, &[("spark.executor.instances", "1")])).await;

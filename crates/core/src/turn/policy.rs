@@ -272,18 +272,18 @@ impl Policy {
                 d.figure(quota.most().resources.get(d))
             ),
         };
-        Some((self.key(scope, short), message))
+        let key = match scope {
+            Scope::Cluster(name) => cluster_key(name, short),
+            Scope::All | Scope::Mode(_) | Scope::Queue(_) | Scope::Tenant(_) | Scope::User(..) => {
+                self.key(scope, short)
+            }
+        };
+        Some((key, message))
     }
 
     /// The configuration key of the limit that `short` is about.
     pub fn key(&self, scope: &Scope, short: Short) -> String {
-        let leaf = match short {
-            Short::Jobs => "running-jobs",
-            Short::Of(Dimension::Cores) => "cores",
-            Short::Of(Dimension::Memory) => "memory",
-            Short::Of(Dimension::Gpus) => "gpus",
-            Short::Of(Dimension::Slots) => "slots",
-        };
+        let leaf = leaf(short);
         match (scope, short) {
             (Scope::All, Short::Jobs) => "libra.resources.limits.max-concurrent-jobs".into(),
             (Scope::All, Short::Of(_)) => format!("libra.resources.limits.{leaf}"),
@@ -294,7 +294,7 @@ impl Policy {
             (Scope::Cluster(name), Short::Of(dimension)) if self.is_workers(name, dimension) => {
                 format!("libra.clusters.{name}.workers")
             }
-            (Scope::Cluster(name), _) => format!("libra.clusters.{name}.limits.{leaf}"),
+            (Scope::Cluster(name), _) => cluster_key(name, short),
             (scope, _) => self.limits_key(scope, leaf),
         }
     }
@@ -320,6 +320,22 @@ impl Policy {
             }
             Scope::All | Scope::Mode(_) | Scope::Cluster(_) => format!("libra.resources.limits.{leaf}"),
         }
+    }
+}
+
+/// The key of a limit that is configured for a cluster.
+fn cluster_key(name: &str, short: Short) -> String {
+    format!("libra.clusters.{name}.limits.{}", leaf(short))
+}
+
+/// The last part of the key of a limit.
+const fn leaf(short: Short) -> &'static str {
+    match short {
+        Short::Jobs => "running-jobs",
+        Short::Of(Dimension::Cores) => "cores",
+        Short::Of(Dimension::Memory) => "memory",
+        Short::Of(Dimension::Gpus) => "gpus",
+        Short::Of(Dimension::Slots) => "slots",
     }
 }
 

@@ -128,6 +128,7 @@ pub(crate) fn job(job: &Job, attempts: &[Attempt], now: Timestamp) -> JobView {
         user: job.user.clone(),
         tenant: job.tenant.clone(),
         queue: job.spec.queue.clone(),
+        cluster: job.spec.cluster.clone(),
         priority: job.spec.priority,
         labels: job.spec.labels.clone(),
         submitted_at: job.submitted_at.rfc3339(),
