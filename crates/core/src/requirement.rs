@@ -287,7 +287,9 @@ pub fn requirement(
     } else {
         match (instances, place) {
             // A standalone master counts cores, and knows of no number of executors.
-            (_, Master::Cluster { standalone: true }) => by_cores.or(instances).unwrap_or(DEFAULT_EXECUTORS),
+            (_, Master::Cluster { standalone: true }) => {
+                by_cores.or(instances.filter(|n| *n > 0)).unwrap_or(DEFAULT_EXECUTORS)
+            }
             (Some(n), _) => n,
             (None, Master::Local(_)) => 0,
             (None, Master::Cluster { standalone: false }) => by_cores.unwrap_or(DEFAULT_EXECUTORS),
@@ -404,6 +406,7 @@ mod tests {
         assert_eq!((r.executors, r.host_cores(), r.total_cores()), (3, 1, 7));
         let (standalone, two) = (("spark.master", "spark://h:7077"), ("spark.executor.instances", "2"));
         assert_eq!(needs(&[standalone, two]).unwrap().executors, 2);
+        assert_eq!(needs(&[standalone, ("spark.executor.instances", "0")]).unwrap().executors, 2);
         assert_eq!(needs(&[standalone, two, ("spark.cores.max", "400")]).unwrap().executors, 400);
         assert_eq!(needs(&[("spark.master", "yarn"), two, ("spark.cores.max", "400")]).unwrap().executors, 2);
         let gpus = ("spark.executor.resource.gpu.amount", "2");
