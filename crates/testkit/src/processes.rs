@@ -45,6 +45,17 @@ pub fn command_line(pid: i32) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
+/// Seconds of processor time that a process has used; 0 for one that is gone.
+pub fn cpu_seconds(pid: i32) -> u64 {
+    /// Of the fields after the name (proc(5)): utime and stime.
+    const TIMES: std::ops::Range<usize> = 11..13;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> =
+        stat.rsplit_once(") ").map(|(_, rest)| rest.split_whitespace().collect()).unwrap_or_default();
+    let ticks: u64 = fields.get(TIMES).unwrap_or_default().iter().filter_map(|t| t.parse::<u64>().ok()).sum();
+    ticks / rustix::param::clock_ticks_per_second().max(1)
+}
+
 /// SIGKILL; one that is gone already is fine.
 pub fn kill(pid: i32) {
     signal(pid, Signal::KILL);

@@ -25,6 +25,8 @@ const LONG: &str = "SELECT sum(hash(id)) FROM range(200000000000)";
 /// Sail works on it for hours, and never looks up.
 const DEAF: &str =
     "SELECT count(*) FROM range(10000000) a CROSS JOIN range(10000000) b WHERE a.id + b.id < 0";
+/// Gathering one side of [`DEAF`] takes a fraction of a second.
+const DEAF_AFTER_CPU_SECONDS: u64 = 5;
 
 #[tokio::test]
 async fn sql_runs_is_cancelled_and_a_query_that_does_not_obey_is_killed() {
@@ -64,9 +66,11 @@ async fn sql_runs_is_cancelled_and_a_query_that_does_not_obey_is_killed() {
     assert_eq!(job["status"], "SUCCEEDED", "{job:#}");
     assert_eq!(servers(&libra), before, "the same server");
 
+    let used = || -> u64 { before.iter().map(|pid| processes::cpu_seconds(*pid)).sum() };
+    let idle = used();
     let deaf = api.submit(&sql(DEAF)).await;
-    api.reaches(&deaf, "RUNNING").await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    // By its work and not by the clock: while it only prepares, it still obeys.
+    wait::until_true("it is deep in its work", || used() >= idle + DEAF_AFTER_CPU_SECONDS).await;
     api.delete(&format!("/api/v1/spark/jobs/{deaf}")).await;
     let job = api.ended(&deaf).await;
     assert_eq!(job["status"], "CANCELLED", "{job:#}");
