@@ -1,0 +1,119 @@
+//! What is wanted of a deployment: the policy. It is stored by its owner and never changed here.
+
+use serde::{Deserialize, Serialize};
+
+use super::timing::Timing;
+
+/// What should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It runs.
+    Running,
+    /// It does not run, and its state is kept.
+    Suspended,
+    /// It does not run and is forgotten; with `savepoint` its state is saved once more.
+    Deleted {
+        /// Whether a last savepoint is made. When none can be made, it is not deleted.
+        savepoint: bool,
+    },
+}
+
+/// Whether the job ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It runs until it is stopped, and has state.
+    Streaming,
+    /// It ends, and begins without state.
+    Batch,
+}
+
+/// With which state a generation begins when it replaces another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Upgrade {
+    /// A savepoint with which the running job is stopped; its last checkpoint when it is down.
+    Savepoint,
+    /// The last checkpoint of the running job, which is cancelled.
+    LastCheckpoint,
+    /// None: what was before is left behind.
+    Stateless,
+}
+
+/// What of a generation's spec matters here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its number, from 1.
+    pub generation: u64,
+    /// The sha256 of its artifact, in hexadecimal.
+    pub digest: String,
+    /// Streaming or batch.
+    pub kind: Kind,
+    /// How it takes over.
+    pub upgrade: Upgrade,
+    /// Whether state that no operator takes may be left out.
+    pub allow_non_restored_state: bool,
+}
+
+/// When a generation counts as stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stability {
+    /// Checkpoints that it must have completed; 0 for jobs without checkpoints.
+    pub checkpoints: u64,
+    /// How long all tasks must run without a restart or an exception, in microseconds.
+    pub window: i64,
+    /// How long that may take, in microseconds, from when the job is first seen. Then the last stable generation
+    /// comes back, if there is one.
+    pub within: i64,
+}
+
+/// How many savepoints are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// At most so many.
+    pub count: usize,
+    /// None older than this, in microseconds.
+    pub age: i64,
+}
+
+/// What is wanted of one deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// The name of its jobs in Flink. Another's job of that name keeps ours from being started.
+    pub name: String,
+    /// Running, suspended or deleted.
+    pub mode: Mode,
+    /// The newest generation.
+    pub generation: u64,
+    /// The older generation that somebody asked to go back to; a new generation ends that.
+    pub rollback_to: Option<u64>,
+    /// Raised to ask for another try of what was given up, or for another run of a batch job that has ended.
+    pub nonce: u64,
+    /// Raised to ask for a savepoint.
+    pub savepoint_nonce: u64,
+    /// The savepoint from which the very first run begins.
+    pub initial: Option<String>,
+    /// The directory under which each savepoint gets one of its own, as Flink writes it.
+    pub savepoint_directory: String,
+    /// The wanted generation, the last stable one and the one that runs, in any order.
+    pub versions: Vec<Version>,
+    /// When a generation is stable.
+    pub stability: Stability,
+    /// How many savepoints are kept.
+    pub retention: Retention,
+    /// Windows, waits and limits.
+    pub timing: Timing,
+}
+
+impl Desired {
+    /// The generation that should run.
+    pub fn target(&self) -> u64 {
+        self.rollback_to.unwrap_or(self.generation)
+    }
+
+    /// What is known of a generation.
+    pub fn version(&self, generation: u64) -> Option<&Version> {
+        self.versions.iter().find(|version| version.generation == generation)
+    }
+}

@@ -1,0 +1,223 @@
+//! A run is to end: with a savepoint where it can, by cancelling where it must; and what came of it.
+
+use super::desired::{Kind, Mode, Upgrade};
+use super::effect::{Effect, Event};
+use super::observed::{Job, JobState, Trigger};
+use super::pass::{Goal, Pass};
+use super::row::{Act, End, Fate, Operation, Phase};
+use super::trouble::{Trouble, shortened};
+
+impl Pass<'_> {
+    /// The present job lives and has to go. Begins what ends it.
+    pub(super) fn leave(&mut self) {
+        self.row.phase = Phase::Stopping;
+        // Not listed at the moment: its end is found out first.
+        let Some(job) = self.own_job() else { return };
+        if self.run_was_given_up() {
+            return self.begin(Act::Cancel { discard: true });
+        }
+        if !self.wants_savepoint() {
+            return self.begin(Act::Cancel { discard: false });
+        }
+        if is_well(job) {
+            self.row.ailing_since = None;
+            return self.begin(Act::Stop);
+        }
+        // A job that starts or recovers may be well in a moment; one that fails for ever has its last checkpoint.
+        let now = self.now();
+        let until = self.row.ailing_since.get_or_insert(now).plus_micros(self.desired.timing.ailing_grace);
+        if now < until {
+            self.poll();
+        } else {
+            self.begin(Act::Cancel { discard: false });
+        }
+    }
+
+    fn wants_savepoint(&self) -> bool {
+        let Some(run) = &self.row.run else { return false };
+        if self.run_kind() == Kind::Batch {
+            return false;
+        }
+        let upgrade = |generation| self.desired.version(generation).map(|version| version.upgrade);
+        let by = match self.goal() {
+            Goal::Run(next) => upgrade(next),
+            Goal::Suspend => match upgrade(run.generation) {
+                // What is suspended keeps its state: only a new generation leaves it behind.
+                Some(Upgrade::Stateless) => Some(Upgrade::Savepoint),
+                other => other,
+            },
+            Goal::Delete => match self.desired.mode {
+                Mode::Deleted { savepoint: false } => return false,
+                Mode::Deleted { savepoint: true } | Mode::Running | Mode::Suspended => {
+                    Some(Upgrade::Savepoint)
+                }
+            },
+            Goal::Rest => None,
+        };
+        match by {
+            Some(Upgrade::Stateless) => false,
+            // Without any checkpoint, the savepoint is all that there can be.
+            Some(Upgrade::LastCheckpoint) => run.kept.is_none(),
+            Some(Upgrade::Savepoint) | None => true,
+        }
+    }
+
+    /// Records an operation, and sends it.
+    pub(super) fn begin(&mut self, act: Act) {
+        let Some(job) = self.row.run.as_ref().map(|run| run.id) else { return };
+        let (trigger, now) = (self.fresh(), self.now());
+        let directory = format!("{}/{trigger}", self.desired.savepoint_directory.trim_end_matches('/'));
+        self.row.operation =
+            Some(Operation { act, job, trigger, directory, since: now, sends: 0, sent_at: now });
+        self.send_operation();
+    }
+
+    fn send_operation(&mut self) {
+        let now = self.now();
+        let Some(operation) = self.row.operation.as_mut() else { return };
+        operation.sends += 1;
+        operation.sent_at = now;
+        let Operation { act, job, trigger, directory, since: _, sends: send, sent_at: _ } = operation.clone();
+        self.effects.push(match act {
+            Act::Stop => Effect::Stop { job, trigger, send, directory },
+            Act::Savepoint => Effect::Savepoint { job, trigger, send, directory },
+            Act::Cancel { discard: _ } => Effect::Cancel { job },
+        });
+        self.poll();
+    }
+
+    fn send_operation_again_in_time(&mut self) {
+        let again =
+            self.row.operation.as_ref().map(|o| o.sent_at.plus_micros(self.desired.timing.resend_after));
+        match again {
+            Some(at) if self.now() >= at => self.send_operation(),
+            Some(_) | None => self.poll(),
+        }
+    }
+
+    /// What came of the operation.
+    pub(super) fn follow_operation(&mut self) {
+        let Some(operation) = self.row.operation.clone() else { return };
+        if !self.run_is(&Fate::Live) {
+            self.row.operation = None;
+            return;
+        }
+        // Not listed: its end is found out by waiting, and by its files.
+        let Some(job) = self.own_job() else { return };
+        match operation.act {
+            Act::Stop => self.follow_stop(job, &operation),
+            Act::Savepoint => self.follow_savepoint(job, &operation),
+            Act::Cancel { discard: _ } if job.state.is_terminal() => self.end(End::Stopped),
+            Act::Cancel { discard: _ } => self.send_operation_again_in_time(),
+        }
+    }
+
+    fn follow_stop(&mut self, job: &Job, operation: &Operation) {
+        let poll = Effect::Poll { job: operation.job, trigger: operation.trigger };
+        match (job.state, &self.cluster.trigger) {
+            (JobState::Finished, answer) => match self.savepoint_of(job, answer, operation) {
+                Some(path) => self.stopped_with(path),
+                None => self.finished_without(operation, poll),
+            },
+            (JobState::Failed | JobState::Canceled, _) => self.end(End::Failed),
+            (_, Trigger::Failed(why)) => self.savepoint_failed(why),
+            // It writes, or is about to end; Flink has a time limit of its own for that.
+            (_, Trigger::InProgress | Trigger::Completed(_) | Trigger::NotAsked) => {
+                self.effects.push(poll);
+                self.poll();
+            }
+            (_, Trigger::Unknown) => self.send_operation_again_in_time(),
+        }
+    }
+
+    fn savepoint_of(&self, job: &Job, answer: &Trigger, operation: &Operation) -> Option<String> {
+        let told = match answer {
+            Trigger::Completed(path) => Some(path.clone()),
+            Trigger::NotAsked | Trigger::Unknown | Trigger::InProgress | Trigger::Failed(_) => None,
+        };
+        // Each savepoint has a directory of its own, so its path tells whose it is.
+        let trigger = operation.trigger.to_string();
+        let listed =
+            || job.savepoint.as_ref().map(|kept| kept.path.clone()).filter(|path| path.contains(&trigger));
+        let on_disk = || self.cluster.disk.as_ref().and_then(|disk| disk.savepoint.clone());
+        told.or_else(listed).or_else(on_disk)
+    }
+
+    /// FINISHED, and no savepoint of ours to be seen.
+    fn finished_without(&mut self, operation: &Operation, poll: Effect) {
+        let told_nothing = match &self.cluster.trigger {
+            Trigger::Failed(_) => return self.end(End::Finished),
+            Trigger::NotAsked | Trigger::InProgress | Trigger::Completed(_) => true,
+            Trigger::Unknown => false,
+        };
+        let until = operation.sent_at.plus_micros(self.desired.timing.resend_after);
+        if told_nothing || self.now() < until {
+            self.effects.push(poll);
+            return self.poll();
+        }
+        let checked = self.cluster.disk.is_some();
+        let directory = operation.directory.clone();
+        self.end(End::Finished);
+        if !checked {
+            let lost = Trouble::SavepointLost(directory);
+            self.say(Event::GivenUp(lost.clone()));
+            self.give_up(lost, None, false);
+        }
+    }
+
+    fn savepoint_failed(&mut self, why: &str) {
+        let why = shortened(why);
+        self.say(Event::SavepointFailed(why.clone()));
+        self.row.operation = None;
+        self.row.savepoint_tries += 1;
+        if self.row.savepoint_tries < self.desired.timing.max_savepoint_tries {
+            // The next one has a new trigger id: Flink remembers the failure of this one.
+            return self.poll();
+        }
+        let trouble = Trouble::SavepointFails(why);
+        self.say(Event::GivenUp(trouble.clone()));
+        let runs = self.row.run.as_ref().map(|run| run.generation);
+        self.give_up(trouble, runs, false);
+    }
+
+    fn follow_savepoint(&mut self, job: &Job, operation: &Operation) {
+        let nonce = self.desired.savepoint_nonce;
+        match &self.cluster.trigger {
+            Trigger::Completed(path) => {
+                let generation = self.row.run.as_ref().map_or(0, |run| run.generation);
+                self.keep_savepoint(path.clone(), generation);
+                self.say(Event::SavepointMade(path.clone()));
+                self.row.operation = None;
+                self.row.savepoint_nonce = nonce;
+                self.row.savepoint_tries = 0;
+            }
+            Trigger::Failed(why) => {
+                self.say(Event::SavepointFailed(shortened(why)));
+                self.row.operation = None;
+                self.row.savepoint_tries += 1;
+                if self.row.savepoint_tries >= self.desired.timing.max_savepoint_tries {
+                    self.row.savepoint_nonce = nonce;
+                    self.row.savepoint_tries = 0;
+                }
+            }
+            Trigger::InProgress | Trigger::NotAsked | Trigger::Unknown
+                if self.now() >= operation.since.plus_micros(self.desired.timing.savepoint_within) =>
+            {
+                self.say(Event::SavepointFailed("it takes too long; it is no longer waited for".to_owned()));
+                self.row.operation = None;
+                self.row.savepoint_nonce = nonce;
+            }
+            Trigger::InProgress | Trigger::NotAsked => {
+                self.effects.push(Effect::Poll { job: operation.job, trigger: operation.trigger });
+                self.poll();
+            }
+            Trigger::Unknown if is_well(job) => self.send_operation_again_in_time(),
+            Trigger::Unknown => self.poll(),
+        }
+    }
+}
+
+/// True when the job can make a savepoint now.
+pub(super) fn is_well(job: &Job) -> bool {
+    job.state == JobState::Running && job.all_tasks_run
+}

@@ -1,0 +1,79 @@
+//! One look at a deployment, and what follows from it: [`reconcile`].
+//!
+//! # The log
+//! A [`Row`] is a write-ahead log. Everything that is asked of Flink has an id of ours (a job id or a trigger id), and
+//! stands in the row before it is sent: the caller stores [`Step::row`], then performs [`Step::effects`]. So it may die
+//! anywhere. What was asked twice under one id is done once, because Flink refuses a job id that it has seen and knows
+//! a trigger id again; what was asked and not heard of is looked for.
+//!
+//! # One live job
+//! A run is settled before anything else is begun: its job is seen, or refused with no earlier request open, or the
+//! time is over in which `main()` could still start it. A job that the cluster no longer lists may have tasks that go
+//! on until their heartbeat times out; nothing takes its place earlier. The same holds for every run after the
+//! JobManager was restarted. Requests are repeated under the same id only within one life of the JobManager.
+//!
+//! # State
+//! The next run begins with the newest snapshot of the run before it. Only the automatic rollback goes back further: to
+//! the state with which the last stable generation ended, because what a version that was found bad has made of it
+//! is not to be trusted. State is left behind only when the spec of a new generation says so.
+//!
+//! Invariant: a cluster that does not answer changes nothing but the note that it does not.
+
+mod desired;
+mod effect;
+mod flink_id;
+mod follow;
+mod leave;
+mod observed;
+mod pass;
+mod retention;
+mod row;
+mod start;
+mod tend;
+mod timing;
+mod trouble;
+
+pub use desired::{Desired, Kind, Mode, Retention, Stability, Upgrade, Version};
+pub use effect::{Effect, Event};
+pub use flink_id::{FlinkId, NotAFlinkId};
+pub use observed::{Answer, Cluster, Disk, Job, JobState, Kept, Observed, Refusal, Reply, Trigger};
+pub use row::{
+    Act, End, Fate, Heard, MOST_PAST, Operation, Phase, Proof, Refused, Row, Run, Savepoint, Sent, Stable,
+    State, Upload, Wish,
+};
+pub use timing::{
+    AILING_GRACE, BACKOFF_FIRST, BACKOFF_MOST, MAIN_BUDGET, MAX_SAVEPOINT_TRIES, MAX_SENDS, MAX_TRIES,
+    POLL_EVERY, RESEND_AFTER, SAVEPOINT_WITHIN, Timing, ZOMBIE_WINDOW,
+};
+pub use trouble::{MOST_WORDS, Trouble};
+
+use crate::time::Timestamp;
+
+/// The time of a step, and random numbers for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Now.
+    pub now: Timestamp,
+    /// For new ids: never the same number twice, from a good source.
+    pub fresh: u128,
+    /// For backoff: any number.
+    pub jitter: u64,
+}
+
+/// A step taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The row afterwards. To be stored before any effect is performed, where it differs from the one that was read.
+    pub row: Row,
+    /// What to do, in order.
+    pub effects: Vec<Effect>,
+}
+
+/// What follows from a look at `observed`, taken after every effect of the step that led to `row` was performed or
+/// lost. It neither reads a clock nor draws a number; the same arguments always give the same step.
+pub fn reconcile(desired: &Desired, row: &Row, observed: &Observed, moment: Moment) -> Step {
+    match observed {
+        Observed::Unreachable(why) => pass::unreachable(desired, row, why, moment),
+        Observed::Reachable(cluster) => pass::Pass::new(desired, cluster, row, moment).play(),
+    }
+}

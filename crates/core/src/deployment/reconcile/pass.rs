@@ -1,0 +1,287 @@
+//! One pass over a row: what it is made of, and its order.
+
+use super::desired::{Desired, Mode};
+use super::effect::{Effect, Event};
+use super::flink_id::FlinkId;
+use super::observed::{Cluster, Job};
+use super::row::{Fate, Phase, Refused, Row, Run, Wish};
+use super::trouble::Trouble;
+use super::{Moment, Step};
+use crate::time::Timestamp;
+
+/// What is pursued now: the wish, or what takes its place after it was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// This generation runs.
+    Run(u64),
+    /// Nothing runs; state is kept.
+    Suspend,
+    /// Nothing runs.
+    Delete,
+    /// Everything stays as it is.
+    Rest,
+}
+
+/// A pass in the making.
+pub(super) struct Pass<'a> {
+    pub desired: &'a Desired,
+    pub cluster: &'a Cluster,
+    pub row: Row,
+    pub effects: Vec<Effect>,
+    moment: Moment,
+    drawn: u128,
+    before: &'a Row,
+    wake: Option<Timestamp>,
+}
+
+/// The step of a look that found nobody.
+pub(super) fn unreachable(desired: &Desired, row: &Row, why: &str, moment: Moment) -> Step {
+    let mut after = row.clone();
+    let mut effects = Vec::new();
+    if after.unreachable_since.is_none() {
+        after.unreachable_since = Some(moment.now);
+        after.revision += 1;
+        effects.push(Effect::Emit(Event::Unreachable(super::trouble::shortened(why))));
+    }
+    effects.push(Effect::WaitUntil(moment.now.plus_micros(desired.timing.backoff(1, moment.jitter))));
+    Step { row: after, effects }
+}
+
+impl<'a> Pass<'a> {
+    pub(super) fn new(desired: &'a Desired, cluster: &'a Cluster, row: &'a Row, moment: Moment) -> Self {
+        let effects = Vec::new();
+        Self { desired, cluster, row: row.clone(), effects, moment, drawn: 0, before: row, wake: None }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.moment.now
+    }
+
+    /// An id that nobody has had.
+    pub(super) fn fresh(&mut self) -> FlinkId {
+        let id = FlinkId(self.moment.fresh.wrapping_add(self.drawn));
+        self.drawn += 1;
+        id
+    }
+
+    pub(super) fn say(&mut self, event: Event) {
+        self.effects.push(Effect::Emit(event));
+    }
+
+    /// Look again at `at`, or earlier.
+    pub(super) fn wait_until(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// Look again soon: something is in flight.
+    pub(super) fn poll(&mut self) {
+        self.wait_until(self.now().plus_micros(self.desired.timing.poll_every));
+    }
+
+    pub(super) fn job(&self, id: FlinkId) -> Option<&'a Job> {
+        self.cluster.jobs.iter().find(|job| job.id == id)
+    }
+
+    /// The job of the present run, when the cluster lists it.
+    pub(super) fn own_job(&self) -> Option<&'a Job> {
+        self.row.run.as_ref().and_then(|run| self.job(run.id))
+    }
+
+    pub(super) fn run_is(&self, fate: &Fate) -> bool {
+        self.row.run.as_ref().is_some_and(|run| run.fate == *fate)
+    }
+
+    /// When the last tasks of a former life of the JobManager are over.
+    pub(super) fn quiet_from(&self) -> Option<Timestamp> {
+        self.row.reborn_at.map(|at| at.plus_micros(self.desired.timing.zombie_window))
+    }
+
+    pub(super) fn goal(&self) -> Goal {
+        let wanted = match self.desired.mode {
+            Mode::Running => Goal::Run(self.desired.target()),
+            Mode::Suspended => Goal::Suspend,
+            Mode::Deleted { savepoint: _ } => Goal::Delete,
+        };
+        match &self.row.refused {
+            Some(refused) if refused.mode.map_or(self.desired.mode == Mode::Running, |_| true) => {
+                refused.instead.map_or(Goal::Rest, Goal::Run)
+            }
+            Some(_) | None => wanted,
+        }
+    }
+
+    /// True when the present run is one that was given up in favour of the last stable generation.
+    pub(super) fn run_was_given_up(&self) -> bool {
+        match (&self.row.refused, &self.row.run) {
+            (Some(refused), Some(run)) => {
+                refused.mode.is_none() && refused.generation == run.generation && refused.instead.is_some()
+            }
+            (Some(_) | None, _) => false,
+        }
+    }
+
+    pub(super) fn play(mut self) -> Step {
+        self.take_wish();
+        self.note_cluster();
+        self.follow_disposals();
+        let strays = self.end_strays();
+        self.follow_run();
+        // While a former job lives, or nobody knows whether the present one does, nothing else is begun.
+        let unknown = self.row.run.as_ref().is_some_and(|run| matches!(run.fate, Fate::Sent(_)));
+        if !strays && !unknown {
+            if self.row.operation.is_some() {
+                self.follow_operation();
+            }
+            if self.row.operation.is_none() {
+                self.pursue();
+            }
+        }
+        self.done()
+    }
+
+    /// A new wish is a new beginning: what was given up is tried again.
+    fn take_wish(&mut self) {
+        let mode = self.desired.mode;
+        let (generation, nonce) = (self.desired.target(), self.desired.nonce);
+        let wish = Wish { mode, generation, nonce };
+        if self.row.wish == Some(wish) {
+            return;
+        }
+        self.row.wish = Some(wish);
+        let stays = |refused: &Refused| {
+            refused.generation == generation
+                && refused.nonce == nonce
+                && refused.mode.is_none_or(|refused| refused == mode)
+        };
+        if self.row.refused.as_ref().is_some_and(|refused| !stays(refused)) {
+            self.row.refused = None;
+        }
+        self.row.trouble = self.row.refused.as_ref().map(|refused| refused.why.clone());
+        self.row.tries = 0;
+        self.row.savepoint_tries = 0;
+        self.row.not_before = None;
+        self.row.upload = None;
+    }
+
+    fn note_cluster(&mut self) {
+        let now = self.now();
+        if let Some(since) = self.row.unreachable_since.take() {
+            // The time of an outage is nobody's fault: a run gets it back.
+            let outage = now.0.saturating_sub(since.0).max(0);
+            if let Some(by) = self.row.run.as_mut().and_then(|run| run.prove_by.as_mut()) {
+                *by = by.plus_micros(outage);
+            }
+            if self.cluster.life.is_none() {
+                self.row.reborn_at = Some(now);
+            }
+            self.say(Event::ReachableAgain);
+        }
+        if self.cluster.life.is_some() && self.row.life != self.cluster.life {
+            if self.row.life.is_some() {
+                self.row.reborn_at = Some(now);
+                self.say(Event::JobManagerRestarted);
+            }
+            self.row.life.clone_from(&self.cluster.life);
+        }
+    }
+
+    /// Cancels former jobs that are alive. The present one is kept, and so is what others started.
+    fn end_strays(&mut self) -> bool {
+        let alive = |id: &FlinkId| self.job(*id).is_some_and(|job| !job.state.is_terminal());
+        let found: Vec<FlinkId> = self.row.past.iter().copied().filter(alive).collect();
+        for id in &found {
+            if !self.row.strays.contains(id) {
+                self.say(Event::StrayFound(*id));
+            }
+            self.effects.push(Effect::Cancel { job: *id });
+        }
+        let any = !found.is_empty();
+        self.row.strays = found;
+        if any {
+            self.poll();
+        }
+        any
+    }
+
+    /// What the goal asks for, when nothing is in flight.
+    fn pursue(&mut self) {
+        let live = self.run_is(&Fate::Live);
+        let runs = self.row.run.as_ref().filter(|_| live).map(|run| run.generation);
+        match (self.goal(), runs) {
+            (Goal::Run(wanted), Some(generation)) if wanted == generation => self.tend(),
+            (Goal::Run(_) | Goal::Suspend | Goal::Delete, Some(_)) => self.leave(),
+            (Goal::Run(wanted), None) => self.start(wanted),
+            (Goal::Suspend, None) => self.rest_as(Phase::Suspended),
+            (Goal::Delete, None) => self.rest_as(Phase::Deleted),
+            (Goal::Rest, _) => self.row.phase = Phase::Failed,
+        }
+    }
+
+    fn rest_as(&mut self, phase: Phase) {
+        self.row.phase = phase;
+        self.row.upload = None;
+        self.row.trouble = None;
+        self.tidy_savepoints();
+    }
+
+    /// Gives the wish up. `instead` is the generation that runs in its place; a rollback outlives a change of the mode.
+    pub(super) fn give_up(&mut self, why: Trouble, instead: Option<u64>, rollback: bool) {
+        self.row.trouble = Some(why.clone());
+        self.row.refused = Some(Refused {
+            generation: self.desired.target(),
+            nonce: self.desired.nonce,
+            mode: (!rollback).then_some(self.desired.mode),
+            instead,
+            why,
+        });
+        self.row.tries = 0;
+        self.row.savepoint_tries = 0;
+        self.row.not_before = None;
+    }
+
+    /// The run is no good, and trying it once more would change nothing.
+    pub(super) fn blame(&mut self, why: Trouble) {
+        let bad = self.row.run.as_ref().map(|run: &Run| run.generation);
+        // Only the generation that is wished for can be given up for another one; what came back in its place, and
+        // the stable one itself, have none to go back to.
+        match (bad, self.row.stable.clone()) {
+            (Some(bad), Some(stable)) if bad != stable.generation && bad == self.desired.target() => {
+                self.say(Event::RolledBack { from: bad, to: stable.generation, why: why.clone() });
+                self.give_up(why, Some(stable.generation), true);
+                if !self.row.run.as_ref().is_some_and(Run::may_live) {
+                    self.row.state = stable.state;
+                }
+            }
+            (Some(_) | None, Some(_) | None) => {
+                self.say(Event::GivenUp(why.clone()));
+                self.give_up(why, None, false);
+            }
+        }
+    }
+
+    /// Trouble that may pass: another try after a while, unless there were too many.
+    pub(super) fn try_again(&mut self, why: Trouble) {
+        self.row.tries += 1;
+        let tries = self.row.tries;
+        if tries >= self.desired.timing.max_tries {
+            return self.blame(Trouble::TooManyTries { tries, last: Box::new(why) });
+        }
+        self.row.trouble = Some(why.clone());
+        let wait = self.desired.timing.backoff(tries, self.moment.jitter);
+        self.row.not_before = Some(self.now().plus_micros(wait));
+        self.say(Event::TriesAgain { why, tries: tries + 1 });
+    }
+
+    fn done(mut self) -> Step {
+        if self.row.phase != self.before.phase {
+            self.say(Event::Phase(self.row.phase));
+        }
+        if self.row != *self.before {
+            self.row.revision = self.before.revision + 1;
+        }
+        if let Some(at) = self.wake {
+            self.effects.push(Effect::WaitUntil(at));
+        }
+        Step { row: self.row, effects: self.effects }
+    }
+}

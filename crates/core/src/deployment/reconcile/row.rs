@@ -1,0 +1,310 @@
+//! The row of a deployment: its write-ahead log. What is about to be asked of Flink stands here first, with the id
+//! that the request will carry; what came of it is added by later steps.
+
+use serde::{Deserialize, Serialize};
+
+use super::desired::Mode;
+use super::flink_id::FlinkId;
+use super::observed::{Kept, Refusal};
+use super::trouble::Trouble;
+use crate::time::Timestamp;
+
+/// Former job ids that are remembered, so that one of them is known for ours when it shows up alive.
+pub const MOST_PAST: usize = 32;
+
+/// Where a deployment stands. For views and events; decisions are made from the rest of the row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Nothing was done yet.
+    #[default]
+    New,
+    /// A run is being prepared or sent, or waits for a later try.
+    Starting,
+    /// The job is there and has to show that it is well.
+    Proving,
+    /// The job has shown it.
+    Stable,
+    /// The job is being stopped or cancelled.
+    Stopping,
+    /// It waits for what somebody else has to do.
+    Blocked,
+    /// It does not run, as wanted.
+    Suspended,
+    /// It has ended by itself.
+    Completed,
+    /// It was given up.
+    Failed,
+    /// It does not run and can be forgotten.
+    Deleted,
+}
+
+impl Phase {
+    /// The word for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Starting => "starting",
+            Self::Proving => "running, not yet stable",
+            Self::Stable => "running and stable",
+            Self::Stopping => "stopping",
+            Self::Blocked => "blocked",
+            Self::Suspended => "suspended",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// A state from which a run can begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Where, as Flink writes it.
+    pub path: String,
+    /// The generation that made it; 0 for one that was given from outside.
+    pub generation: u64,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Stopped with a savepoint, or cancelled, by us.
+    Stopped,
+    /// By itself.
+    Finished,
+    /// It failed.
+    Failed,
+    /// Somebody else cancelled or stopped it.
+    Outside,
+    /// The cluster lost it.
+    Vanished,
+    /// It never began.
+    NeverRan,
+    /// Flink refused it.
+    Refused,
+}
+
+/// The requests for a run of which it is not known whether there is a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// How many with this id.
+    pub sends: u32,
+    /// When the last was recorded.
+    pub at: Timestamp,
+    /// Until when an earlier one without an answer may still start the job.
+    pub open_until: Option<Timestamp>,
+    /// What the last one came to, where that was heard.
+    pub heard: Option<Heard>,
+    /// The life of the JobManager to which it was sent.
+    pub life: Option<String>,
+}
+
+/// What was heard about a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Heard {
+    /// It was taken, now or earlier.
+    Taken,
+    /// It was refused.
+    Refused(Refusal),
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// Not known yet.
+    Sent(Sent),
+    /// The cluster has listed it as alive, and has not told of its end.
+    Live,
+    /// It is over.
+    Ended(End),
+}
+
+/// Since when a job is well, and the counters at that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Since when all tasks run and nothing is counted.
+    pub since: Timestamp,
+    /// Restarts then.
+    pub restarts: u64,
+    /// Exceptions then.
+    pub exceptions: u64,
+}
+
+/// One job of this deployment. It is made before it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its Flink job id.
+    pub id: FlinkId,
+    /// Whose spec.
+    pub generation: u64,
+    /// The wish under which it was started ([`super::Desired::nonce`]).
+    pub nonce: u64,
+    /// What it began with.
+    pub from: Option<State>,
+    /// What became of it.
+    pub fate: Fate,
+    /// The newest snapshot of its state that was seen.
+    pub kept: Option<Kept>,
+    /// Since when the cluster does not list it.
+    pub absent_since: Option<Timestamp>,
+    /// Since when it is well.
+    pub proof: Option<Proof>,
+    /// By when it must be stable; None before it is seen, and once it is stable or let be.
+    pub prove_by: Option<Timestamp>,
+    /// True once it was found stable.
+    pub proven: bool,
+}
+
+impl Run {
+    /// True while there is, or may be, a job.
+    pub fn may_live(&self) -> bool {
+        match self.fate {
+            Fate::Sent(_) | Fate::Live => true,
+            Fate::Ended(_) => false,
+        }
+    }
+}
+
+/// What is being done with the run's job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    /// Stop it with a savepoint.
+    Stop,
+    /// Make a savepoint on demand.
+    Savepoint,
+    /// Cancel it. With `discard` its state is not the one that the next run begins with.
+    Cancel {
+        /// Go on from the last stable generation's state.
+        discard: bool,
+    },
+}
+
+/// Something asked of the run's job. It is made before it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// What.
+    pub act: Act,
+    /// The job.
+    pub job: FlinkId,
+    /// Its trigger id.
+    pub trigger: FlinkId,
+    /// The directory of its savepoint.
+    pub directory: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// How many requests.
+    pub sends: u32,
+    /// When the last was recorded.
+    pub sent_at: Timestamp,
+}
+
+/// An upload that was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// The artifact.
+    pub digest: String,
+    /// When the last request was recorded.
+    pub sent_at: Timestamp,
+    /// How many.
+    pub sends: u32,
+}
+
+/// The last generation that was found stable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stable {
+    /// Which.
+    pub generation: u64,
+    /// The state with which its last run ended; None while it runs for the first time, or without state.
+    pub state: Option<State>,
+}
+
+/// A wish that was given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// The generation that was wanted.
+    pub generation: u64,
+    /// See [`super::Desired::nonce`].
+    pub nonce: u64,
+    /// The mode that was wanted, when another mode makes the wish a new one.
+    pub mode: Option<Mode>,
+    /// The generation that runs instead; None when nothing more is done.
+    pub instead: Option<u64>,
+    /// Why.
+    pub why: Trouble,
+}
+
+/// A savepoint that we made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Savepoint {
+    /// Where.
+    pub path: String,
+    /// The generation that made it.
+    pub generation: u64,
+    /// When it was seen complete.
+    pub at: Timestamp,
+    /// The trigger of its removal and when that was last sent.
+    pub removal: Option<(FlinkId, Timestamp)>,
+}
+
+/// What was wanted when the row was last looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// Running, suspended or deleted.
+    pub mode: Mode,
+    /// The generation.
+    pub generation: u64,
+    /// See [`super::Desired::nonce`].
+    pub nonce: u64,
+}
+
+/// The row of one deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Raised by one by each step that changes anything; every write names the one it read.
+    pub revision: u64,
+    /// Where it stands.
+    pub phase: Phase,
+    /// What is wrong, if anything is.
+    pub trouble: Option<Trouble>,
+    /// The wish that is followed.
+    pub wish: Option<Wish>,
+    /// The wish that was given up, as long as it stays the same.
+    pub refused: Option<Refused>,
+    /// The present run, or the last one.
+    pub run: Option<Run>,
+    /// What is being done with its job.
+    pub operation: Option<Operation>,
+    /// The upload that the next run waits for.
+    pub upload: Option<Upload>,
+    /// The state with which the next run begins.
+    pub state: Option<State>,
+    /// The last stable generation.
+    pub stable: Option<Stable>,
+    /// Savepoints that we made, oldest first.
+    pub savepoints: Vec<Savepoint>,
+    /// Former job ids, oldest first.
+    pub past: Vec<FlinkId>,
+    /// Former jobs that were found alive and are being cancelled.
+    pub strays: Vec<FlinkId>,
+    /// Failures in a row.
+    pub tries: u32,
+    /// Failed savepoints in a row.
+    pub savepoint_tries: u32,
+    /// Nothing is started earlier.
+    pub not_before: Option<Timestamp>,
+    /// Since when the present job is to be left and is not well enough for a savepoint.
+    pub ailing_since: Option<Timestamp>,
+    /// The request for a savepoint that was last dealt with ([`super::Desired::savepoint_nonce`]).
+    pub savepoint_nonce: u64,
+    /// The life of the JobManager that was last seen.
+    pub life: Option<String>,
+    /// When another life was first seen.
+    pub reborn_at: Option<Timestamp>,
+    /// Since when the cluster does not answer.
+    pub unreachable_since: Option<Timestamp>,
+}

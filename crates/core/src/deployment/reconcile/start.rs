@@ -1,0 +1,180 @@
+//! A run begins: artifact uploaded, name free, state chosen, recorded, sent.
+
+use super::desired::{Kind, Upgrade, Version};
+use super::effect::{Effect, Event};
+use super::flink_id::FlinkId;
+use super::pass::Pass;
+use super::row::{End, Fate, MOST_PAST, Phase, Run, Sent, State, Upload};
+use super::trouble::Trouble;
+
+/// The time between two looks at something that somebody else has to change, in microseconds.
+const BLOCKED_EVERY: i64 = 10 * crate::time::MICROS_PER_SECOND;
+
+impl Pass<'_> {
+    /// Nothing of ours lives: makes `generation` run.
+    pub(super) fn start(&mut self, generation: u64) {
+        if self.is_completed(generation) {
+            return self.complete();
+        }
+        self.row.phase = Phase::Starting;
+        let wait = [self.row.not_before, self.quiet_from()].into_iter().flatten().max();
+        if let Some(at) = wait.filter(|at| self.now() < *at) {
+            return self.wait_until(at);
+        }
+        let Some(version) = self.desired.version(generation).cloned() else {
+            let gone = Trouble::GenerationGone(generation);
+            self.say(Event::GivenUp(gone.clone()));
+            return self.give_up(gone, None, false);
+        };
+        if let Some(id) = self.foreign_job() {
+            self.row.phase = Phase::Blocked;
+            self.row.trouble = Some(Trouble::ForeignJob { id });
+            return self.wait_until(self.now().plus_micros(BLOCKED_EVERY));
+        }
+        if matches!(self.row.trouble, Some(Trouble::ForeignJob { .. })) {
+            self.row.trouble = None;
+        }
+        if let Some(jar) = self.jar(&version.digest) {
+            self.send(&version, jar);
+        }
+    }
+
+    /// It ended by itself under the present wish, and ending is what was wanted of it.
+    fn is_completed(&self, generation: u64) -> bool {
+        self.row.run.as_ref().is_some_and(|run| {
+            run.generation == generation
+                && run.nonce == self.desired.nonce
+                && run.fate == Fate::Ended(End::Finished)
+        })
+    }
+
+    fn complete(&mut self) {
+        self.row.phase = Phase::Completed;
+        self.row.trouble = None;
+        self.row.tries = 0;
+        self.row.not_before = None;
+        self.tidy_savepoints();
+    }
+
+    /// A living job of this name that we did not start.
+    fn foreign_job(&self) -> Option<FlinkId> {
+        let own = self.row.run.as_ref().map(|run| run.id);
+        let foreign = self.cluster.jobs.iter().find(|job| {
+            job.name == self.desired.name
+                && !job.state.is_terminal()
+                && Some(job.id) != own
+                && !self.row.past.contains(&job.id)
+        });
+        foreign.map(|job| job.id)
+    }
+
+    /// Flink's id of the uploaded artifact; without one, an upload is recorded and asked for.
+    fn jar(&mut self, digest: &str) -> Option<String> {
+        let found = self.cluster.jars.iter().find(|(of, _)| of == digest).map(|(_, jar)| jar.clone());
+        if found.is_some() {
+            self.row.upload = None;
+            return found;
+        }
+        let now = self.now();
+        let sends = match self.row.upload.as_ref().filter(|upload| upload.digest == digest) {
+            Some(upload) => {
+                let again = upload.sent_at.plus_micros(self.desired.timing.resend_after);
+                if now < again {
+                    self.poll();
+                    return None;
+                }
+                upload.sends
+            }
+            None => 0,
+        };
+        if sends >= self.desired.timing.max_tries {
+            self.row.upload = None;
+            self.row.tries = sends;
+            self.try_again(Trouble::BadProgram("the artifact can't be uploaded".to_owned()));
+            return None;
+        }
+        self.row.upload = Some(Upload { digest: digest.to_owned(), sent_at: now, sends: sends + 1 });
+        self.effects.push(Effect::Upload { digest: digest.to_owned() });
+        self.poll();
+        None
+    }
+
+    fn send(&mut self, version: &Version, jar: String) {
+        let first = self.row.run.is_none() && self.row.past.is_empty();
+        if let (true, Some(path)) = (first, &self.desired.initial) {
+            self.row.state = Some(State { path: path.clone(), generation: 0 });
+        }
+        // A generation without state forgets what was before it; its own checkpoints count.
+        let leaves = match version.upgrade {
+            Upgrade::Stateless => self
+                .row
+                .state
+                .as_ref()
+                .is_some_and(|state| ![0, version.generation].contains(&state.generation)),
+            Upgrade::Savepoint | Upgrade::LastCheckpoint => false,
+        };
+        if leaves || version.kind == Kind::Batch && !first {
+            self.row.state = None;
+        }
+        let id = self.fresh();
+        if let Some(last) = self.row.run.take() {
+            self.row.past.push(last.id);
+            let over = self.row.past.len().saturating_sub(MOST_PAST);
+            self.row.past.drain(..over);
+        }
+        let from = self.row.state.clone();
+        let fate = Fate::Sent(Sent {
+            sends: 1,
+            at: self.now(),
+            open_until: None,
+            heard: None,
+            life: self.cluster.life.clone(),
+        });
+        self.row.run = Some(Run {
+            id,
+            generation: version.generation,
+            nonce: self.desired.nonce,
+            from: from.clone(),
+            fate,
+            kept: None,
+            absent_since: None,
+            proof: None,
+            prove_by: None,
+            proven: false,
+        });
+        self.say(Event::Starts { generation: version.generation, job: id, from: from.clone() });
+        self.effects.push(run_effect(id, 1, version, jar, from));
+        self.poll();
+    }
+
+    /// The same request with the same id: Flink refuses the second of two that it got.
+    pub(super) fn send_again(&mut self) {
+        let Some(run) = self.row.run.clone() else { return };
+        let Some(version) = self.desired.version(run.generation).cloned() else { return };
+        let Some(jar) = self.jar(&version.digest) else { return };
+        let budget = self.desired.timing.main_budget;
+        let (now, life) = (self.now(), self.cluster.life.clone());
+        let Some(Fate::Sent(sent)) = self.row.run.as_mut().map(|run| &mut run.fate) else { return };
+        // The earlier request has not been heard of, so its main() may still be at work.
+        let open = sent.at.plus_micros(budget);
+        sent.open_until = Some(sent.open_until.map_or(open, |until| until.max(open)));
+        sent.sends += 1;
+        sent.at = now;
+        sent.heard = None;
+        sent.life = life;
+        let sends = sent.sends;
+        self.effects.push(run_effect(run.id, sends, &version, jar, run.from));
+        self.poll();
+    }
+}
+
+fn run_effect(job: FlinkId, send: u32, version: &Version, jar: String, from: Option<State>) -> Effect {
+    Effect::Run {
+        job,
+        send,
+        generation: version.generation,
+        jar,
+        from: from.map(|state| state.path),
+        allow_non_restored_state: version.allow_non_restored_state,
+    }
+}

@@ -1,0 +1,92 @@
+//! The job that is wanted is there: is it stable, does somebody want a savepoint, can old ones go?
+
+use super::effect::Event;
+use super::leave::is_well;
+use super::observed::Job;
+use super::pass::Pass;
+use super::row::{Act, Phase, Proof, Stable};
+use super::trouble::Trouble;
+
+impl Pass<'_> {
+    pub(super) fn tend(&mut self) {
+        self.row.ailing_since = None;
+        self.row.upload = None;
+        let proven = self.row.run.as_ref().is_some_and(|run| run.proven);
+        self.row.phase = if proven { Phase::Stable } else { Phase::Proving };
+        // Not listed at the moment: its end is found out elsewhere.
+        let Some(job) = self.own_job() else { return };
+        if !proven {
+            self.prove(job);
+        }
+        if self.row.phase != Phase::Proving && self.row.phase != Phase::Stable {
+            return;
+        }
+        if self.desired.savepoint_nonce > self.row.savepoint_nonce {
+            if is_well(job) {
+                return self.begin(Act::Savepoint);
+            }
+            self.poll();
+        }
+        self.tidy_savepoints();
+    }
+
+    /// All tasks run, enough checkpoints are complete, and nothing was restarted or thrown for a while.
+    fn prove(&mut self, job: &Job) {
+        let now = self.now();
+        let stability = self.desired.stability;
+        let Some(run) = self.row.run.as_mut() else { return };
+        let generation = run.generation;
+        if is_well(job) {
+            let counted =
+                |proof: &Proof| proof.restarts == job.restarts && proof.exceptions == job.exceptions;
+            let since = match run.proof.filter(counted) {
+                Some(proof) => proof.since,
+                None => now,
+            };
+            run.proof = Some(Proof { since, restarts: job.restarts, exceptions: job.exceptions });
+            let quiet_from = since.plus_micros(stability.window);
+            if now >= quiet_from && job.checkpoints >= stability.checkpoints {
+                return self.proven();
+            }
+            self.wait_until(if now < quiet_from {
+                quiet_from
+            } else {
+                now.plus_micros(stability.window.max(1))
+            });
+        } else {
+            run.proof = None;
+            self.poll();
+        }
+        let Some(by) = self.row.run.as_ref().and_then(|run| run.prove_by) else { return };
+        if now < by {
+            return self.wait_until(by);
+        }
+        if let Some(run) = self.row.run.as_mut() {
+            run.prove_by = None;
+        }
+        match &self.row.stable {
+            Some(stable) if stable.generation != generation && generation == self.desired.target() => {
+                self.blame(Trouble::NotStable);
+                // Its end is begun at once.
+                self.leave();
+            }
+            Some(_) | None => {
+                self.row.trouble = Some(Trouble::NotStable);
+                self.say(Event::NotStable(generation));
+            }
+        }
+    }
+
+    fn proven(&mut self) {
+        let Some(run) = self.row.run.as_mut() else { return };
+        run.proven = true;
+        run.prove_by = None;
+        run.proof = None;
+        let (generation, state) = (run.generation, run.from.clone());
+        self.row.stable = Some(Stable { generation, state });
+        self.row.phase = Phase::Stable;
+        self.row.trouble = self.row.refused.as_ref().map(|refused| refused.why.clone());
+        self.row.tries = 0;
+        self.row.not_before = None;
+    }
+}
