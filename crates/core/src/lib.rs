@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod artifact;
 pub mod attempt;
+pub mod deployment;
 pub mod failure;
 pub mod id;
 pub mod job;

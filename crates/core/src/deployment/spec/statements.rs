@@ -1,0 +1,162 @@
+//! SQL statements of a specification: one text with `;` between them, or a list.
+
+use std::fmt;
+
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// SQL as it is written; [`Statements::split`] gives the single statements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statements {
+    /// One text.
+    Text(String),
+    /// A list; an item may still hold several.
+    List(Vec<String>),
+}
+
+impl Statements {
+    /// The statements without what separates them, empty ones left out.
+    pub fn split(&self) -> Vec<String> {
+        match self {
+            Self::Text(text) => split(text),
+            Self::List(texts) => texts.iter().flat_map(|text| split(text)).collect(),
+        }
+    }
+
+    /// Bytes of all texts together.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::List(texts) => texts.iter().map(String::len).sum(),
+        }
+    }
+}
+
+impl Serialize for Statements {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::List(texts) => texts.serialize(serializer),
+        }
+    }
+}
+
+struct StatementsVisitor;
+
+impl<'de> Visitor<'de> for StatementsVisitor {
+    type Value = Statements;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SQL statements, as a text or as a list of texts")
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Statements, E> {
+        Ok(Statements::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Statements, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(text) = items.next_element::<String>()? {
+            texts.push(text);
+        }
+        Ok(Statements::List(texts))
+    }
+}
+
+impl<'de> Deserialize<'de> for Statements {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StatementsVisitor)
+    }
+}
+
+/// What a `;` stands in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Between words: it separates.
+    Open,
+    /// In a text or a quoted name that this character ends.
+    Quoted(char),
+    /// In a comment up to the end of the line.
+    Line,
+    /// In a comment up to `*/`.
+    Block,
+}
+
+/// Splits at each `;` that is in no text, quoted name or comment. A doubled quote ends a text and begins another one,
+/// so it needs no rule of its own.
+fn split(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let (mut place, mut start, mut words) = (Place::Open, 0, false);
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let next = chars.peek().map(|(_, c)| *c);
+        match place {
+            Place::Open => match (c, next) {
+                (';', _) => {
+                    if words {
+                        found.push(text[start..at].trim().to_owned());
+                    }
+                    (start, words) = (at + 1, false);
+                }
+                ('-', Some('-')) => place = Place::Line,
+                ('/', Some('*')) => {
+                    chars.next();
+                    place = Place::Block;
+                }
+                ('\'' | '"' | '`', _) => (place, words) = (Place::Quoted(c), true),
+                _ => words |= !c.is_whitespace(),
+            },
+            Place::Quoted(end) if c == end => place = Place::Open,
+            Place::Line if c == '\n' => place = Place::Open,
+            Place::Block if c == '*' && next == Some('/') => {
+                chars.next();
+                place = Place::Open;
+            }
+            Place::Quoted(_) | Place::Line | Place::Block => {}
+        }
+    }
+    if words {
+        found.push(text[start..].trim().to_owned());
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_split_where_sql_ends_them() {
+        for (text, statements) in [
+            ("SELECT 1", vec!["SELECT 1"]),
+            ("SELECT 1;\nSELECT 2;", vec!["SELECT 1", "SELECT 2"]),
+            ("SET 'a' = 'x;y'; SELECT ';'", vec!["SET 'a' = 'x;y'", "SELECT ';'"]),
+            ("SELECT 'it''s; fine'", vec!["SELECT 'it''s; fine'"]),
+            ("SELECT `a;b` -- no; end\nFROM t; -- only; this", vec!["SELECT `a;b` -- no; end\nFROM t"]),
+            ("/* a; 'b */ SELECT 1 /* c; */", vec!["/* a; 'b */ SELECT 1 /* c; */"]),
+            (" ; ;;", vec![]),
+            ("-- nothing", vec![]),
+            ("SELECT 1 - -1; SELECT 4 / 2", vec!["SELECT 1 - -1", "SELECT 4 / 2"]),
+        ] {
+            assert_eq!(split(text), statements, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_list_and_a_text_say_the_same() {
+        let list: Statements = serde_json::from_str(r#"["SELECT 1", "SELECT 2; SELECT 3"]"#).unwrap();
+        let text: Statements = serde_json::from_str(r#""SELECT 1; SELECT 2; SELECT 3""#).unwrap();
+        assert_eq!(list.split(), text.split());
+        assert!(serde_json::from_str::<Statements>("5").unwrap_err().to_string().contains("SQL statements"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_is_lost_and_none_panics(text in "[a-z;'`\"/*\\n -]{0,40}") {
+            for statement in split(&text) {
+                proptest::prop_assert!(text.contains(&statement));
+                proptest::prop_assert!(!statement.is_empty());
+            }
+        }
+    }
+}
