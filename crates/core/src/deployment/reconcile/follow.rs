@@ -29,6 +29,10 @@ impl Pass<'_> {
         let alive = !job.state.is_terminal();
         let newest = newest([job.checkpoint.as_ref(), job.savepoint.as_ref()]);
         let by = self.now().plus_micros(self.desired.stability.within);
+        let begins = matches!(fate, Fate::Sent(_));
+        if begins && self.row.run.as_ref().is_some_and(|run| run.from.is_none()) {
+            self.row.state = None;
+        }
         if let Some(run) = self.row.run.as_mut() {
             run.absent_since = None;
             if newest.is_some() {
@@ -190,9 +194,9 @@ impl Pass<'_> {
                 let resend_at = self.quiet_from().map_or(resend_at, |quiet| resend_at.max(quiet));
                 if sends < timing.max_sends && self.run_is_wanted() {
                     if now >= resend_at {
-                        self.send_again()
+                        self.send_again();
                     } else {
-                        self.wait_until(resend_at)
+                        self.wait_until(resend_at);
                     }
                     return;
                 }

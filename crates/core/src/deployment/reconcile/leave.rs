@@ -174,6 +174,10 @@ impl Pass<'_> {
             // The next one has a new trigger id: Flink remembers the failure of this one.
             return self.poll();
         }
+        // One that never was stable has its last checkpoint, and would keep its successor waiting for ever.
+        if !self.row.run.as_ref().is_some_and(|run| run.proven) {
+            return self.begin(Act::Cancel { discard: false });
+        }
         let trouble = Trouble::SavepointFails(why);
         self.say(Event::GivenUp(trouble.clone()));
         let runs = self.row.run.as_ref().map(|run| run.generation);

@@ -113,16 +113,15 @@ impl Pass<'_> {
                 .is_some_and(|state| ![0, version.generation].contains(&state.generation)),
             Upgrade::Savepoint | Upgrade::LastCheckpoint => false,
         };
-        if leaves || version.kind == Kind::Batch && !first {
-            self.row.state = None;
-        }
         let id = self.fresh();
         if let Some(last) = self.row.run.take() {
             self.row.past.push(last.id);
             let over = self.row.past.len().saturating_sub(MOST_PAST);
             self.row.past.drain(..over);
         }
-        let from = self.row.state.clone();
+        // It stays in the row until the job is seen: a run that never begins has left nothing behind.
+        let without = leaves || version.kind == Kind::Batch && !first;
+        let from = self.row.state.clone().filter(|_| !without);
         let fate = Fate::Sent(Sent {
             sends: 1,
             at: self.now(),

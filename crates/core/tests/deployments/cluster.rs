@@ -1,0 +1,398 @@
+//! A model of a Flink session cluster: what it takes, what it forgets, and what goes on behind its back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libra_core::deployment::reconcile::{
+    Answer, Cluster as Seen, Disk, Effect, FlinkId, Job, JobState, Kept, Refusal, Row, Trigger,
+};
+use libra_core::simulate::Dice;
+
+/// The heartbeat timeout: so long do tasks go on without their JobManager, in seconds.
+pub const HEARTBEAT: i64 = 8;
+/// The name of the deployment's jobs.
+pub const NAME: &str = "orders";
+
+/// How a generation behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Character {
+    Good,
+    BadClass,
+    FailsForGood,
+    RestartsForEver,
+}
+
+/// One job in the cluster.
+#[derive(Clone, Debug)]
+pub struct Work {
+    pub generation: u64,
+    pub state: JobState,
+    /// What it has counted: its state.
+    pub counter: u64,
+    began_with: u64,
+    age: i64,
+    restarts: u64,
+    checkpoints: u64,
+    number: u64,
+    kept: Vec<Kept>,
+    savepoint: Option<Kept>,
+}
+
+/// A savepoint in the making.
+#[derive(Clone, Debug)]
+struct Saving {
+    job: FlinkId,
+    directory: String,
+    stops: bool,
+    done_at: i64,
+    answer: Trigger,
+}
+
+/// What is sent to the cluster, by the time at which it comes.
+type Late = (i64, Effect);
+
+#[expect(clippy::struct_excessive_bools, reason = "switches of a model")]
+pub struct Cluster {
+    pub now: i64,
+    pub up: bool,
+    pub faults: bool,
+    pub readable: bool,
+    /// Whether its list names the jobs as the deployment does.
+    pub named: bool,
+    ha: bool,
+    down_until: i64,
+    life: u64,
+    dice: Dice,
+    pub jobs: BTreeMap<FlinkId, Work>,
+    /// Tasks without a JobManager, until when.
+    zombies: Vec<(FlinkId, i64)>,
+    triggers: BTreeMap<FlinkId, Saving>,
+    disposed: BTreeSet<FlinkId>,
+    jars: Vec<(String, String)>,
+    /// Snapshots on the disk: path, and the counter in it.
+    pub disk: BTreeMap<String, u64>,
+    late: Vec<Late>,
+    /// Every job that was started, oldest first: what it was, and the newest snapshot that it made.
+    pub ran: Vec<(FlinkId, u64, u64)>,
+    /// Runs whose state is not to be gone on from.
+    pub discarded: BTreeSet<FlinkId>,
+    pub characters: BTreeMap<u64, Character>,
+    pub stateless: BTreeSet<u64>,
+    pub foreign: Option<FlinkId>,
+    pub violations: Vec<String>,
+}
+
+impl Cluster {
+    pub fn new(seed: u64, ha: bool) -> Self {
+        Self {
+            now: 0,
+            up: true,
+            faults: true,
+            readable: true,
+            named: true,
+            ha,
+            down_until: 0,
+            life: 1,
+            dice: Dice::new(seed),
+            jobs: BTreeMap::new(),
+            zombies: Vec::new(),
+            triggers: BTreeMap::new(),
+            disposed: BTreeSet::new(),
+            jars: Vec::new(),
+            disk: BTreeMap::new(),
+            late: Vec::new(),
+            ran: Vec::new(),
+            discarded: BTreeSet::new(),
+            characters: BTreeMap::new(),
+            stateless: BTreeSet::new(),
+            foreign: None,
+            violations: Vec::new(),
+        }
+    }
+
+    pub fn alive(&self) -> Vec<FlinkId> {
+        let jobs = self.jobs.iter().filter(|(_, work)| !work.state.is_terminal()).map(|(id, _)| *id);
+        let zombies = self.zombies.iter().filter(|(_, until)| self.now < *until).map(|(id, _)| *id);
+        jobs.chain(zombies).collect()
+    }
+
+    /// A second passes.
+    pub fn tick(&mut self) {
+        self.now += 1;
+        if !self.up && self.now >= self.down_until {
+            self.up = true;
+        }
+        if self.up {
+            let (due, later): (Vec<Late>, Vec<Late>) =
+                std::mem::take(&mut self.late).into_iter().partition(|(at, _)| *at <= self.now);
+            self.late = later;
+            for (_, effect) in due {
+                self.take(&effect);
+            }
+            let ids: Vec<FlinkId> = self.jobs.keys().copied().collect();
+            for id in ids {
+                self.advance(id);
+            }
+            self.save();
+        }
+        let alive = self.alive();
+        if alive.len() > 1 {
+            self.violations.push(format!("at {}: several live jobs: {alive:?}", self.now));
+        }
+    }
+
+    fn advance(&mut self, id: FlinkId) {
+        let character = |work: &Work| self.characters.get(&work.generation).copied();
+        let Some(work) = self.jobs.get(&id) else { return };
+        let character = character(work).unwrap_or(Character::Good);
+        let work = self.jobs.get_mut(&id).unwrap();
+        if work.state.is_terminal() {
+            return;
+        }
+        work.age += 1;
+        match (character, work.age) {
+            (_, ..=1) => work.state = JobState::Created,
+            // As Flink does: RUNNING while no task runs.
+            (_, 2..=3) => work.state = JobState::Running,
+            (Character::FailsForGood, 9..) => work.state = JobState::Failed,
+            (Character::RestartsForEver, age) => {
+                work.state = if age % 4 < 2 { JobState::Restarting } else { JobState::Running };
+                work.restarts += u64::from(age % 4 == 0);
+            }
+            (Character::Good | Character::BadClass | Character::FailsForGood, _) => {
+                work.state = JobState::Running;
+                work.counter += 1;
+                if work.age % 3 == 0 {
+                    self.checkpoint(id);
+                }
+            }
+        }
+    }
+
+    fn checkpoint(&mut self, id: FlinkId) {
+        const RETAINED: usize = 3;
+        let work = self.jobs.get_mut(&id).unwrap();
+        work.number += 1;
+        work.checkpoints += 1;
+        let kept = Kept { path: format!("ckpt/{id}/chk-{}", work.number), number: work.number };
+        self.disk.insert(kept.path.clone(), work.counter);
+        work.kept.push(kept);
+        if work.kept.len() > RETAINED {
+            let old = work.kept.remove(0);
+            self.disk.remove(&old.path);
+        }
+        let counter = work.counter;
+        self.note_snapshot(id, counter);
+    }
+
+    fn note_snapshot(&mut self, id: FlinkId, counter: u64) {
+        if let Some(ran) = self.ran.iter_mut().rev().find(|(ran, ..)| *ran == id) {
+            ran.2 = counter;
+        }
+    }
+
+    fn save(&mut self) {
+        let due: Vec<FlinkId> = self
+            .triggers
+            .iter()
+            .filter(|(_, saving)| saving.answer == Trigger::InProgress && saving.done_at <= self.now)
+            .map(|(id, _)| *id)
+            .collect();
+        for trigger in due {
+            let fails = self.faults && self.dice.once_in(5);
+            let saving = self.triggers.get_mut(&trigger).unwrap();
+            let work =
+                self.jobs.get_mut(&saving.job).filter(|work| work.state == JobState::Running && work.age > 3);
+            let Some(work) = work.filter(|_| !fails) else {
+                saving.answer = Trigger::Failed("Checkpoint was declined".to_owned());
+                continue;
+            };
+            work.number += 1;
+            let path = format!("{}/savepoint-{}", saving.directory, work.number);
+            let (job, counter) = (saving.job, work.counter);
+            self.disk.insert(path.clone(), counter);
+            work.savepoint = Some(Kept { path: path.clone(), number: work.number });
+            if saving.stops {
+                work.state = JobState::Finished;
+                // Flink removes the checkpoints of what has finished.
+                for kept in std::mem::take(&mut work.kept) {
+                    self.disk.remove(&kept.path);
+                }
+            }
+            saving.answer = Trigger::Completed(path);
+            self.note_snapshot(job, counter);
+        }
+    }
+
+    /// The JobManager dies and comes back after `seconds`.
+    pub fn kill(&mut self, seconds: i64) {
+        self.up = false;
+        self.down_until = self.now + seconds;
+        self.life += 1;
+        self.triggers.clear();
+        self.late.clear();
+        if self.dice.once_in(2) {
+            self.jars.clear();
+        }
+        if self.ha {
+            for work in self.jobs.values_mut().filter(|work| !work.state.is_terminal()) {
+                let newest = work.kept.last().and_then(|kept| self.disk.get(&kept.path));
+                work.counter = newest.copied().unwrap_or(work.began_with);
+                work.state = JobState::Restarting;
+                work.age = 0;
+            }
+            return;
+        }
+        let until = self.now + HEARTBEAT;
+        for (id, work) in std::mem::take(&mut self.jobs) {
+            if !work.state.is_terminal() {
+                self.zombies.push((id, until));
+            }
+        }
+        self.foreign = None;
+    }
+
+    /// A request is on its way and comes after `seconds`.
+    pub fn take_late(&mut self, effect: Effect, seconds: i64) {
+        self.late.push((self.now + seconds, effect));
+    }
+
+    /// A request has come.
+    pub fn take(&mut self, effect: &Effect) -> Answer {
+        match effect {
+            Effect::Upload { digest } => {
+                self.jars.push((digest.clone(), format!("{}_{digest}.jar", self.now)));
+                Answer::Accepted
+            }
+            Effect::Run { job, generation, jar, from, .. } => {
+                self.run(*job, *generation, jar, from.as_deref())
+            }
+            Effect::Stop { job, trigger, directory, .. } => self.trigger(*job, *trigger, directory, true),
+            Effect::Savepoint { job, trigger, directory, .. } => {
+                self.trigger(*job, *trigger, directory, false)
+            }
+            Effect::Cancel { job } => {
+                if Some(*job) == self.foreign {
+                    self.violations.push("somebody else's job was cancelled".to_owned());
+                }
+                if let Some(work) = self.jobs.get_mut(job).filter(|work| !work.state.is_terminal()) {
+                    work.state = JobState::Canceled;
+                }
+                Answer::Accepted
+            }
+            Effect::Dispose { path, trigger } => {
+                self.disk.remove(path);
+                self.disposed.insert(*trigger);
+                Answer::Accepted
+            }
+            Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => Answer::Accepted,
+        }
+    }
+
+    fn run(&mut self, job: FlinkId, generation: u64, jar: &str, from: Option<&str>) -> Answer {
+        if self.jobs.contains_key(&job) {
+            return Answer::Refused(Refusal::Duplicate);
+        }
+        if !self.jars.iter().any(|(_, id)| id == jar) {
+            return Answer::Refused(Refusal::MissingJar);
+        }
+        if self.characters.get(&generation) == Some(&Character::BadClass) {
+            return Answer::Refused(Refusal::BadProgram("ClassNotFoundException".to_owned()));
+        }
+        let floor = self.floor(generation);
+        let work = |state, counter| Work {
+            generation,
+            state,
+            counter,
+            began_with: counter,
+            age: 0,
+            restarts: 0,
+            checkpoints: 0,
+            number: 0,
+            kept: Vec::new(),
+            savepoint: None,
+        };
+        let began = match from.map(|path| (path, self.disk.get(path).copied())) {
+            None => 0,
+            Some((_, Some(counter))) => counter,
+            Some((path, None)) => {
+                // The ghost of a refused run.
+                self.jobs.insert(job, work(JobState::Failed, 0));
+                if self.readable {
+                    self.violations.push(format!("at {}: {path} is not there", self.now));
+                }
+                return Answer::Refused(Refusal::StateNotFound("FileNotFoundException".to_owned()));
+            }
+        };
+        if began < floor {
+            self.violations
+                .push(format!("at {}: state lost: {began} after {floor}, from {from:?}", self.now));
+        }
+        self.jobs.insert(job, work(JobState::Initializing, began));
+        self.ran.push((job, generation, began));
+        Answer::Accepted
+    }
+
+    /// The least that a run of this generation may begin with.
+    fn floor(&self, generation: u64) -> u64 {
+        let Some((_, last, snapshot)) = self.ran.iter().rev().find(|(id, ..)| !self.discarded.contains(id))
+        else {
+            return 0;
+        };
+        if self.stateless.contains(&generation) && *last != generation { 0 } else { *snapshot }
+    }
+
+    fn trigger(&mut self, job: FlinkId, trigger: FlinkId, directory: &str, stops: bool) -> Answer {
+        if self.triggers.contains_key(&trigger) {
+            return Answer::Accepted;
+        }
+        if self.jobs.get(&job).is_none_or(|work| work.state.is_terminal()) {
+            return Answer::Refused(Refusal::UnknownJob);
+        }
+        let takes =
+            if self.faults && self.dice.once_in(4) { self.dice.below(40) } else { self.dice.below(3) };
+        let done_at = self.now + i64::try_from(takes).unwrap();
+        let directory = directory.to_owned();
+        self.triggers.insert(trigger, Saving { job, directory, stops, done_at, answer: Trigger::InProgress });
+        Answer::Accepted
+    }
+
+    /// What a look tells.
+    pub fn look(&self, row: &Row) -> Seen {
+        let foreign = self.foreign.map(|id| (id, JobState::Running));
+        let job = |id: FlinkId, state, work: Option<&Work>| Job {
+            id,
+            name: if self.named { NAME } else { "main" }.to_owned(),
+            state,
+            all_tasks_run: work.is_some_and(|work| work.age > 3 && work.state == JobState::Running),
+            restarts: work.map_or(0, |work| work.restarts),
+            exceptions: work.map_or(0, |work| work.restarts),
+            checkpoints: work.map_or(0, |work| work.checkpoints),
+            checkpoint: work.and_then(|work| work.kept.last().cloned()),
+            savepoint: work.and_then(|work| work.savepoint.clone()),
+            failure: None,
+        };
+        let mut jobs: Vec<Job> =
+            self.jobs.iter().map(|(id, work)| job(*id, work.state, Some(work))).collect();
+        jobs.extend(foreign.map(|(id, state)| job(id, state, None)));
+        let trigger = row.operation.as_ref().map_or(Trigger::NotAsked, |operation| {
+            self.triggers.get(&operation.trigger).map_or(Trigger::Unknown, |saving| saving.answer.clone())
+        });
+        let disposals = self.disposed.iter().map(|id| (*id, Trigger::Completed(String::new()))).collect();
+        let life = Some(self.life.to_string());
+        Seen { life, jobs, jars: self.jars.clone(), trigger, reply: None, disk: self.files(row), disposals }
+    }
+
+    fn files(&self, row: &Row) -> Option<Disk> {
+        let run = self.readable.then_some(row.run.as_ref())?;
+        let checkpoint = run.and_then(|run| {
+            let prefix = format!("ckpt/{}/chk-", run.id);
+            let number = |path: &String| path.strip_prefix(&prefix).and_then(|n| n.parse::<u64>().ok());
+            let numbers = self.disk.keys().filter_map(number);
+            numbers.max().map(|number| Kept { path: format!("{prefix}{number}"), number })
+        });
+        let savepoint = row.operation.as_ref().and_then(|operation| {
+            self.disk.keys().find(|path| path.starts_with(&operation.directory)).cloned()
+        });
+        Some(Disk { checkpoint, savepoint })
+    }
+}

@@ -1,0 +1,184 @@
+//! A Libra that does what the reconciler says, and dies at every place where it can.
+
+use std::fmt::Write as _;
+
+use libra_core::deployment::reconcile::{
+    Answer, Desired, Effect, Event, Fate, FlinkId, Moment, Observed, Reply, Row, Step, reconcile,
+};
+use libra_core::simulate::Dice;
+use libra_core::time::Timestamp;
+
+use super::cluster::Cluster;
+
+/// The order in which a step is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As it must be.
+    StoreThenSend,
+    /// The broken twin.
+    SendThenStore,
+}
+
+pub struct Controller {
+    pub stored: Row,
+    pub order: Order,
+    /// Whether an effect without its intent in the stored row is a violation, or only what comes of it.
+    pub checks_intent: bool,
+    pub faults: bool,
+    dice: Dice,
+    down_until: i64,
+    reply: Option<Reply>,
+    pub story: String,
+}
+
+impl Controller {
+    pub fn new(seed: u64, order: Order) -> Self {
+        Self {
+            stored: Row::default(),
+            order,
+            checks_intent: true,
+            faults: true,
+            dice: Dice::new(seed),
+            down_until: 0,
+            reply: None,
+            story: String::new(),
+        }
+    }
+
+    fn dies(&mut self, now: i64) -> bool {
+        let dies = self.faults && self.dice.once_in(25);
+        if dies {
+            self.reply = None;
+            self.down_until = now + i64::try_from(self.dice.below(20)).unwrap();
+            let _ = writeln!(self.story, "{now} LIBRA DIES until {}", self.down_until);
+        }
+        dies
+    }
+
+    /// One look, one step.
+    pub fn turn(&mut self, desired: &Desired, cluster: &mut Cluster) {
+        if cluster.now < self.down_until {
+            return;
+        }
+        let observed = if cluster.up {
+            let mut seen = cluster.look(&self.stored);
+            seen.reply = self.reply.take();
+            Observed::Reachable(Box::new(seen))
+        } else {
+            Observed::Unreachable("connection refused".to_owned())
+        };
+        let fresh = (u128::from(self.dice.roll()) << 64) | u128::from(self.dice.roll());
+        let now = Timestamp(cluster.now * 1_000_000);
+        let moment = Moment { now, fresh, jitter: self.dice.roll() };
+        let step = reconcile(desired, &self.stored, &observed, moment);
+        if self.dies(cluster.now) {
+            return;
+        }
+        match self.order {
+            Order::StoreThenSend => {
+                self.store(&step, cluster);
+                self.send(&step, cluster);
+            }
+            Order::SendThenStore => {
+                if !self.send(&step, cluster) && !self.dies(cluster.now) {
+                    self.store(&step, cluster);
+                }
+            }
+        }
+    }
+
+    fn store(&mut self, step: &Step, cluster: &mut Cluster) {
+        Self::judge(step, cluster);
+        let now = cluster.now;
+        if step.row != self.stored {
+            assert_eq!(step.row.revision, self.stored.revision + 1, "a change raises the revision by one");
+            let text = serde_json::to_string(&step.row).unwrap();
+            let read: Row = serde_json::from_str(&text).unwrap();
+            assert_eq!(read, step.row, "a row survives its storage");
+            self.stored = read;
+            let _ = writeln!(self.story, "{now} {:?} {:?}", self.stored.phase, self.stored.run);
+            let _ = writeln!(
+                self.story,
+                "      {:?} state {:?} stable {:?} refused {:?}",
+                self.stored.operation, self.stored.state, self.stored.stable, self.stored.refused
+            );
+        }
+    }
+
+    /// True when it died on the way.
+    fn send(&mut self, step: &Step, cluster: &mut Cluster) -> bool {
+        for effect in &step.effects {
+            let _ = writeln!(self.story, "{}   {effect:?}", cluster.now);
+            let Some((key, send)) = Self::key(effect) else { continue };
+            if self.dies(cluster.now) {
+                return true;
+            }
+            if self.checks_intent && !is_recorded(effect, &self.stored) {
+                cluster.violations.push(format!("at {}: sent without a record: {effect:?}", cluster.now));
+            }
+            let fault = if self.faults { self.dice.below(12) } else { u64::MAX };
+            let answer = match fault {
+                _ if !cluster.up => Answer::Unclear("connection refused".to_owned()),
+                0 => Answer::Unclear("lost before".to_owned()),
+                1 => {
+                    cluster.take(effect);
+                    Answer::Unclear("lost after".to_owned())
+                }
+                2 => {
+                    let late = 1 + i64::try_from(self.dice.below(25)).unwrap();
+                    cluster.take_late(effect.clone(), late);
+                    Answer::Unclear("timed out".to_owned())
+                }
+                _ => cluster.take(effect),
+            };
+            let _ = writeln!(self.story, "{}   -> {answer:?}", cluster.now);
+            self.reply = Some(Reply { key, send, answer });
+        }
+        false
+    }
+
+    /// The id that an effect carries to the cluster.
+    fn key(effect: &Effect) -> Option<(FlinkId, u32)> {
+        match effect {
+            Effect::Run { job, send, .. } => Some((*job, *send)),
+            Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. } => {
+                Some((*trigger, *send))
+            }
+            Effect::Cancel { job } => Some((*job, 0)),
+            Effect::Dispose { trigger, .. } => Some((*trigger, 0)),
+            Effect::Upload { .. } => Some((FlinkId(0), 0)),
+            Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => None,
+        }
+    }
+
+    /// Keeps the books of what need not be gone on from: whatever ran since the last stable generation did.
+    fn judge(step: &Step, cluster: &mut Cluster) {
+        for effect in &step.effects {
+            let Effect::Emit(Event::RolledBack { to, .. }) = effect else { continue };
+            let from = cluster.ran.iter().rposition(|(_, generation, _)| generation == to);
+            let since = cluster.ran.iter().skip(from.map_or(0, |at| at + 1)).map(|(id, ..)| *id);
+            let ids: Vec<FlinkId> = since.collect();
+            cluster.discarded.extend(ids);
+        }
+    }
+}
+
+/// The intent of what is sent stands in the stored row.
+fn is_recorded(effect: &Effect, row: &Row) -> bool {
+    match effect {
+        Effect::Run { job, send, .. } => row.run.as_ref().is_some_and(|run| {
+            run.id == *job && matches!(&run.fate, Fate::Sent(sent) if sent.sends == *send)
+        }),
+        Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. } => {
+            row.operation.as_ref().is_some_and(|o| o.trigger == *trigger && o.sends == *send)
+        }
+        Effect::Cancel { job } => {
+            row.strays.contains(job) || row.operation.as_ref().is_some_and(|o| o.job == *job)
+        }
+        Effect::Dispose { trigger, .. } => {
+            row.savepoints.iter().any(|s| s.removal.is_some_and(|(id, _)| id == *trigger))
+        }
+        Effect::Upload { digest } => row.upload.as_ref().is_some_and(|upload| upload.digest == *digest),
+        Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => true,
+    }
+}

@@ -1,0 +1,203 @@
+//! A history from a seed: wishes come and change, everything fails that can; then there is peace.
+
+use std::fmt::Write as _;
+
+use libra_core::deployment::reconcile::{
+    Desired, FlinkId, Kind, Mode, Phase, Retention, Stability, Timing, Upgrade, Version,
+};
+use libra_core::simulate::Dice;
+
+use super::cluster::{Character, Cluster, HEARTBEAT, NAME};
+use super::controller::{Controller, Order};
+
+const SECOND: i64 = 1_000_000;
+/// Seconds with faults.
+const TROUBLED: i64 = 600;
+/// Seconds of peace, after which everything must be as it is wanted.
+const PEACE: i64 = 900;
+
+pub struct History {
+    pub desired: Desired,
+    pub cluster: Cluster,
+    pub controller: Controller,
+    dice: Dice,
+    checks_intent: bool,
+}
+
+pub fn timing() -> Timing {
+    Timing {
+        resend_after: 5 * SECOND,
+        main_budget: 30 * SECOND,
+        zombie_window: (HEARTBEAT + 2) * SECOND,
+        ailing_grace: 6 * SECOND,
+        savepoint_within: 60 * SECOND,
+        poll_every: SECOND,
+        backoff_first: SECOND,
+        backoff_most: 20 * SECOND,
+        max_tries: 6,
+        max_sends: 3,
+        max_savepoint_tries: 3,
+    }
+}
+
+pub fn desired() -> Desired {
+    Desired {
+        name: NAME.to_owned(),
+        mode: Mode::Running,
+        generation: 0,
+        rollback_to: None,
+        nonce: 0,
+        savepoint_nonce: 0,
+        initial: None,
+        savepoint_directory: "svpt/orders/".to_owned(),
+        versions: Vec::new(),
+        stability: Stability { checkpoints: 2, window: 6 * SECOND, within: 40 * SECOND },
+        retention: Retention { count: 3, age: 400 * SECOND },
+        timing: timing(),
+    }
+}
+
+pub fn version(generation: u64, upgrade: Upgrade) -> Version {
+    Version {
+        generation,
+        digest: format!("{generation:064x}"),
+        kind: Kind::Streaming,
+        upgrade,
+        allow_non_restored_state: false,
+    }
+}
+
+impl History {
+    pub fn new(seed: u64, order: Order) -> Self {
+        let mut dice = Dice::new(seed);
+        let ha = dice.once_in(3);
+        let cluster = Cluster::new(dice.roll(), ha);
+        let controller = Controller::new(dice.roll(), order);
+        Self { desired: desired(), cluster, controller, dice, checks_intent: true }
+    }
+
+    /// Only what comes of it counts.
+    pub fn without_intent_checks(mut self) -> Self {
+        self.checks_intent = false;
+        self
+    }
+
+    /// Applies a new spec.
+    pub fn apply(&mut self, character: Character, upgrade: Upgrade) {
+        self.desired.generation += 1;
+        let generation = self.desired.generation;
+        self.desired.rollback_to = None;
+        self.cluster.characters.insert(generation, character);
+        if upgrade == Upgrade::Stateless {
+            self.cluster.stateless.insert(generation);
+        }
+        self.desired.versions.push(version(generation, upgrade));
+    }
+
+    fn wish(&mut self) {
+        match self.dice.below(10) {
+            0..=3 => {
+                let character = match self.dice.below(8) {
+                    0 => Character::BadClass,
+                    1 => Character::FailsForGood,
+                    2 => Character::RestartsForEver,
+                    _ => Character::Good,
+                };
+                let upgrade = match self.dice.below(8) {
+                    0 => Upgrade::Stateless,
+                    1 => Upgrade::LastCheckpoint,
+                    _ => Upgrade::Savepoint,
+                };
+                self.apply(character, upgrade);
+            }
+            4 => self.desired.mode = Mode::Suspended,
+            5 | 6 => self.desired.mode = Mode::Running,
+            7 => self.desired.savepoint_nonce += 1,
+            8 => self.desired.rollback_to = Some(1 + self.dice.below(self.desired.generation)),
+            _ => self.desired.nonce += 1,
+        }
+    }
+
+    fn fault(&mut self) {
+        match self.dice.below(90) {
+            0 => {
+                let seconds = 1 + i64::try_from(self.dice.below(30)).unwrap();
+                let at = self.cluster.now;
+                let _ = writeln!(self.controller.story, "{at} JOBMANAGER DIES for {seconds}");
+                self.cluster.kill(seconds);
+            }
+            1 if self.cluster.up => {
+                let id = FlinkId(u128::from(self.dice.roll()));
+                self.cluster.foreign = if self.cluster.foreign.is_some() { None } else { Some(id) };
+            }
+            _ => {}
+        }
+    }
+
+    pub fn second(&mut self) {
+        self.cluster.tick();
+        self.controller.turn(&self.desired, &mut self.cluster);
+    }
+
+    /// Plays it to its end, and tells what was broken.
+    pub fn play(&mut self) -> Vec<String> {
+        self.controller.checks_intent = self.checks_intent;
+        self.apply(Character::Good, Upgrade::Savepoint);
+        for _ in 0..TROUBLED {
+            if self.dice.once_in(50) {
+                self.wish();
+            }
+            self.fault();
+            self.second();
+            if !self.cluster.violations.is_empty() {
+                return self.cluster.violations.clone();
+            }
+        }
+        // Peace, and the owner asks once more for what was given up.
+        self.cluster.faults = false;
+        self.controller.faults = false;
+        self.cluster.foreign = None;
+        self.desired.nonce += 1;
+        if self.dice.once_in(6) {
+            self.desired.mode = Mode::Deleted { savepoint: self.dice.once_in(2) };
+        }
+        for _ in 0..PEACE {
+            self.second();
+        }
+        let mut broken = self.cluster.violations.clone();
+        if let Some(odd) = self.odd_end() {
+            broken.push(odd);
+        }
+        broken
+    }
+
+    /// What is not as it is wanted.
+    fn odd_end(&self) -> Option<String> {
+        let row = &self.controller.stored;
+        let alive = self.cluster.alive();
+        let target = self.desired.target();
+        let good = self.cluster.characters.get(&target) == Some(&Character::Good);
+        let runs = row.run.as_ref().map(|run| run.generation);
+        let fine = match self.desired.mode {
+            Mode::Suspended => row.phase == Phase::Suspended && alive.is_empty(),
+            Mode::Deleted { .. } => row.phase == Phase::Deleted && alive.is_empty(),
+            Mode::Running if good => row.phase == Phase::Stable && runs == Some(target) && alive.len() == 1,
+            Mode::Running => match &row.stable {
+                Some(stable) => {
+                    row.phase == Phase::Stable && runs == Some(stable.generation) && alive.len() == 1
+                }
+                None => [Phase::Failed, Phase::Proving].contains(&row.phase),
+            },
+        };
+        (!fine).then(|| {
+            format!(
+                "wanted {:?} {target} ({:?}), but it is {:?} with {runs:?}, {} alive; {:?}",
+                self.desired.mode,
+                self.cluster.characters.get(&target),
+                row.phase,
+                alive.len(),
+                row.trouble
+            )
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! The reconciler of deployments against a model of a Flink cluster, with faults from a seed: lost replies, late
+//! requests, a Libra that dies between any two steps, a JobManager that dies with and without its memory.
+//!
+//! A failure prints its seed; `LIBRA_DEPLOYMENTS_SEED=<seed>` plays that history alone, with every step.
+//! `LIBRA_DEPLOYMENTS_HISTORIES=<n>` plays more of them.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod cluster;
+mod controller;
+mod history;
+mod promises;
+mod steps;
