@@ -100,6 +100,8 @@ fn millis(length: Millis) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn settings(rest: &str) -> BTreeMap<String, String> {
@@ -122,9 +124,9 @@ mod tests {
             r#""job_type": "stream", "deployment": {"restart_strategy": "exponential-delay",
                 "max_restart_attempts": 7, "restart_delay": "5m"}"#,
         ] {
-            told.push_str(&format!("# {}\n", rest.split_whitespace().collect::<Vec<_>>().join(" ")));
+            writeln!(told, "# {}", rest.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap();
             for (key, value) in settings(rest) {
-                told.push_str(&format!("{key}: {value}\n"));
+                writeln!(told, "{key}: {value}").unwrap();
             }
         }
         insta::assert_snapshot!(told);

@@ -175,6 +175,8 @@ impl Field {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn times(text: &str, from: &str, count: usize) -> Vec<String> {
@@ -207,7 +209,7 @@ mod tests {
             "@yearly",
         ] {
             let times = times(text, "2025-12-02T10:30:30", 4).join("  ");
-            table.push_str(&format!("{text:<20} {times}\n"));
+            writeln!(table, "{text:<20} {times}").unwrap();
         }
         insta::assert_snapshot!(table);
     }
@@ -235,7 +237,7 @@ mod tests {
             "@reboot",
             "0 0 L * ?",
         ] {
-            table.push_str(&format!("{text:<14} {}\n", Cron::parse(text).unwrap_err()));
+            writeln!(table, "{text:<14} {}", Cron::parse(text).unwrap_err()).unwrap();
         }
         insta::assert_snapshot!(table);
     }

@@ -1,6 +1,10 @@
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::deployment::flink_config::flink_configuration;
+use crate::deployment::normal::Normal;
 use crate::deployment::spec::{JobType, UpgradeMode};
 
 /// The reference's example with the digest written out, as JSON: what the reader of YAML hands over.
@@ -137,4 +141,53 @@ fn unknown_fields_and_values_are_refused() {
         assert!(bad.contains(says), "{json}: {bad}");
     }
     assert_eq!(with(r#""upgrade_mode": "last-state""#).upgrade_mode, Some(UpgradeMode::LastState));
+}
+
+fn numbers() -> impl Strategy<Value = u64> {
+    prop_oneof![0u64..5, 90u64..110, Just(60_000), Just(31_622_400_000), Just(u64::MAX), any::<u64>()]
+}
+
+proptest! {
+    /// Any numbers: nothing overflows, and what is found to be fine has a normal form that Flink can read.
+    #[test]
+    fn no_number_is_too_much(
+        ms in proptest::collection::vec(proptest::option::of(numbers()), 8), small in proptest::option::of(any::<u32>()),
+        strategy in 0usize..4, batch in any::<bool>()
+    ) {
+        use crate::deployment::spec::{BatchConfig, Deployment, Stability, StreamConfig};
+        let millis = |at: usize| ms[at].map(Millis);
+        let strategies = [RestartStrategy::FixedDelay, RestartStrategy::ExponentialDelay, RestartStrategy::FailureRate];
+        let mut spec = with("");
+        spec.job_type = if batch { JobType::Batch } else { JobType::Stream };
+        spec.deployment = Some(Deployment {
+            parallelism: small,
+            checkpoint_interval: millis(0),
+            savepoint_path: None,
+            restart_strategy: strategies.get(strategy).copied(),
+            max_restart_attempts: small,
+            restart_delay: millis(1),
+        });
+        spec.stream_config = Some(StreamConfig {
+            savepoint_trigger_interval: millis(2).map(Every::Interval),
+            checkpoint_timeout: millis(3),
+            min_pause_between_checkpoints: millis(4),
+            max_concurrent_checkpoints: small,
+        });
+        spec.stability =
+            Some(Stability { checkpoints: small, window_seconds: ms[5], max_restarts: small, timeout_seconds: ms[6] });
+        spec.batch_config = Some(BatchConfig { ttl_seconds: ms[7], max_runs: small, ..BatchConfig::default() });
+        let fine = spec.validate().is_empty();
+        let normal = Normal::of(&spec, None);
+        let settings = flink_configuration(&normal);
+        prop_assert_eq!(Normal::of(&spec, None).fingerprint(), normal.fingerprint());
+        if fine {
+            // Flink counts in signed 64 bits, and restarts in 32.
+            for value in settings.values().filter_map(|v| v.strip_suffix(" ms")) {
+                prop_assert!(value.parse::<i64>().is_ok());
+            }
+            let stability = normal.stability;
+            prop_assert!(stability.timeout_seconds >= stability.window_seconds);
+            prop_assert!(normal.deployment.parallelism >= 1);
+        }
+    }
 }
