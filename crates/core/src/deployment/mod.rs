@@ -13,5 +13,6 @@ pub mod retention;
 pub mod schedule;
 pub mod spec;
 mod violation;
+mod wanted;
 
 pub use violation::Violation;

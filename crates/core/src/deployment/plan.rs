@@ -8,6 +8,7 @@ mod change;
 mod decide;
 mod drift;
 mod live;
+mod seen;
 mod words;
 
 use serde::Serialize;
@@ -106,7 +107,7 @@ pub enum Loss {
     State,
     /// What came after the snapshot is read again: what is not written exactly once comes twice.
     ReadAgain {
-        /// The time of the snapshot; None = that of the last checkpoint.
+        /// The time of the snapshot; None = not known yet.
         since: Option<crate::time::Timestamp>,
     },
     /// What the batch run under way has done.
@@ -121,6 +122,8 @@ pub enum Obstacle {
     ClusterSilent,
     /// A job of this name is alive and is not Libra's.
     ForeignJob,
+    /// A batch run is lost with its cluster: what may have happened is not repeated unasked.
+    RunLost,
     /// The job is down, and no snapshot of its state is known.
     StateUnknown,
 }

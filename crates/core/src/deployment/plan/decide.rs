@@ -116,10 +116,9 @@ impl<'a> Decision<'a> {
                 Verdict { obstacle: Some(Obstacle::ClusterSilent), ..again() }
             }
             LiveJob::Alive { .. } if self.is_changed() => again().losing(Loss::Run),
-            // The run was lost with the cluster's memory: it is done again.
-            LiveJob::Missing { .. } => again(),
             LiveJob::Ended { how: Ending::Suspended, .. } => Verdict::of(Kind::Resume, StateUse::Fresh),
-            LiveJob::Ended { .. } if self.is_changed() => again(),
+            LiveJob::Ended { .. } | LiveJob::Missing { .. } if self.is_changed() => again(),
+            LiveJob::Missing { .. } => Verdict { obstacle: Some(Obstacle::RunLost), ..Verdict::nothing() },
             LiveJob::Unknown | LiveJob::Alive { .. } | LiveJob::Ended { .. } => Verdict::nothing(),
         }
     }
@@ -187,11 +186,7 @@ impl<'a> Decision<'a> {
                 let verdict = Verdict::of(Kind::CheckpointRedeploy, StateUse::Snapshot(snapshot.clone()));
                 // What a job was suspended or stopped with is all there is.
                 let ended_with_it = matches!(&self.live.job, LiveJob::Ended { how: Ending::Suspended, .. });
-                if ended_with_it {
-                    verdict
-                } else {
-                    verdict.losing(Loss::ReadAgain { since: Some(snapshot.at) })
-                }
+                if ended_with_it { verdict } else { verdict.losing(Loss::ReadAgain { since: snapshot.at }) }
             }
             Newest::Unknown => {
                 let verdict = Verdict::of(Kind::CheckpointRedeploy, StateUse::Unknown);

@@ -105,6 +105,15 @@ pub struct Snapshot {
     pub path: String,
     /// True for a savepoint.
     pub savepoint: bool,
-    /// When it was completed.
-    pub at: Timestamp,
+    /// When it was completed; None = not known.
+    pub at: Option<Timestamp>,
+}
+
+impl Snapshot {
+    /// The snapshot in the directory `path`. Flink calls the directories of checkpoints `chk-<number>`.
+    pub fn in_directory(path: impl Into<String>, at: Option<Timestamp>) -> Self {
+        let path = path.into();
+        let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        Self { savepoint: !name.starts_with("chk-"), path, at }
+    }
 }

@@ -37,7 +37,7 @@ fn normal(base: &str, change: &str) -> Normal {
 use serde_json::Value;
 
 fn snapshot() -> Newest {
-    Newest::Snapshot(Snapshot { path: "file:/ckpt/1a2b/chk-7".into(), savepoint: false, at: AT })
+    Newest::Snapshot(Snapshot::in_directory("file:/ckpt/1a2b/chk-7", Some(AT)))
 }
 
 fn live(job: LiveJob, newest: Newest) -> Live {
@@ -79,13 +79,13 @@ fn a_stream_job_that_runs() {
     let stateless = r#"{"upgrade_mode": "stateless", "args": ["x"]}"#;
     let last_state = r#"{"upgrade_mode": "last-state", "args": ["x"]}"#;
     let no_checkpoints = || Some(normal(STREAM, r#"{"deployment": {"checkpoint_interval": 0}}"#));
-    insta::assert_snapshot!(told(vec![
+    let text = told(vec![
         ("first", None, to("{}"), live(LiveJob::Never, Newest::Never)),
         (
             "first, many subtasks",
             None,
             to(r#"{"deployment": {"parallelism": 9}}"#),
-            live(LiveJob::Never, Newest::Never)
+            live(LiveJob::Never, Newest::Never),
         ),
         ("nothing", old(), to("{}"), well()),
         ("only alerts", old(), to(r#"{"monitoring": {"alert_on_backpressure": true}}"#), well()),
@@ -93,27 +93,27 @@ fn a_stream_job_that_runs() {
             "parallelism, cluster can rescale",
             old(),
             to(r#"{"deployment": {"parallelism": 4}}"#),
-            rescale.clone()
+            rescale.clone(),
         ),
         ("parallelism, cluster can't", old(), to(r#"{"deployment": {"parallelism": 4}}"#), well()),
         (
             "parallelism and program",
             old(),
             to(r#"{"deployment": {"parallelism": 4}, "artifact_path": "b.jar"}"#),
-            rescale
+            rescale,
         ),
         ("program", old(), to(r#"{"artifact_path": "etl-2.jar", "allow_non_restored_state": true}"#), well()),
         (
             "restarts again and again",
             old(),
             to(r#"{"artifact_path": "etl-2.jar"}"#),
-            live(alive(false), snapshot())
+            live(alive(false), snapshot()),
         ),
         (
             "never got a checkpoint",
             old(),
             to(r#"{"artifact_path": "etl-2.jar"}"#),
-            live(alive(false), Newest::Never)
+            live(alive(false), Newest::Never),
         ),
         ("stateless", old(), to(stateless), well()),
         ("stateless is only said", old(), to(r#"{"upgrade_mode": "stateless"}"#), well()),
@@ -125,7 +125,8 @@ fn a_stream_job_that_runs() {
         ("drifted", old(), to("{}"), drifted),
         ("two of them", old(), to("{}"), Live { doubles: vec!["3c4d".into()], ..well() }),
         ("more than state can be spread over", old(), to(r#"{"deployment": {"parallelism": 200}}"#), well()),
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 #[test]
@@ -135,13 +136,13 @@ fn a_stream_job_that_is_down() {
     let new = || normal(STREAM, r#"{"args": ["x"]}"#);
     let stateless = || normal(STREAM, r#"{"upgrade_mode": "stateless", "args": ["x"]}"#);
     let suspended = || {
-        let savepoint = Snapshot { path: "file:/savepoints/s-1".into(), savepoint: true, at: AT };
+        let savepoint = Snapshot::in_directory("file:/savepoints/savepoint-1a2b-0/", None);
         live(ended(Ending::Suspended), Newest::Snapshot(savepoint))
     };
     let stays = || Live { wanted: Wanted::Suspend, ..suspended() };
     let mut foreign = live(missing(), snapshot());
     foreign.foreign.push("ffff".into());
-    insta::assert_snapshot!(told(vec![
+    let text = told(vec![
         ("the cluster came back empty", old(), same(), live(missing(), snapshot())),
         ("failed", old(), new(), live(ended(Ending::Failed), snapshot())),
         ("cancelled by somebody", old(), same(), live(ended(Ending::Cancelled), snapshot())),
@@ -157,7 +158,8 @@ fn a_stream_job_that_is_down() {
         ("resume stateless", old(), stateless(), suspended()),
         ("stays suspended", old(), same(), stays()),
         ("changed while suspended", old(), new(), stays()),
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 #[test]
@@ -165,33 +167,40 @@ fn batch_jobs() {
     let idle = || live(ended(Ending::Finished), Newest::Never);
     let busy = || live(alive(true), Newest::Never);
     let of = |base: &str, change: &str| normal(base, change);
-    insta::assert_snapshot!(told(vec![
+    let text = told(vec![
         ("first", None, of(NIGHTLY, "{}"), live(LiveJob::Never, Newest::Never)),
         (
             "program, between runs",
             Some(of(NIGHTLY, "{}")),
             of(NIGHTLY, r#"{"artifact_path": "m.jar"}"#),
-            idle()
+            idle(),
         ),
         ("clock", Some(of(NIGHTLY, "{}")), of(NIGHTLY, r#"{"batch_config": {"cron": "0 3 * * *"}}"#), busy()),
         (
             "parallelism, in a run",
             Some(of(NIGHTLY, "{}")),
             of(NIGHTLY, r#"{"deployment": {"parallelism": 2}}"#),
-            busy()
+            busy(),
         ),
         ("once, ended, same", Some(of(ONCE, "{}")), of(ONCE, "{}"), idle()),
         ("once, ended, new", Some(of(ONCE, "{}")), of(ONCE, r#"{"args": ["x"]}"#), idle()),
         ("once, running, new", Some(of(ONCE, "{}")), of(ONCE, r#"{"args": ["x"]}"#), busy()),
+        (
+            "once, lost, new",
+            Some(of(ONCE, "{}")),
+            of(ONCE, r#"{"args": ["x"]}"#),
+            live(missing(), Newest::Never),
+        ),
         ("once, lost", Some(of(ONCE, "{}")), of(ONCE, "{}"), live(missing(), Newest::Never)),
         (
             "SQL",
             None,
             of(ONCE, r#"{"artifact_path": null, "sql": "SELECT 1; SELECT 2"}"#),
-            live(LiveJob::Never, Newest::Never)
+            live(LiveJob::Never, Newest::Never),
         ),
         ("becomes stream", Some(of(ONCE, "{}")), of(ONCE, r#"{"job_type": "stream"}"#), busy()),
-    ]));
+    ]);
+    insta::assert_snapshot!(text);
 }
 
 #[test]

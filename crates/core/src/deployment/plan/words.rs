@@ -71,7 +71,8 @@ impl StateUse {
             Self::LastCheckpoint => Some("State: the last checkpoint of the job".to_owned()),
             Self::Snapshot(snapshot) => {
                 let what = if snapshot.savepoint { "savepoint" } else { "checkpoint" };
-                Some(format!("State: the {what} of {}, {}", snapshot.at.rfc3339(), snapshot.path))
+                let at = snapshot.at.map(|at| format!(", made {}", at.rfc3339())).unwrap_or_default();
+                Some(format!("State: the {what} {}{at}", snapshot.path))
             }
             Self::Unknown => Some("State: not known".to_owned()),
             Self::Fresh => Some("State: none; it begins anew".to_owned()),
@@ -168,6 +169,10 @@ impl Obstacle {
             Self::ForeignJob => {
                 "a job with this name is alive that Libra did not start; cancel it, or give the deployment another \
                  `job_id`"
+            }
+            Self::RunLost => {
+                "the run is lost with its cluster, and nobody knows what it has done; it is not repeated by itself; ask \
+                 for another run if it may be"
             }
             Self::StateUnknown => {
                 "the job is down and no savepoint or checkpoint of it is known; say `upgrade_mode: stateless` in a new \

@@ -1,0 +1,61 @@
+//! What the reconciler needs to know of a normal form.
+
+use super::normal::Normal;
+use super::reconcile::{Kind, Stability, Upgrade, Version};
+use super::spec::{JobType, UpgradeMode};
+use crate::time::MICROS_PER_SECOND;
+
+impl Normal {
+    /// The generation `generation` as the reconciler sees it; `digest` is that of the file that Flink is given, in
+    /// hexadecimal: the artifact's own, or that of the jar that runs statements.
+    pub fn version(&self, generation: u64, digest: String) -> Version {
+        Version {
+            generation,
+            digest,
+            kind: match self.job_type {
+                JobType::Stream => Kind::Streaming,
+                JobType::Batch => Kind::Batch,
+            },
+            upgrade: match self.upgrade_mode {
+                UpgradeMode::Savepoint => Upgrade::Savepoint,
+                UpgradeMode::LastState => Upgrade::LastCheckpoint,
+                UpgradeMode::Stateless => Upgrade::Stateless,
+            },
+            allow_non_restored_state: self.allow_non_restored_state,
+        }
+    }
+
+    /// When this form counts as stable.
+    pub fn stable_when(&self) -> Stability {
+        let micros =
+            |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_SECOND);
+        Stability {
+            checkpoints: self.stability.checkpoints.into(),
+            window: micros(self.stability.window_seconds),
+            within: micros(self.stability.timeout_seconds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reconciler_is_told_what_the_specification_says() {
+        let normal = |text: &str| Normal::of(&serde_json::from_str(text).unwrap(), None);
+        let stream = normal(
+            r#"{"job_id": "a", "job_type": "stream", "artifact_path": "a.jar", "upgrade_mode": "last-state",
+                "allow_non_restored_state": true, "stability": {"checkpoints": 3, "window_seconds": 5}}"#,
+        );
+        let version = stream.version(4, "ab".into());
+        assert_eq!((version.kind, version.upgrade), (Kind::Streaming, Upgrade::LastCheckpoint));
+        assert!(version.allow_non_restored_state);
+        let stable = stream.stable_when();
+        assert_eq!((stable.checkpoints, stable.window, stable.within), (3, 5_000_000, 600_000_000));
+        let batch = normal(r#"{"job_id": "a", "job_type": "batch", "artifact_path": "a.jar"}"#);
+        let version = batch.version(1, "ab".into());
+        assert_eq!((version.kind, version.upgrade), (Kind::Batch, Upgrade::Stateless));
+        assert_eq!(batch.stable_when().checkpoints, 0);
+    }
+}
