@@ -8,6 +8,8 @@ pub mod arrow_rows;
 pub mod attempt_dir;
 pub mod engine;
 pub mod failpoint;
+#[cfg(feature = "flink")]
+pub mod flink;
 pub mod logs;
 #[cfg(feature = "spark-submit")]
 mod progress;

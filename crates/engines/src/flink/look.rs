@@ -1,0 +1,49 @@
+//! From Flink's answers to what the reconciler reads.
+
+use libra_core::deployment::reconcile::{Job, Kept};
+
+use super::answers::{Checkpoints, Exceptions, JarFile, JobLine, Snapshot, Tasks};
+use super::error::cause;
+
+/// True when every task runs or has finished, and there are some: RUNNING alone says nothing.
+pub fn all_tasks_run(tasks: Tasks) -> bool {
+    tasks.total > 0 && tasks.running.saturating_add(tasks.finished) >= tasks.total
+}
+
+/// A snapshot from which a job can be restored, if this is one.
+pub fn kept(snapshot: Option<&Snapshot>) -> Option<Kept> {
+    let snapshot = snapshot.filter(|snapshot| !snapshot.discarded)?;
+    // Flink writes `<checkpoint-not-externally-addressable>` for what lives in its memory.
+    let path = snapshot.external_path.clone().filter(|path| !path.is_empty() && !path.starts_with('<'))?;
+    Some(Kept { path, number: snapshot.id })
+}
+
+/// A job as the reconciler sees it. What was not asked for (it need not be, for others' jobs) is nothing.
+pub fn observed_job(
+    line: &JobLine,
+    checkpoints: &Checkpoints,
+    exceptions: &Exceptions,
+    restarts: Option<&str>,
+) -> Job {
+    let failure = exceptions.entries.first().map(|newest| cause(&newest.stacktrace));
+    Job {
+        id: line.jid,
+        name: line.name.clone(),
+        state: line.state,
+        all_tasks_run: all_tasks_run(line.tasks),
+        restarts: restarts.and_then(|text| text.parse().ok()).unwrap_or(0),
+        exceptions: u64::try_from(exceptions.entries.len()).unwrap_or(u64::MAX),
+        checkpoints: checkpoints.counts.completed,
+        checkpoint: kept(checkpoints.latest.completed.as_ref()),
+        savepoint: kept(checkpoints.latest.savepoint.as_ref()),
+        failure,
+    }
+}
+
+impl JarFile {
+    /// The sha256 in the name under which it was uploaded, if it was by us.
+    pub fn digest(&self) -> Option<&str> {
+        let digest = self.name.strip_suffix(".jar")?;
+        (digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())).then_some(digest)
+    }
+}
