@@ -184,9 +184,13 @@ impl<'a> Decision<'a> {
             Newest::Snapshot(_) | Newest::Unknown if self.leaves_state() => fresh().losing(Loss::State),
             Newest::Snapshot(snapshot) => {
                 let verdict = Verdict::of(Kind::CheckpointRedeploy, StateUse::Snapshot(snapshot.clone()));
-                // What a job was suspended or stopped with is all there is.
-                let ended_with_it = matches!(&self.live.job, LiveJob::Ended { how: Ending::Suspended, .. });
-                if ended_with_it { verdict } else { verdict.losing(Loss::ReadAgain { since: snapshot.at }) }
+                // The savepoint that a job was suspended with holds everything.
+                let suspended = matches!(&self.live.job, LiveJob::Ended { how: Ending::Suspended, .. });
+                if suspended && snapshot.savepoint {
+                    verdict
+                } else {
+                    verdict.losing(Loss::ReadAgain { since: snapshot.at })
+                }
             }
             Newest::Unknown => {
                 let verdict = Verdict::of(Kind::CheckpointRedeploy, StateUse::Unknown);

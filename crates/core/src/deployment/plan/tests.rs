@@ -155,6 +155,7 @@ fn a_stream_job_that_is_down() {
         ("somebody else's job", old(), same(), foreign),
         ("resume", old(), same(), suspended()),
         ("resume a new version", old(), new(), suspended()),
+        ("resume from a checkpoint", old(), same(), live(ended(Ending::Suspended), snapshot())),
         ("resume stateless", old(), stateless(), suspended()),
         ("stays suspended", old(), same(), stays()),
         ("changed while suspended", old(), new(), stays()),
