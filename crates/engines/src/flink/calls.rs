@@ -162,7 +162,7 @@ impl Flink {
 fn known(polled: Result<Polled, Error>) -> Result<Trigger, Error> {
     match polled {
         Ok(polled) => polled.trigger(),
-        Err(Error::UnknownTrigger) => Ok(Trigger::Unknown),
+        Err(Error::UnknownTrigger | Error::UnknownJob) => Ok(Trigger::Unknown),
         Err(other) => Err(other),
     }
 }

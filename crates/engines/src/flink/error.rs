@@ -134,6 +134,8 @@ pub(super) fn classify(status: u16, body: &[u8], about: About) -> Error {
         Error::MainFailed(words)
     } else if says("ClassNotFoundException") || says("Neither a 'Main-Class', nor a 'program-class'") {
         Error::BadProgram(words)
+    } else if status == 404 && says("Checkpointing has not been enabled") {
+        Error::Refused { status, words }
     } else if status == 404 {
         match about {
             About::Job => Error::UnknownJob,

@@ -1,0 +1,106 @@
+//! One look at a cluster, shared by all its deployments, and what of it a deployment reads.
+
+use libra_core::deployment::reconcile::{Cluster, Disk, FlinkId, JobState, Observed, Reply, Row, Trigger};
+
+use super::answers::{Checkpoints, Exceptions, JarFile, JobLine};
+use super::error::Error;
+use super::look::observed_job;
+use super::transport::Flink;
+
+/// Entries of a job's exception history that are asked for.
+const MOST_EXCEPTIONS: u32 = 20;
+/// The metric that counts restarts; it lags behind by seconds.
+const RESTARTS: &str = "numRestarts";
+
+/// What is the same for every deployment on the cluster. Four requests, however many there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    life: Option<String>,
+    jobs: Vec<JobLine>,
+    jars: Vec<JarFile>,
+}
+
+/// What the caller knows beside: about one deployment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// What came back on the last request.
+    pub reply: Option<Reply>,
+    /// What the directories hold, where they can be read.
+    pub disk: Option<Disk>,
+    /// Removals of savepoints and what became of them.
+    pub disposals: Vec<(FlinkId, Trigger)>,
+}
+
+impl Look {
+    /// Asks the cluster.
+    ///
+    /// # Errors
+    /// When any of the questions has no answer: then nothing is to be decided.
+    pub async fn at(flink: &Flink) -> Result<Self, Error> {
+        let life = flink.settings().await?.life;
+        let jobs = flink.jobs().await?;
+        let jars = flink.jars().await?;
+        // A JobManager that was replaced in between has told us two stories.
+        if flink.settings().await?.life != life {
+            return Err(Error::Garbage("the JobManager changed while it was asked".to_owned()));
+        }
+        Ok(Self { life, jobs, jars })
+    }
+
+    /// Asks for what one deployment needs beside, and puts it together. Three requests while its job is listed, and
+    /// one for a trigger.
+    pub async fn of(&self, flink: &Flink, row: &Row, known: Known) -> Observed {
+        match self.cluster(flink, row, known).await {
+            Ok(cluster) => Observed::Reachable(Box::new(cluster)),
+            Err(error) => Observed::Unreachable(error.to_string()),
+        }
+    }
+
+    async fn cluster(&self, flink: &Flink, row: &Row, known: Known) -> Result<Cluster, Error> {
+        let own = row.run.as_ref().map(|run| run.id);
+        let mut jobs = Vec::with_capacity(self.jobs.len());
+        for line in &self.jobs {
+            jobs.push(if Some(line.jid) == own {
+                let checkpoints = perhaps(flink.checkpoints(line.jid).await, line)?;
+                let exceptions = perhaps(flink.exceptions(line.jid, MOST_EXCEPTIONS).await, line)?;
+                let metrics = perhaps(flink.metrics(line.jid, &[RESTARTS]).await, line)?;
+                observed_job(line, &checkpoints, &exceptions, metrics.get(RESTARTS).map(String::as_str))
+            } else {
+                observed_job(line, &Checkpoints::default(), &Exceptions::default(), None)
+            });
+        }
+        let trigger = match &row.operation {
+            Some(operation) => flink.poll(operation.job, operation.trigger).await?,
+            None => Trigger::NotAsked,
+        };
+        let jars =
+            self.jars.iter().filter_map(|jar| Some((jar.digest()?.to_owned(), jar.id.clone()))).collect();
+        let Known { reply, disk, disposals } = known;
+        Ok(Cluster { life: self.life.clone(), jobs, jars, trigger, reply, disk, disposals })
+    }
+}
+
+/// Details of a job that is still being made ready, or never was more than a name, are nothing; of any other job they
+/// are needed.
+fn perhaps<T: Default>(answer: Result<T, Error>, line: &JobLine) -> Result<T, Error> {
+    let bare = match line.state {
+        JobState::Initializing | JobState::Created | JobState::Reconciling | JobState::Suspended => true,
+        JobState::Running
+        | JobState::Failing
+        | JobState::Failed
+        | JobState::Cancelling
+        | JobState::Canceled
+        | JobState::Finished
+        | JobState::Restarting => line.tasks.total == 0,
+    };
+    match answer {
+        Err(Error::UnknownJob | Error::Refused { .. } | Error::Server { .. }) if bare => Ok(T::default()),
+        // Without checkpointing there is no such page.
+        Err(Error::Refused { status: 404, words } | Error::Server { status: _, words })
+            if words.contains("Checkpointing has not been enabled") =>
+        {
+            Ok(T::default())
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,126 @@
+//! A look at a cluster that answers by path.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use libra_core::deployment::reconcile::{
+    Act, Fate, FlinkId, JobState, Observed, Operation, Row, Run, Trigger,
+};
+use libra_core::time::Timestamp;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::{Access, Error, Flink, Known, Look};
+
+type Pages = Arc<Mutex<BTreeMap<String, (u16, Value)>>>;
+
+/// Answers GET requests from `pages`, by their path without its question.
+async fn serve(pages: Pages) -> Flink {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = vec![0; 8192];
+            let read = stream.read(&mut request).await.unwrap();
+            let text = String::from_utf8_lossy(&request[..read]).into_owned();
+            let path =
+                text.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
+            let page = pages.lock().unwrap().get(&path).cloned();
+            let (status, body) = page.unwrap_or((404, json!({"errors": [format!("Not found: {path}")]})));
+            let body = body.to_string();
+            let head =
+                format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        }
+    });
+    Flink::new(&Access { url, ..Access::default() }).unwrap()
+}
+
+fn cluster(job: FlinkId) -> Pages {
+    let digest = "ab".repeat(32);
+    let pages = [
+        ("/jobmanager/config".to_owned(), json!([{"key": "web.tmpdir", "value": "/tmp/flink-web-1"}])),
+        (
+            "/jobs/overview".to_owned(),
+            json!({"jobs": [{"jid": job, "name": "orders", "state": "RUNNING", "tasks": {"total": 2, "running": 2}},
+                {"jid": FlinkId(9), "name": "other", "state": "RUNNING", "tasks": {"total": 1, "running": 1}}]}),
+        ),
+        ("/jars".to_owned(), json!({"files": [{"id": "1_x.jar", "name": format!("{digest}.jar")}]})),
+        (
+            format!("/jobs/{job}/checkpoints"),
+            json!({"counts": {"completed": 3}, "latest": {"completed": {"id": 3, "external_path": "file:/c/chk-3"}}}),
+        ),
+        (format!("/jobs/{job}/exceptions"), json!({"exceptionHistory": {"entries": [], "truncated": false}})),
+        (format!("/jobs/{job}/metrics"), json!([{"id": "numRestarts", "value": "2"}])),
+    ];
+    Arc::new(Mutex::new(pages.into_iter().map(|(path, body)| (path, (200, body))).collect()))
+}
+
+fn row(job: FlinkId) -> Row {
+    let run = Run {
+        id: job,
+        generation: 1,
+        nonce: 0,
+        from: None,
+        fate: Fate::Live,
+        kept: None,
+        absent_since: None,
+        proof: None,
+        prove_by: None,
+        proven: false,
+    };
+    Row { run: Some(run), ..Row::default() }
+}
+
+async fn look(flink: &Flink, row: &Row) -> Observed {
+    Look::at(flink).await.unwrap().of(flink, row, Known::default()).await
+}
+
+#[tokio::test]
+async fn a_look_tells_of_the_own_job_and_of_the_trigger() {
+    let job = FlinkId(1);
+    let pages = cluster(job);
+    let flink = serve(pages.clone()).await;
+    let mut row = row(job);
+    let Observed::Reachable(seen) = look(&flink, &row).await else { panic!("it answers") };
+    assert_eq!(seen.life.as_deref(), Some("/tmp/flink-web-1"));
+    assert_eq!(
+        (seen.jobs[0].state, seen.jobs[0].restarts, seen.jobs[0].checkpoints),
+        (JobState::Running, 2, 3)
+    );
+    assert_eq!((seen.jobs.len(), seen.jobs[1].checkpoints, seen.trigger), (2, 0, Trigger::NotAsked));
+    assert_eq!(seen.jars, [("ab".repeat(32), "1_x.jar".to_owned())]);
+    row.operation = Some(Operation {
+        act: Act::Stop,
+        job,
+        trigger: FlinkId(5),
+        directory: "file:/s/5".to_owned(),
+        since: Timestamp(0),
+        sends: 1,
+        sent_at: Timestamp(0),
+    });
+    let Observed::Reachable(seen) = look(&flink, &row).await else { panic!("it answers") };
+    assert_eq!(seen.trigger, Trigger::Unknown);
+}
+
+#[tokio::test]
+async fn what_is_needed_and_not_told_makes_no_look() {
+    let job = FlinkId(1);
+    let pages = cluster(job);
+    let flink = serve(pages.clone()).await;
+    let checkpoints = format!("/jobs/{job}/checkpoints");
+    let wrong = (500, json!({"errors": ["Internal server error."]}));
+    pages.lock().unwrap().insert(checkpoints.clone(), wrong.clone());
+    assert!(matches!(look(&flink, &row(job)).await, Observed::Unreachable(_)));
+    let none = json!({"errors": ["Checkpointing has not been enabled for job x."]});
+    pages.lock().unwrap().insert(checkpoints.clone(), (404, none));
+    assert!(matches!(look(&flink, &row(job)).await, Observed::Reachable(_)));
+    // The ghost of a refused run has no details at all.
+    pages.lock().unwrap().insert(checkpoints, wrong.clone());
+    let ghost = json!({"jobs": [{"jid": job, "name": "orders", "state": "FAILED"}]});
+    pages.lock().unwrap().insert("/jobs/overview".to_owned(), (200, ghost));
+    assert!(matches!(look(&flink, &row(job)).await, Observed::Reachable(_)));
+    pages.lock().unwrap().insert("/jobs/overview".to_owned(), wrong);
+    assert!(matches!(Look::at(&flink).await, Err(Error::Server { .. })));
+}
