@@ -19,6 +19,7 @@
 //!
 //! Invariant: a cluster that does not answer changes nothing but the note that it does not.
 
+mod breaker;
 mod desired;
 mod effect;
 mod flink_id;
@@ -33,6 +34,7 @@ mod tend;
 mod timing;
 mod trouble;
 
+pub use breaker::{Breaker, Circuit, FAILURES_TO_OPEN, PAUSE_MOST, PROBE_PATIENCE};
 pub use desired::{Desired, Kind, Mode, Retention, Stability, Upgrade, Version};
 pub use effect::{Effect, Event};
 pub use flink_id::{FlinkId, NotAFlinkId};
