@@ -48,7 +48,7 @@ pub fn desired() -> Desired {
         rollback_to: None,
         nonce: 0,
         savepoint_nonce: 0,
-        initial: None,
+        given: None,
         savepoint_directory: "svpt/orders/".to_owned(),
         versions: Vec::new(),
         stability: Stability { checkpoints: 2, window: 6 * SECOND, within: 40 * SECOND },

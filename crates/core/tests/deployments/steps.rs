@@ -1,7 +1,7 @@
 //! Single steps, one behaviour each.
 
 use libra_core::deployment::reconcile::{
-    Answer, Cluster, Desired, Effect, Event, Fate, FlinkId, Job, JobState, Kept, Kind, Mode, Moment,
+    Answer, Cluster, Desired, Effect, Event, Fate, FlinkId, Given, Job, JobState, Kept, Kind, Mode, Moment,
     Observed, Phase, Refusal, Reply, Row, Trigger, Trouble, Upgrade, reconcile,
 };
 use libra_core::time::Timestamp;
@@ -294,6 +294,11 @@ fn a_savepoint_that_nobody_can_find_is_not_passed_over() {
     assert_eq!(desk.row.phase, Phase::Failed);
     assert!(matches!(desk.row.trouble, Some(Trouble::SavepointLost(_))));
     assert!(!desk.sends(is_run));
+    // Its owner has found it.
+    desk.desired.nonce += 1;
+    desk.desired.given = Some(Given { nonce: 1, path: "svpt/found".to_owned() });
+    desk.pass(1);
+    assert!(desk.sends(|e| matches!(e, Effect::Run { from: Some(from), .. } if from == "svpt/found")));
 }
 
 #[test]
@@ -380,4 +385,31 @@ fn the_last_savepoint_stays_whatever_its_age() {
     desk.pass(1);
     let left: Vec<&str> = desk.row.savepoints.iter().map(|savepoint| savepoint.path.as_str()).collect();
     assert_eq!(left, ["svpt/5"], "by age, but for the last one");
+}
+
+#[test]
+fn a_batch_job_that_fails_too_often_is_given_up() {
+    let mut desk = Desk::new();
+    desk.desired.versions[0].kind = Kind::Batch;
+    let mut runs = 0;
+    for _ in 0..400 {
+        desk.pass(1);
+        if desk.sends(is_run) {
+            runs += 1;
+            desk.job(JobState::Failed, false, 0);
+        }
+    }
+    assert_eq!((runs, desk.row.phase), (6, Phase::Failed));
+    assert!(matches!(desk.row.trouble, Some(Trouble::TooManyTries { tries: 6, .. })));
+    assert!(desk.row.run.as_ref().unwrap().from.is_none());
+}
+
+#[test]
+fn of_a_job_whose_spec_is_gone_nothing_is_sent() {
+    let mut desk = Desk::new();
+    desk.pass(1);
+    desk.desired.versions.clear();
+    desk.pass(100);
+    assert!(!desk.sends(is_run));
+    assert_eq!(desk.row.trouble, Some(Trouble::GenerationGone(1)));
 }

@@ -62,6 +62,8 @@ pub struct ClusterSettings {
     pub heartbeat_timeout_ms: Option<u64>,
     /// Where checkpoints are.
     pub checkpoints: Option<String>,
+    /// Where savepoints go that name no directory.
+    pub savepoints: Option<String>,
     /// Whether the JobManager's successor knows its jobs.
     pub high_availability: bool,
 }
@@ -71,11 +73,14 @@ impl ClusterSettings {
         let value = |key: &str| settings.iter().find(|setting| setting.key == key).map(|s| s.value.as_str());
         let life = value("web.tmpdir").filter(|path| path.contains("flink-web-")).map(str::to_owned);
         let checkpoints = value("execution.checkpointing.dir").or_else(|| value("state.checkpoints.dir"));
+        let savepoints =
+            value("execution.checkpointing.savepoint-dir").or_else(|| value("state.savepoints.dir"));
         let ha = value("high-availability.type").or_else(|| value("high-availability"));
         Self {
             life,
             heartbeat_timeout_ms: value("heartbeat.timeout").and_then(milliseconds),
             checkpoints: checkpoints.map(str::to_owned),
+            savepoints: savepoints.map(str::to_owned),
             high_availability: ha.is_some_and(|kind| !kind.eq_ignore_ascii_case("none")),
         }
     }

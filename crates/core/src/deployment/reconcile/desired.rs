@@ -77,6 +77,15 @@ pub struct Retention {
     pub age: i64,
 }
 
+/// A state that somebody names for the next run, whatever the runs before have left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Raised with each request, so that one is honoured once.
+    pub nonce: u64,
+    /// Where it is, as Flink writes it.
+    pub path: String,
+}
+
 /// What is wanted of one deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Desired {
@@ -92,8 +101,8 @@ pub struct Desired {
     pub nonce: u64,
     /// Raised to ask for a savepoint.
     pub savepoint_nonce: u64,
-    /// The savepoint from which the very first run begins.
-    pub initial: Option<String>,
+    /// The state from which the next run begins, as somebody asked.
+    pub given: Option<Given>,
     /// The directory under which each savepoint gets one of its own, as Flink writes it.
     pub savepoint_directory: String,
     /// The wanted generation, the last stable one and the one that runs, in any order.

@@ -25,6 +25,10 @@ impl Pass<'_> {
         matches!(self.goal(), Goal::Run(wanted) if Some(wanted) == generation)
     }
 
+    fn run_has_spec(&self) -> bool {
+        self.row.run.as_ref().is_some_and(|run| self.desired.version(run.generation).is_some())
+    }
+
     fn seen(&mut self, job: &Job, fate: &Fate) {
         let alive = !job.state.is_terminal();
         let newest = newest([job.checkpoint.as_ref(), job.savepoint.as_ref()]);
@@ -192,7 +196,7 @@ impl Pass<'_> {
                     (Some(_), _) | (None, None) => resend_at,
                 };
                 let resend_at = self.quiet_from().map_or(resend_at, |quiet| resend_at.max(quiet));
-                if sends < timing.max_sends && self.run_is_wanted() {
+                if sends < timing.max_sends && self.run_is_wanted() && self.run_has_spec() {
                     if now >= resend_at {
                         self.send_again();
                     } else {

@@ -301,6 +301,8 @@ pub struct Row {
     pub ailing_since: Option<Timestamp>,
     /// The request for a savepoint that was last dealt with ([`super::Desired::savepoint_nonce`]).
     pub savepoint_nonce: u64,
+    /// The given state that was last taken ([`super::Given::nonce`]).
+    pub given_nonce: u64,
     /// The life of the JobManager that was last seen.
     pub life: Option<String>,
     /// When another life was first seen.

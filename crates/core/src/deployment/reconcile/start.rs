@@ -100,9 +100,11 @@ impl Pass<'_> {
     }
 
     fn send(&mut self, version: &Version, jar: String) {
-        let first = self.row.run.is_none() && self.row.past.is_empty();
-        if let (true, Some(path)) = (first, &self.desired.initial) {
-            self.row.state = Some(State { path: path.clone(), generation: 0 });
+        let given = self.desired.given.as_ref().filter(|given| given.nonce > self.row.given_nonce);
+        let asked = given.is_some();
+        if let Some(given) = given {
+            self.row.state = Some(State { path: given.path.clone(), generation: 0 });
+            self.row.given_nonce = given.nonce;
         }
         // A generation without state forgets what was before it; its own checkpoints count.
         let leaves = match version.upgrade {
@@ -120,7 +122,7 @@ impl Pass<'_> {
             self.row.past.drain(..over);
         }
         // It stays in the row until the job is seen: a run that never begins has left nothing behind.
-        let without = leaves || version.kind == Kind::Batch && !first;
+        let without = leaves || version.kind == Kind::Batch && !asked;
         let from = self.row.state.clone().filter(|_| !without);
         let fate = Fate::Sent(Sent {
             sends: 1,

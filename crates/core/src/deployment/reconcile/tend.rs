@@ -1,5 +1,6 @@
 //! The job that is wanted is there: is it stable, does somebody want a savepoint, can old ones go?
 
+use super::desired::Kind;
 use super::effect::Event;
 use super::leave::is_well;
 use super::observed::Job;
@@ -15,6 +16,11 @@ impl Pass<'_> {
         self.row.phase = if proven { Phase::Stable } else { Phase::Proving };
         // Not listed at the moment: its end is found out elsewhere.
         let Some(job) = self.own_job() else { return };
+        if self.run_kind() == Kind::Batch {
+            // It proves itself by its end.
+            self.row.phase = if is_well(job) { Phase::Stable } else { Phase::Proving };
+            return;
+        }
         if !proven {
             self.prove(job);
         }

@@ -75,13 +75,13 @@ impl Trouble {
                 "the program's own error is above; correct its arguments or code, then apply again"
             }
             Self::StateGone(_) => {
-                "put it back, or apply a spec with another savepoint_path, or with upgrade_mode: stateless if the state may be lost"
+                "put it back and ask again, or name another one to begin with, or apply a spec with upgrade_mode: stateless if the state may be lost"
             }
             Self::StateMismatch(_) => {
                 "keep the operators' uids, or set allow_non_restored_state if that part of the state may be lost"
             }
             Self::SavepointLost(_) => {
-                "look into that directory and apply a spec with its path as savepoint_path"
+                "look into that directory, and ask again with the path of the savepoint to begin with"
             }
             Self::SavepointFails(_) => {
                 "the job runs on as it was; check that Flink can write to the savepoint directory, then ask again"
