@@ -1,8 +1,12 @@
 //! One look at a cluster, shared by all its deployments, and what of it a deployment reads.
 
-use libra_core::deployment::reconcile::{Cluster, Disk, FlinkId, JobState, Observed, Reply, Row, Trigger};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::answers::{Checkpoints, Exceptions, JarFile, JobLine};
+use libra_core::deployment::reconcile::{
+    Cluster, Desired, Disk, FlinkId, JobState, Observed, Reply, Row, Trigger,
+};
+
+use super::answers::{Checkpoints, Exceptions, JobLine};
 use super::error::Error;
 use super::look::observed_job;
 use super::transport::Flink;
@@ -16,8 +20,11 @@ const RESTARTS: &str = "numRestarts";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     life: Option<String>,
-    jobs: Vec<JobLine>,
-    jars: Vec<JarFile>,
+    jobs: BTreeMap<FlinkId, JobLine>,
+    /// So that a deployment finds its namesakes without reading the whole list.
+    named: BTreeMap<String, Vec<FlinkId>>,
+    /// Flink's id of a jar by its digest.
+    jars: BTreeMap<String, String>,
 }
 
 /// What the caller knows beside: about one deployment.
@@ -38,28 +45,43 @@ impl Look {
     /// When any of the questions has no answer: then nothing is to be decided.
     pub async fn at(flink: &Flink) -> Result<Self, Error> {
         let life = flink.settings().await?.life;
-        let jobs = flink.jobs().await?;
+        let lines = flink.jobs().await?;
         let jars = flink.jars().await?;
         // A JobManager that was replaced in between has told us two stories.
         if flink.settings().await?.life != life {
             return Err(Error::Garbage("the JobManager changed while it was asked".to_owned()));
         }
-        Ok(Self { life, jobs, jars })
+        let mut named: BTreeMap<String, Vec<FlinkId>> = BTreeMap::new();
+        for line in &lines {
+            named.entry(line.name.clone()).or_default().push(line.jid);
+        }
+        let jobs = lines.into_iter().map(|line| (line.jid, line)).collect();
+        let jars = jars.into_iter().filter_map(|jar| Some((jar.digest()?.to_owned(), jar.id))).collect();
+        Ok(Self { life, jobs, named, jars })
     }
 
     /// Asks for what one deployment needs beside, and puts it together. Three requests while its job is listed, and
     /// one for a trigger.
-    pub async fn of(&self, flink: &Flink, row: &Row, known: Known) -> Observed {
-        match self.cluster(flink, row, known).await {
+    pub async fn of(&self, flink: &Flink, desired: &Desired, row: &Row, known: Known) -> Observed {
+        match self.cluster(flink, desired, row, known).await {
             Ok(cluster) => Observed::Reachable(Box::new(cluster)),
             Err(error) => Observed::Unreachable(error.to_string()),
         }
     }
 
-    async fn cluster(&self, flink: &Flink, row: &Row, known: Known) -> Result<Cluster, Error> {
+    async fn cluster(
+        &self,
+        flink: &Flink,
+        desired: &Desired,
+        row: &Row,
+        known: Known,
+    ) -> Result<Cluster, Error> {
         let own = row.run.as_ref().map(|run| run.id);
-        let mut jobs = Vec::with_capacity(self.jobs.len());
-        for line in &self.jobs {
+        let namesakes = self.named.get(&desired.name).into_iter().flatten();
+        // Ours by their ids, others' by their name; nobody else matters to this deployment.
+        let ids: BTreeSet<FlinkId> = own.iter().chain(&row.past).chain(namesakes).copied().collect();
+        let mut jobs = Vec::new();
+        for line in ids.iter().filter_map(|id| self.jobs.get(id)) {
             jobs.push(if Some(line.jid) == own {
                 let checkpoints = perhaps(flink.checkpoints(line.jid).await, line)?;
                 let exceptions = perhaps(flink.exceptions(line.jid, MOST_EXCEPTIONS).await, line)?;
@@ -73,8 +95,8 @@ impl Look {
             Some(operation) => flink.poll(operation.job, operation.trigger).await?,
             None => Trigger::NotAsked,
         };
-        let jars =
-            self.jars.iter().filter_map(|jar| Some((jar.digest()?.to_owned(), jar.id.clone()))).collect();
+        let digests = desired.versions.iter().map(|version| &version.digest);
+        let jars = digests.filter_map(|of| Some((of.clone(), self.jars.get(of)?.clone()))).collect();
         let Known { reply, disk, disposals } = known;
         Ok(Cluster { life: self.life.clone(), jobs, jars, trigger, reply, disk, disposals })
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use libra_core::deployment::reconcile::{
-    Act, Fate, FlinkId, JobState, Observed, Operation, Row, Run, Trigger,
+    Act, Desired, Fate, FlinkId, JobState, Kind, Mode, Observed, Operation, Retention, Row, Run, Stability,
+    Timing, Trigger, Upgrade, Version,
 };
 use libra_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -44,7 +45,8 @@ fn cluster(job: FlinkId) -> Pages {
         (
             "/jobs/overview".to_owned(),
             json!({"jobs": [{"jid": job, "name": "orders", "state": "RUNNING", "tasks": {"total": 2, "running": 2}},
-                {"jid": FlinkId(9), "name": "other", "state": "RUNNING", "tasks": {"total": 1, "running": 1}}]}),
+                {"jid": FlinkId(8), "name": "other", "state": "RUNNING", "tasks": {"total": 1, "running": 1}},
+                {"jid": FlinkId(9), "name": "orders", "state": "RUNNING", "tasks": {"total": 1, "running": 1}}]}),
         ),
         ("/jars".to_owned(), json!({"files": [{"id": "1_x.jar", "name": format!("{digest}.jar")}]})),
         (
@@ -73,8 +75,32 @@ fn row(job: FlinkId) -> Row {
     Row { run: Some(run), ..Row::default() }
 }
 
+fn desired() -> Desired {
+    let version = Version {
+        generation: 1,
+        digest: "ab".repeat(32),
+        kind: Kind::Streaming,
+        upgrade: Upgrade::Savepoint,
+        allow_non_restored_state: false,
+    };
+    Desired {
+        name: "orders".to_owned(),
+        mode: Mode::Running,
+        generation: 1,
+        rollback_to: None,
+        nonce: 0,
+        savepoint_nonce: 0,
+        given: None,
+        savepoint_directory: "file:/s".to_owned(),
+        versions: vec![version],
+        stability: Stability { checkpoints: 1, window: 0, within: 0 },
+        retention: Retention { count: 1, age: 0 },
+        timing: Timing::default(),
+    }
+}
+
 async fn look(flink: &Flink, row: &Row) -> Observed {
-    Look::at(flink).await.unwrap().of(flink, row, Known::default()).await
+    Look::at(flink).await.unwrap().of(flink, &desired(), row, Known::default()).await
 }
 
 #[tokio::test]
@@ -89,6 +115,8 @@ async fn a_look_tells_of_the_own_job_and_of_the_trigger() {
         (seen.jobs[0].state, seen.jobs[0].restarts, seen.jobs[0].checkpoints),
         (JobState::Running, 2, 3)
     );
+    let ids: Vec<FlinkId> = seen.jobs.iter().map(|job| job.id).collect();
+    assert_eq!(ids, [job, FlinkId(9)], "its own and its namesake");
     assert_eq!((seen.jobs.len(), seen.jobs[1].checkpoints, seen.trigger), (2, 0, Trigger::NotAsked));
     assert_eq!(seen.jars, [("ab".repeat(32), "1_x.jar".to_owned())]);
     row.operation = Some(Operation {

@@ -19,9 +19,10 @@ pub struct Cluster {
     /// A mark of this life of the JobManager: it changes when it is restarted or another one takes over. None where
     /// the cluster tells none; then every outage counts as a restart.
     pub life: Option<String>,
-    /// All jobs that the cluster lists, ours and others', ended ones included.
+    /// The jobs that the cluster lists, ended ones included: all with an id that the row knows, and all of the
+    /// deployment's name. Others may be left out.
     pub jobs: Vec<Job>,
-    /// The uploaded artifacts: sha256 and Flink's id of the jar.
+    /// The uploaded artifacts, at least those of the versions that are wanted: sha256 and Flink's id of the jar.
     pub jars: Vec<(String, String)>,
     /// What the cluster answers about the trigger of the row's operation.
     pub trigger: Trigger,

@@ -172,16 +172,24 @@ impl<'a> Pass<'a> {
                 *by = by.plus_micros(outage);
             }
             if self.cluster.life.is_none() {
-                self.row.reborn_at = Some(now);
+                self.reborn();
             }
             self.say(Event::ReachableAgain);
         }
         if self.cluster.life.is_some() && self.row.life != self.cluster.life {
             if self.row.life.is_some() {
-                self.row.reborn_at = Some(now);
+                self.reborn();
                 self.say(Event::JobManagerRestarted);
             }
             self.row.life.clone_from(&self.cluster.life);
+        }
+    }
+
+    /// Another life of the JobManager: what was counted in the former one proves nothing in this.
+    fn reborn(&mut self) {
+        self.row.reborn_at = Some(self.now());
+        if let Some(run) = self.row.run.as_mut() {
+            run.proof = None;
         }
     }
 
