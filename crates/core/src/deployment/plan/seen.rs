@@ -2,14 +2,15 @@
 
 use super::live::{ClusterView, Ending, Live, LiveJob, Newest, Snapshot, Wanted};
 use crate::deployment::reconcile::{
-    Cluster, Desired, End, Fate, FlinkId, Job, JobState, Kept, Mode, Observed, Row, Run,
+    Cluster, End, Fate, FlinkId, Job, JobState, Kept, Mode, Observed, Row, Run,
 };
 
 impl Live {
-    /// How things are, as the row and the last look say. `parallelism` is what the living job was asked to have, where
-    /// somebody has looked.
+    /// How things are, as the row and the last look say. `name` is that of the deployment's jobs; `parallelism` is what
+    /// the living job was asked to have, where somebody has looked.
     pub fn seen(
-        desired: &Desired,
+        name: &str,
+        mode: Mode,
         row: &Row,
         observed: &Observed,
         cluster: ClusterView,
@@ -27,7 +28,7 @@ impl Live {
         let was_ours = |id: FlinkId| row.past.contains(&id) || row.strays.contains(&id);
         let ids = |jobs: Vec<&Job>| jobs.into_iter().map(|job| job.id.to_string()).collect();
         Self {
-            wanted: match desired.mode {
+            wanted: match mode {
                 Mode::Running => Wanted::Run,
                 Mode::Suspended | Mode::Deleted { .. } => Wanted::Suspend,
             },
@@ -36,7 +37,7 @@ impl Live {
             newest: newest(row, own),
             doubles: ids(others().filter(|job| was_ours(job.id) && !is_run(job.id)).collect()),
             foreign: ids(others()
-                .filter(|job| job.name == desired.name && !was_ours(job.id) && !is_run(job.id))
+                .filter(|job| job.name == name && !was_ours(job.id) && !is_run(job.id))
                 .collect()),
         }
     }
@@ -104,25 +105,8 @@ fn newest(row: &Row, own: Option<&Job>) -> Newest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::reconcile::{Retention, Stability, State, Timing};
+    use crate::deployment::reconcile::State;
     use crate::time::Timestamp;
-
-    fn desired(mode: Mode) -> Desired {
-        Desired {
-            name: "etl".into(),
-            mode,
-            generation: 1,
-            rollback_to: None,
-            nonce: 0,
-            savepoint_nonce: 0,
-            initial: None,
-            savepoint_directory: "/s".into(),
-            versions: Vec::new(),
-            stability: Stability { checkpoints: 1, window: 0, within: 0 },
-            retention: Retention { count: 1, age: 0 },
-            timing: Timing::default(),
-        }
-    }
 
     fn run(id: u128, fate: Fate) -> Run {
         Run {
@@ -160,7 +144,7 @@ mod tests {
             None => Observed::Unreachable("no answer".into()),
         };
         let cluster = ClusterView { name: "main".into(), rescale: false, free_slots: None };
-        Live::seen(&desired(Mode::Running), row, &observed, cluster, None)
+        Live::seen("etl", Mode::Running, row, &observed, cluster, None)
     }
 
     fn row(run: Option<Run>) -> Row {

@@ -74,6 +74,7 @@ fn a_stream_job_that_runs() {
     let well = || live(alive(true), snapshot());
     let mut rescale = well();
     rescale.cluster.rescale = true;
+    let restarting = Live { cluster: rescale.cluster.clone(), ..live(alive(false), snapshot()) };
     let mut drifted = well();
     drifted.job = LiveJob::Alive { id: "1a2b".into(), well: true, parallelism: Some(3) };
     let stateless = r#"{"upgrade_mode": "stateless", "args": ["x"]}"#;
@@ -103,6 +104,7 @@ fn a_stream_job_that_runs() {
             rescale,
         ),
         ("program", old(), to(r#"{"artifact_path": "etl-2.jar", "allow_non_restored_state": true}"#), well()),
+        ("rescale while it restarts", old(), to(r#"{"deployment": {"parallelism": 4}}"#), restarting),
         (
             "restarts again and again",
             old(),
@@ -144,6 +146,7 @@ fn a_stream_job_that_is_down() {
     foreign.foreign.push("ffff".into());
     let text = told(vec![
         ("the cluster came back empty", old(), same(), live(missing(), snapshot())),
+        ("only a new version leaves state", Some(stateless()), stateless(), live(missing(), snapshot())),
         ("failed", old(), new(), live(ended(Ending::Failed), snapshot())),
         ("cancelled by somebody", old(), same(), live(ended(Ending::Cancelled), snapshot())),
         ("state unknown", old(), new(), live(ended(Ending::Failed), Newest::Unknown)),

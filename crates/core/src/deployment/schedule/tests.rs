@@ -92,10 +92,11 @@ proptest! {
     ) {
         let schedule = schedule(&cron, ZONES[zone]);
         let tz = TimeZone::get(ZONES[zone]).unwrap();
-        // Two days around a change of the clock, where there is one.
+        // Two days around a change of the clock, where there is one. (Files of zones may end with one that is none, in
+        // 2038, at no full minute.)
         let since = "2010-01-01T00:00:00Z";
         let change = tz.following(since.parse().unwrap()).nth(change).map(|t| t.timestamp().as_microsecond());
-        let start = change.unwrap_or(time(since).0) - DAY;
+        let start = change.unwrap_or(time(since).0) / MINUTE * MINUTE - DAY;
         let reading = |at: i64| tz.to_datetime(jiff::Timestamp::from_microsecond(at).unwrap());
         let meant = |local: DateTime| schedule.cron.next(local) == Some(local);
         let mut expected = Vec::new();
