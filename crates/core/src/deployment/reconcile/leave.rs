@@ -185,6 +185,15 @@ impl Pass<'_> {
     }
 
     fn follow_savepoint(&mut self, job: &Job, operation: &Operation) {
+        // The job has to prove itself meanwhile, as long as it is the one that is wanted.
+        let unproven = self.row.run.as_ref().filter(|run| !run.proven).map(|run| run.generation);
+        if unproven.is_some_and(|generation| self.goal() == Goal::Run(generation)) {
+            self.prove(job);
+            // It is to be left at once: nothing more is sent for this savepoint.
+            if self.row.operation.as_ref() != Some(operation) {
+                return;
+            }
+        }
         let nonce = self.desired.savepoint_nonce;
         match &self.cluster.trigger {
             Trigger::Completed(path) => {

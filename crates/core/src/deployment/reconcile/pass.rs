@@ -185,11 +185,15 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Another life of the JobManager: what was counted in the former one proves nothing in this.
+    /// Another life of the JobManager: what was counted in the former one proves nothing in this, and the time for it
+    /// begins anew.
     fn reborn(&mut self) {
-        self.row.reborn_at = Some(self.now());
+        let now = self.now();
+        self.row.reborn_at = Some(now);
+        let by = now.plus_micros(self.desired.stability.within);
         if let Some(run) = self.row.run.as_mut() {
             run.proof = None;
+            run.prove_by = run.prove_by.map(|set| set.max(by));
         }
     }
 

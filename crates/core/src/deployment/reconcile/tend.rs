@@ -37,7 +37,7 @@ impl Pass<'_> {
     }
 
     /// All tasks run, enough checkpoints are complete, and nothing was restarted or thrown for a while.
-    fn prove(&mut self, job: &Job) {
+    pub(super) fn prove(&mut self, job: &Job) {
         let now = self.now();
         let stability = self.desired.stability;
         let Some(run) = self.row.run.as_mut() else { return };
@@ -63,9 +63,15 @@ impl Pass<'_> {
             run.proof = None;
             self.poll();
         }
-        let Some(by) = self.row.run.as_ref().and_then(|run| run.prove_by) else { return };
+        let Some((by, proof)) = self.row.run.as_ref().and_then(|run| Some((run.prove_by?, run.proof))) else {
+            return;
+        };
         if now < by {
             return self.wait_until(by);
+        }
+        // A window that began in time may end.
+        if proof.is_some_and(|proof| proof.since < by && now < proof.since.plus_micros(stability.window)) {
+            return;
         }
         if let Some(run) = self.row.run.as_mut() {
             run.prove_by = None;
