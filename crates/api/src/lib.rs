@@ -5,6 +5,7 @@
 pub mod artifacts;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod deployments;
 pub mod feed;
 pub mod fields;
 pub mod problem;
