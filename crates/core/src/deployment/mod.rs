@@ -5,6 +5,7 @@
 //! makes necessary, before anything is touched; [`reconcile`] takes the steps. [`flink_config`] is what Flink is told of
 //! it; [`schedule`] says when batch jobs run, [`retention`] which savepoints may go.
 
+pub mod declared;
 pub mod flink_config;
 pub mod normal;
 pub mod plan;
