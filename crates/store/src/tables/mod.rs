@@ -3,6 +3,8 @@
 pub mod attempts;
 pub mod changes;
 pub mod deliveries;
+pub mod deployment_history;
+pub mod deployments;
 pub mod facts;
 pub mod feed;
 pub mod idempotency;

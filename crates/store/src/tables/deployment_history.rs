@@ -1,0 +1,164 @@
+//! The `deployment_generations` and `deployment_events` tables: what was applied, and what happened.
+
+use libra_core::time::Timestamp;
+
+use super::deployments::Name;
+use crate::error::StoreError;
+use crate::tx::{Row, Tx, all, first};
+
+/// A generation as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredGeneration {
+    /// Its number.
+    pub generation: u64,
+    /// The specification as it was written, JSON.
+    pub spec: String,
+    /// The sha256 of the file that Flink is given, in hexadecimal.
+    pub digest: String,
+    /// When.
+    pub applied_at: Timestamp,
+    /// Who.
+    pub applied_by: String,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happening {
+    /// `phase`, `starts` and so on.
+    pub kind: String,
+    /// In words.
+    pub message: String,
+}
+
+/// A stored event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its number in its deployment, from 1.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: Happening,
+    /// The generation that was wanted then.
+    pub generation: u64,
+}
+
+fn number(what: &'static str, value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|e| StoreError::unreadable(what, e))
+}
+
+pub(super) fn stored(what: &'static str, value: u64) -> Result<i64, StoreError> {
+    i64::try_from(value).map_err(|e| StoreError::unreadable(what, e))
+}
+
+pub(super) fn add_generation(tx: &mut dyn Tx, name: &Name, new: &StoredGeneration) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO deployment_generations (tenant, deployment, generation, spec, digest, applied_at, applied_by) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        &[
+            (&name.tenant).into(),
+            (&name.id).into(),
+            stored("generation", new.generation)?.into(),
+            (&new.spec).into(),
+            (&new.digest).into(),
+            new.applied_at.0.into(),
+            (&new.applied_by).into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Appends to the deployment's events. Its row is locked by the write before, so numbers have no gaps.
+pub(super) fn tell(
+    tx: &mut dyn Tx,
+    name: &Name,
+    at: Timestamp,
+    generation: u64,
+    what: &[Happening],
+) -> Result<(), StoreError> {
+    if what.is_empty() {
+        return Ok(());
+    }
+    let of = [(&name.tenant).into(), (&name.id).into()];
+    let last =
+        first(tx, "SELECT events FROM deployments WHERE tenant = ?1 AND id = ?2", &of, |row| row.int(0))?
+            .unwrap_or_default();
+    let mut seq = last;
+    for one in what {
+        seq += 1;
+        tx.execute(
+            "INSERT INTO deployment_events (tenant, deployment, seq, at, kind, message, generation) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            &[
+                (&name.tenant).into(),
+                (&name.id).into(),
+                seq.into(),
+                at.0.into(),
+                (&one.kind).into(),
+                (&one.message).into(),
+                stored("generation", generation)?.into(),
+            ],
+        )?;
+    }
+    tx.execute(
+        "UPDATE deployments SET events = ?3 WHERE tenant = ?1 AND id = ?2",
+        &[(&name.tenant).into(), (&name.id).into(), seq.into()],
+    )?;
+    Ok(())
+}
+
+fn read_generation(row: &dyn Row) -> Result<StoredGeneration, StoreError> {
+    Ok(StoredGeneration {
+        generation: number("generation", row.int(0)?)?,
+        spec: row.text(1)?,
+        digest: row.text(2)?,
+        applied_at: Timestamp(row.int(3)?),
+        applied_by: row.text(4)?,
+    })
+}
+
+const GENERATION: &str = "generation, spec, digest, applied_at, applied_by";
+
+/// One generation.
+pub fn generation(
+    tx: &mut dyn Tx,
+    name: &Name,
+    generation: u64,
+) -> Result<Option<StoredGeneration>, StoreError> {
+    let sql = format!(
+        "SELECT {GENERATION} FROM deployment_generations WHERE tenant = ?1 AND deployment = ?2 AND generation = ?3"
+    );
+    let of = [(&name.tenant).into(), (&name.id).into(), stored("generation", generation)?.into()];
+    first(tx, &sql, &of, read_generation)
+}
+
+/// All generations, newest first.
+pub fn generations(tx: &mut dyn Tx, name: &Name) -> Result<Vec<StoredGeneration>, StoreError> {
+    let sql = format!(
+        "SELECT {GENERATION} FROM deployment_generations WHERE tenant = ?1 AND deployment = ?2 ORDER BY generation DESC"
+    );
+    all(tx, &sql, &[(&name.tenant).into(), (&name.id).into()], read_generation)
+}
+
+/// The digests of all generations of all deployments: what must be kept of programs.
+pub fn digests(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
+    all(tx, "SELECT DISTINCT digest FROM deployment_generations", &[], |row| row.text(0))
+}
+
+/// Events after number `after`, oldest first, at most `limit`.
+pub fn events(tx: &mut dyn Tx, name: &Name, after: u64, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+    all(
+        tx,
+        "SELECT seq, at, kind, message, generation FROM deployment_events \
+         WHERE tenant = ?1 AND deployment = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4",
+        &[(&name.tenant).into(), (&name.id).into(), stored("event", after)?.into(), limit.into()],
+        |row| {
+            Ok(StoredEvent {
+                seq: number("event", row.int(0)?)?,
+                at: Timestamp(row.int(1)?),
+                what: Happening { kind: row.text(2)?, message: row.text(3)? },
+                generation: number("generation", row.int(4)?)?,
+            })
+        },
+    )
+}

@@ -1,0 +1,228 @@
+//! The `deployments` table: what is wanted of each, and the reconciler's write-ahead log.
+//!
+//! Two writers, two numbers: people change the wish and name the version that they saw; the reconciler changes its row
+//! and names the revision that it read, under the fence of the leader. Neither waits for the other.
+
+use libra_core::deployment::declared::Declared;
+use libra_core::deployment::reconcile::Row as Log;
+use libra_core::time::Timestamp;
+
+use super::deployment_history::{Happening, StoredGeneration, add_generation, stored, tell};
+use super::{feed, from_json, json};
+use crate::error::StoreError;
+use crate::lane::Fence;
+use crate::tx::{Row, Tx, all, first};
+
+/// Which deployment: names are unique within a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name {
+    /// The tenant.
+    pub tenant: String,
+    /// The `job_id` of its specification.
+    pub id: String,
+}
+
+/// A deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Which.
+    pub name: Name,
+    /// Who applied it first: its owner.
+    pub user: String,
+    /// The configured cluster.
+    pub cluster: String,
+    /// Raised by each change of the wish.
+    pub version: i64,
+    /// What is wanted.
+    pub wish: Declared,
+    /// The reconciler's row.
+    pub log: Log,
+    /// When it was first applied.
+    pub created_at: Timestamp,
+    /// When the wish or the log last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What became of a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It took effect.
+    Done,
+    /// Somebody else was faster, or the writer's lease is another's: nothing was changed.
+    Stale,
+}
+
+const COLUMNS: &str = "tenant, id, user_id, cluster, version, wish, state, created_at, updated_at";
+
+fn read(row: &dyn Row) -> Result<Deployment, StoreError> {
+    Ok(Deployment {
+        name: Name { tenant: row.text(0)?, id: row.text(1)? },
+        user: row.text(2)?,
+        cluster: row.text(3)?,
+        version: row.int(4)?,
+        wish: from_json("wish of a deployment", &row.text(5)?)?,
+        log: from_json("state of a deployment", &row.text(6)?)?,
+        created_at: Timestamp(row.int(7)?),
+        updated_at: Timestamp(row.int(8)?),
+    })
+}
+
+/// One deployment.
+pub fn get(tx: &mut dyn Tx, name: &Name) -> Result<Option<Deployment>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM deployments WHERE tenant = ?1 AND id = ?2");
+    first(tx, &sql, &[(&name.tenant).into(), (&name.id).into()], read)
+}
+
+/// All deployments by name; of one tenant, or of all.
+pub fn list(tx: &mut dyn Tx, tenant: Option<&str>) -> Result<Vec<Deployment>, StoreError> {
+    match tenant {
+        Some(tenant) => {
+            let sql = format!("SELECT {COLUMNS} FROM deployments WHERE tenant = ?1 ORDER BY id");
+            all(tx, &sql, &[tenant.into()], read)
+        }
+        None => all(tx, &format!("SELECT {COLUMNS} FROM deployments ORDER BY tenant, id"), &[], read),
+    }
+}
+
+/// The names and numbers of all deployments: enough to see which have changed. `(name, cluster, version, revision)`.
+pub fn heads(tx: &mut dyn Tx) -> Result<Vec<(Name, String, i64, i64)>, StoreError> {
+    all(tx, "SELECT tenant, id, cluster, version, revision FROM deployments", &[], |row| {
+        Ok((Name { tenant: row.text(0)?, id: row.text(1)? }, row.text(2)?, row.int(3)?, row.int(4)?))
+    })
+}
+
+/// Stores a new deployment with its first generation; [`Written::Stale`] when there is one of that name.
+pub fn create(
+    tx: &mut dyn Tx,
+    deployment: &Deployment,
+    generation: &StoredGeneration,
+    what: &Happening,
+) -> Result<Written, StoreError> {
+    let wish = json("wish of a deployment", &deployment.wish)?;
+    let log = json("state of a deployment", &deployment.log)?;
+    let changed = tx.execute(
+        "INSERT INTO deployments (tenant, id, user_id, cluster, version, wish, revision, state, events, created_at, updated_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?9) ON CONFLICT (tenant, id) DO NOTHING",
+        &[
+            (&deployment.name.tenant).into(),
+            (&deployment.name.id).into(),
+            (&deployment.user).into(),
+            (&deployment.cluster).into(),
+            deployment.version.into(),
+            (&wish).into(),
+            stored("revision", deployment.log.revision)?.into(),
+            (&log).into(),
+            deployment.created_at.0.into(),
+        ],
+    )?;
+    if changed == 0 {
+        return Ok(Written::Stale);
+    }
+    add_generation(tx, &deployment.name, generation)?;
+    tell(
+        tx,
+        &deployment.name,
+        deployment.created_at,
+        deployment.wish.generation,
+        std::slice::from_ref(what),
+    )?;
+    Ok(Written::Done)
+}
+
+/// A change of the wish.
+#[derive(Clone, Debug)]
+pub struct Wished {
+    /// Whose.
+    pub name: Name,
+    /// The version that was seen.
+    pub version: i64,
+    /// What is wanted now.
+    pub wish: Declared,
+    /// The new generation, where there is one.
+    pub generation: Option<StoredGeneration>,
+    /// What is told.
+    pub what: Happening,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Stores a change of the wish, unless somebody else has changed it since it was seen.
+pub fn wish(tx: &mut dyn Tx, wished: &Wished) -> Result<Written, StoreError> {
+    let Wished { name, version, wish, generation, what, at } = wished;
+    let text = json("wish of a deployment", wish)?;
+    let changed = tx.execute(
+        "UPDATE deployments SET wish = ?4, version = version + 1, updated_at = ?5 \
+         WHERE tenant = ?1 AND id = ?2 AND version = ?3",
+        &[(&name.tenant).into(), (&name.id).into(), (*version).into(), (&text).into(), at.0.into()],
+    )?;
+    if changed == 0 {
+        return Ok(Written::Stale);
+    }
+    if let Some(generation) = generation {
+        add_generation(tx, name, generation)?;
+    }
+    tell(tx, name, *at, wish.generation, std::slice::from_ref(what))?;
+    Ok(Written::Done)
+}
+
+/// A step of the reconciler.
+#[derive(Clone, Debug)]
+pub struct Stepped {
+    /// Whose.
+    pub name: Name,
+    /// The revision that was read.
+    pub from: u64,
+    /// The row afterwards.
+    pub log: Log,
+    /// The generation that was wanted.
+    pub generation: u64,
+    /// What is told.
+    pub what: Vec<Happening>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Stores a step, unless another one was faster or the leader's lease is another's.
+pub fn step(tx: &mut dyn Tx, fence: &Fence, stepped: &Stepped) -> Result<Written, StoreError> {
+    let Stepped { name, from, log, generation, what, at } = stepped;
+    if !feed::holds(tx, fence)? {
+        return Ok(Written::Stale);
+    }
+    let text = json("state of a deployment", log)?;
+    let changed = tx.execute(
+        "UPDATE deployments SET state = ?4, revision = ?5, updated_at = ?6 \
+         WHERE tenant = ?1 AND id = ?2 AND revision = ?3",
+        &[
+            (&name.tenant).into(),
+            (&name.id).into(),
+            stored("revision", *from)?.into(),
+            (&text).into(),
+            stored("revision", log.revision)?.into(),
+            at.0.into(),
+        ],
+    )?;
+    if changed == 0 {
+        return Ok(Written::Stale);
+    }
+    tell(tx, name, *at, *generation, what)?;
+    Ok(Written::Done)
+}
+
+/// Forgets a deployment whose row still has the revision `from`, with everything that belongs to it.
+pub fn forget(tx: &mut dyn Tx, fence: &Fence, name: &Name, from: u64) -> Result<Written, StoreError> {
+    if !feed::holds(tx, fence)? {
+        return Ok(Written::Stale);
+    }
+    let changed = tx.execute(
+        "DELETE FROM deployments WHERE tenant = ?1 AND id = ?2 AND revision = ?3",
+        &[(&name.tenant).into(), (&name.id).into(), stored("revision", from)?.into()],
+    )?;
+    if changed == 0 {
+        return Ok(Written::Stale);
+    }
+    for table in ["deployment_generations", "deployment_events"] {
+        let sql = format!("DELETE FROM {table} WHERE tenant = ?1 AND deployment = ?2");
+        tx.execute(&sql, &[(&name.tenant).into(), (&name.id).into()])?;
+    }
+    Ok(Written::Done)
+}

@@ -1,0 +1,167 @@
+//! Deployments: two writers that name what they saw, generations, and events without gaps.
+
+use libra_core::deployment::declared::Declared;
+use libra_core::deployment::reconcile::{Phase, Row};
+use libra_core::time::Timestamp;
+use libra_store::lane::Fence;
+use libra_store::tables::deployment_history::{self as history, Happening, StoredGeneration};
+use libra_store::tables::deployments::{self, Deployment, Name, Stepped, Wished, Written};
+use libra_store::tables::leases;
+
+use crate::given::Store;
+use crate::on_every_store;
+
+on_every_store!(
+    a_deployment_is_created_once,
+    a_wish_names_the_version_that_was_seen,
+    a_step_names_its_revision_and_the_leader,
+    what_is_forgotten_leaves_nothing,
+);
+
+/// A minute, in microseconds.
+const MINUTE: i64 = 60_000_000;
+
+fn name(tenant: &str, id: &str) -> Name {
+    Name { tenant: tenant.into(), id: id.into() }
+}
+
+fn happening(kind: &str) -> Happening {
+    Happening { kind: kind.into(), message: format!("it is {kind}") }
+}
+
+fn generation(number: u64) -> StoredGeneration {
+    StoredGeneration {
+        generation: number,
+        spec: "{}".into(),
+        digest: format!("{number:064x}"),
+        applied_at: Timestamp(5),
+        applied_by: "ada".into(),
+    }
+}
+
+fn new(tenant: &str, id: &str) -> Deployment {
+    Deployment {
+        name: name(tenant, id),
+        user: "ada".into(),
+        cluster: "main".into(),
+        version: 1,
+        wish: Declared::first(),
+        log: Row::default(),
+        created_at: Timestamp(5),
+        updated_at: Timestamp(5),
+    }
+}
+
+async fn create(s: &Store, tenant: &str, id: &str) -> Written {
+    let new = new(tenant, id);
+    s.db.write(move |tx| deployments::create(tx, &new, &generation(1), &happening("applied"))).await.unwrap()
+}
+
+async fn found(s: &Store, tenant: &str, id: &str) -> Option<Deployment> {
+    let name = name(tenant, id);
+    s.db.read(move |tx| deployments::get(tx, &name)).await.unwrap()
+}
+
+async fn kinds(s: &Store, tenant: &str, id: &str) -> Vec<(u64, String)> {
+    let name = name(tenant, id);
+    let events = s.db.read(move |tx| history::events(tx, &name, 0, 100)).await.unwrap();
+    events.into_iter().map(|event| (event.seq, event.what.kind)).collect()
+}
+
+async fn leader(s: &Store) -> Fence {
+    let epoch = s.db.write(|tx| leases::take(tx, "leader", "a", MINUTE, true)).await.unwrap();
+    Fence { lease: "leader".into(), epoch: epoch.unwrap() }
+}
+
+fn stepped(from: u64, phase: Phase, what: &[&str]) -> Stepped {
+    Stepped {
+        name: name("t", "etl"),
+        from,
+        log: Row { revision: from + 1, phase, ..Row::default() },
+        generation: 1,
+        what: what.iter().map(|kind| happening(kind)).collect(),
+        at: Timestamp(9),
+    }
+}
+
+async fn a_deployment_is_created_once(s: Store) {
+    assert_eq!(create(&s, "t", "etl").await, Written::Done);
+    assert_eq!(create(&s, "t", "etl").await, Written::Stale);
+    assert_eq!(create(&s, "u", "etl").await, Written::Done, "another tenant's has nothing to do with it");
+    assert_eq!(create(&s, "t", "a").await, Written::Done);
+    assert_eq!(found(&s, "t", "etl").await, Some(new("t", "etl")));
+    let ids = |found: Vec<Deployment>| found.into_iter().map(|d| d.name.id).collect::<Vec<_>>();
+    assert_eq!(ids(s.db.read(|tx| deployments::list(tx, Some("t"))).await.unwrap()), ["a", "etl"]);
+    assert_eq!(ids(s.db.read(|tx| deployments::list(tx, None)).await.unwrap()), ["a", "etl", "etl"]);
+    assert_eq!(kinds(&s, "t", "etl").await, [(1, "applied".to_owned())]);
+}
+
+async fn a_wish_names_the_version_that_was_seen(s: Store) {
+    create(&s, "t", "etl").await;
+    let mut wish = Declared::first();
+    wish.apply().unwrap();
+    let wished = Wished {
+        name: name("t", "etl"),
+        version: 1,
+        wish,
+        generation: Some(generation(2)),
+        what: happening("applied"),
+        at: Timestamp(7),
+    };
+    let again = wished.clone();
+    assert_eq!(s.db.write(move |tx| deployments::wish(tx, &wished)).await.unwrap(), Written::Done);
+    assert_eq!(s.db.write(move |tx| deployments::wish(tx, &again)).await.unwrap(), Written::Stale);
+    let now = found(&s, "t", "etl").await.unwrap();
+    assert_eq!((now.version, now.wish.generation, now.updated_at), (2, 2, Timestamp(7)));
+    let all = s.db.read(|tx| history::generations(tx, &name("t", "etl"))).await.unwrap();
+    assert_eq!(all, [generation(2), generation(1)]);
+    assert_eq!(kinds(&s, "t", "etl").await.len(), 2, "the refused one has told nothing");
+    let digests = s.db.read(history::digests).await.unwrap();
+    assert_eq!(digests.len(), 2);
+}
+
+async fn a_step_names_its_revision_and_the_leader(s: Store) {
+    create(&s, "t", "etl").await;
+    let fence = leader(&s).await;
+    let step = |fence: &Fence, stepped: Stepped| {
+        let fence = fence.clone();
+        s.db.write(move |tx| deployments::step(tx, &fence, &stepped))
+    };
+    assert_eq!(step(&fence, stepped(0, Phase::Starting, &["phase", "starts"])).await.unwrap(), Written::Done);
+    assert_eq!(step(&fence, stepped(0, Phase::Failed, &["phase"])).await.unwrap(), Written::Stale);
+    let next = leader(&s).await;
+    assert_eq!(
+        step(&fence, stepped(1, Phase::Failed, &["phase"])).await.unwrap(),
+        Written::Stale,
+        "of before"
+    );
+    assert_eq!(step(&next, stepped(1, Phase::Stable, &[])).await.unwrap(), Written::Done);
+    let now = found(&s, "t", "etl").await.unwrap();
+    assert_eq!(
+        (now.log.revision, now.log.phase, now.version),
+        (2, Phase::Stable, 1),
+        "the wish is untouched"
+    );
+    let kinds = kinds(&s, "t", "etl").await;
+    let kinds: Vec<(u64, &str)> = kinds.iter().map(|(seq, kind)| (*seq, kind.as_str())).collect();
+    assert_eq!(kinds, [(1, "applied"), (2, "phase"), (3, "starts")]);
+    let heads = s.db.read(deployments::heads).await.unwrap();
+    assert_eq!(heads, [(name("t", "etl"), "main".to_owned(), 1, 2)]);
+}
+
+async fn what_is_forgotten_leaves_nothing(s: Store) {
+    create(&s, "t", "etl").await;
+    create(&s, "u", "etl").await;
+    let fence = leader(&s).await;
+    let forget = |from| {
+        let fence = fence.clone();
+        s.db.write(move |tx| deployments::forget(tx, &fence, &name("t", "etl"), from))
+    };
+    assert_eq!(forget(4).await.unwrap(), Written::Stale);
+    assert_eq!(forget(0).await.unwrap(), Written::Done);
+    assert_eq!(found(&s, "t", "etl").await, None);
+    assert_eq!(kinds(&s, "t", "etl").await, []);
+    assert!(found(&s, "u", "etl").await.is_some());
+    assert_eq!(create(&s, "t", "etl").await, Written::Done, "the name is free");
+    assert_eq!(kinds(&s, "t", "etl").await, [(1, "applied".to_owned())]);
+}
