@@ -13,10 +13,11 @@ use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
 use libra_engines::logs::LogLimits;
 use libra_engines::spark_submit::History;
 
-use super::keys::{AUTH_KEYS, CLUSTERS, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF, TENANTS, USERS};
+use super::keys::{AUTH_KEYS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF, TENANTS, USERS};
 use super::source::Gathered;
 use super::units::duration;
 use super::{
+    flink,
     Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, Source, SparkSubmit,
     Webhooks, Written, backend, replicas, turns,
 };
@@ -249,6 +250,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         limits,
         policy: turns.policy,
         clusters: turns::clusters(tree(CLUSTERS))?,
+        flink: flink::flink(tree(FLINK_CLUSTERS), tree(FLINK_DIRECTORIES))?,
         queue_times: turns.times,
         enabled,
         queue_wait: v.limit("libra.queue.max-wait-time")?,

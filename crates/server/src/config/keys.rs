@@ -42,8 +42,13 @@ pub const USERS: &str = "libra.quotas.users";
 pub const TENANTS: &str = "libra.quotas.tenants";
 /// The clusters of executors, by name.
 pub const CLUSTERS: &str = "libra.clusters";
+/// Flink's session clusters, by name.
+pub const FLINK_CLUSTERS: &str = "libra.flink.clusters";
+/// Where programs for Flink are.
+pub const FLINK_DIRECTORIES: &str = "libra.flink.artifacts.directories";
 /// The keys with lists or maps below them. In the environment their value is YAML.
-pub const TREES: [&str; 5] = [AUTH_KEYS, QUEUES, USERS, TENANTS, CLUSTERS];
+pub const TREES: [&str; 7] =
+    [AUTH_KEYS, QUEUES, USERS, TENANTS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES];
 
 /// All keys, in the order of the documentation.
 pub const KEYS: &[Key] = &[
@@ -140,6 +145,17 @@ pub const KEYS: &[Key] = &[
         "",
         "Clusters on which drivers may have their executors: a list of {name, master, web-url, limits}. `web-url` is the \
          web UI of a standalone master, which is asked what the cluster has. Limits: `running-jobs`, `cores`, `memory`, `gpus`.",
+    ),
+    key(
+        FLINK_CLUSTERS,
+        "",
+        "Flink session clusters for deployments: a list of {name, url, token-file, ca-file, identity-file, headers, \
+         savepoint-directory}. A specification that names no cluster gets the first. Files are PEM, the token's alone.",
+    ),
+    key(
+        FLINK_DIRECTORIES,
+        "",
+        "Directories in which `artifact_path` of a deployment is looked for, in this order.",
     ),
     Key {
         name: "libra.queue.redis.url",

@@ -4,6 +4,8 @@
 
 mod backend;
 mod build;
+mod fields;
+mod flink;
 pub mod keys;
 mod replicas;
 mod source;
@@ -23,6 +25,7 @@ use libra_engines::spark_connect::{Backend, Care};
 use libra_engines::spark_submit::History;
 use libra_store::{PoolSettings, StoreUrl};
 
+pub use flink::{Flink, FlinkCluster};
 pub use keys::{KEYS, Key};
 pub use source::Source;
 pub use turns::{Cluster, QueueTimes};
@@ -78,6 +81,8 @@ pub struct Config {
     pub in_cluster: InCluster,
     /// The spark-submit mode.
     pub spark_submit: SparkSubmit,
+    /// Flink's clusters.
+    pub flink: Flink,
     /// When to warn about full resources.
     pub monitor: Monitor,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `libra_server=debug`.

@@ -37,6 +37,8 @@ fn every_key_takes_effect() {
         ("libra.quotas.users", "{default: {running-jobs: 7}}"),
         ("libra.quotas.tenants", "{blue: {memory: 7g}}"),
         ("libra.clusters", "[{name: east, master: 'spark://h:7'}]"),
+        ("libra.flink.clusters", "[{name: east, url: 'http://h:7'}]"),
+        ("libra.flink.artifacts.directories", "[/jobs]"),
         ("libra.execution.launch-timeout", "7m"),
         ("libra.logs.rotate-size", "7m"),
         ("libra.logs.max-size", "7g"),
@@ -451,5 +453,33 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
     ] {
         let error = from_yaml(&format!("libra: {{{yaml}}}")).unwrap_err();
         assert!(error.to_string().contains(wanted), "{yaml}: {error}");
+    }
+}
+
+#[test]
+fn flinks_clusters_and_directories_are_read() {
+    let config = from_yaml(
+        "libra: {flink: {artifacts: {directories: [/a, /b]}, clusters: [{name: main, url: 'http://h:8081', headers: {x: y}, \
+         token-file: /t, savepoint-directory: 's3://b/sp'}, {name: east, url: 'https://e'}]}}\n",
+    )
+    .unwrap();
+    let flink = &config.flink;
+    let main = &flink.clusters[0];
+    assert_eq!((main.name.as_str(), main.url.as_str(), main.headers.len()), ("main", "http://h:8081", 1));
+    assert_eq!(main.savepoint_directory.as_deref(), Some("s3://b/sp"));
+    assert_eq!((flink.clusters.len(), flink.directories.len()), (2, 2));
+    for (wrong, says) in [
+        ("clusters: {main: 7}", "libra.flink.clusters must be a list"),
+        ("clusters: [{name: a}]", "libra.flink.clusters[0] needs the url"),
+        ("clusters: [{name: a, url: h:8081}]", "libra.flink.clusters[0].url must be an address"),
+        ("clusters: [{name: a, url: 'http://h', tokenfile: /t}]", "libra.flink.clusters[0].tokenfile is not known"),
+        (
+            "clusters: [{name: a, url: 'http://h'}, {name: a, url: 'http://i'}]",
+            "libra.flink.clusters names the cluster `a` twice",
+        ),
+        ("artifacts: {directories: /a}", "libra.flink.artifacts.directories must be a list"),
+    ] {
+        let error = from_yaml(&format!("libra: {{flink: {{{wrong}}}}}\n")).unwrap_err().to_string();
+        assert!(error.contains(says), "{wrong}: {error}");
     }
 }
