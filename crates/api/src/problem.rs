@@ -24,6 +24,14 @@ pub enum Code {
     JobNotFound,
     /// The path exists, the method does not.
     MethodNotAllowed,
+    /// There is no such deployment, or it may not be seen.
+    DeploymentNotFound,
+    /// A deployment was changed meanwhile.
+    StaleVersion,
+    /// A deployment is on its way out.
+    BeingDeleted,
+    /// There is nothing that this could apply to.
+    NotApplicable,
     /// The job has not ended.
     NotFinished,
     /// The job ended without a result.
@@ -68,7 +76,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, by HTTP status.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 33] = [
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidQuery,
@@ -78,6 +86,7 @@ impl Code {
         Self::Forbidden,
         Self::NotFound,
         Self::JobNotFound,
+        Self::DeploymentNotFound,
         Self::ArtifactNotFound,
         Self::WebhookNotFound,
         Self::MethodNotAllowed,
@@ -86,6 +95,9 @@ impl Code {
         Self::NoResult,
         Self::AlreadyEnded,
         Self::AlreadyDelivered,
+        Self::StaleVersion,
+        Self::BeingDeleted,
+        Self::NotApplicable,
         Self::Expired,
         Self::TooLarge,
         Self::UnsupportedMediaType,
@@ -111,6 +123,10 @@ impl Code {
             Self::Forbidden => ("forbidden", 403, "Your role does not allow this"),
             Self::NotFound => ("not_found", 404, "There is no such page"),
             Self::JobNotFound => ("job_not_found", 404, "There is no such job"),
+            Self::DeploymentNotFound => ("deployment_not_found", 404, "There is no such deployment"),
+            Self::StaleVersion => ("stale_version", 409, "It was changed meanwhile"),
+            Self::BeingDeleted => ("being_deleted", 409, "It is being deleted"),
+            Self::NotApplicable => ("not_applicable", 409, "There is nothing that this applies to"),
             Self::ArtifactNotFound => ("artifact_not_found", 404, "Nothing of this digest was uploaded"),
             Self::DigestMismatch => ("digest_mismatch", 400, "The upload has another digest"),
             Self::StorageFull => ("storage_full", 507, "The disk is full"),

@@ -114,6 +114,11 @@ impl Artifacts {
         }
     }
 
+    /// Where an upload is, which will stay there for a while from now on; None when it is not there.
+    pub(crate) fn file(&self, tenant: &str, digest: &Digest) -> io::Result<Option<PathBuf>> {
+        Ok(self.find(tenant, digest)?.map(|_| self.path(tenant, digest)))
+    }
+
     /// Begins an upload; `name` is one that no other upload has.
     pub(crate) fn begin(&self, name: &str) -> io::Result<Upload> {
         let dir = self.incoming();

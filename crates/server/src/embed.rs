@@ -84,6 +84,7 @@ impl Embedded {
             files: Arc::new(NoFiles),
             alone,
             redis: None,
+            flink: crate::flink::FlinkClusters::default(),
         }));
         if !workers::begin(&service).await? {
             return Err(ServeError::ReplicaIdInUse(service.standing.me.id.clone()));

@@ -11,7 +11,9 @@ pub mod config;
 pub mod embed;
 mod faces;
 mod files;
+mod flink;
 mod host;
+mod programs;
 mod run;
 mod service;
 #[cfg(test)]

@@ -25,6 +25,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::files::Disk;
+use crate::flink::FlinkClusters;
 use crate::service::{HandOff, Parts, Service, Signals, Standing, host_lease_file, machine_of};
 use crate::workers::{self, Shutdown};
 use crate::{faces, host, telemetry};
@@ -72,6 +73,9 @@ pub enum ServeError {
     /// The address of Redis can't be used.
     #[error("libra.queue.redis.url: {0}")]
     Redis(#[from] HandOffError),
+    /// What is configured of Flink can't be used.
+    #[error("{0}")]
+    Flink(String),
     /// The operating system failed.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -100,6 +104,7 @@ impl ServeError {
             ),
             Self::Store(e) => e.hint().map(str::to_owned),
             Self::Redis(_) => Some("such as redis://127.0.0.1:6379, or redis://:PASSWORD@HOST:PORT".into()),
+            Self::Flink(_) => Some("such as {name: main, url: \"http://127.0.0.1:8081\"}".into()),
             Self::System(_) | Self::WorkerDied => None,
         }
     }
@@ -168,7 +173,9 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     let standing = Standing::new(me, instance);
     let clock = Arc::new(clock::Agreed::new(clock::System));
     let files = Arc::new(Disk);
-    let parts = Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis };
+    let flink = FlinkClusters::of(&config.flink).map_err(ServeError::Flink)?;
+    let parts =
+        Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis, flink };
     let service = Arc::new(Service::new(parts));
     begin(&service).await?;
     if let (Some(outgoing), StoreUrl::Postgres(url)) = (outgoing, &service.config.store.url) {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libra_core::deployment::reconcile::{
-    Cluster, Desired, Disk, FlinkId, JobState, Observed, Reply, Row, Trigger,
+    Cluster, Desired, Disk, FlinkId, JobState, Observed, Reply, Row, Trigger, Version,
 };
 
-use super::answers::{Checkpoints, Exceptions, JobLine};
+use super::answers::{Checkpoints, ClusterSettings, Exceptions, JobLine};
 use super::error::Error;
 use super::look::observed_job;
 use super::transport::Flink;
@@ -25,6 +25,7 @@ pub struct Look {
     named: BTreeMap<String, Vec<FlinkId>>,
     /// Flink's id of a jar by its digest.
     jars: BTreeMap<String, String>,
+    settings: ClusterSettings,
 }
 
 /// What the caller knows beside: about one deployment.
@@ -44,7 +45,8 @@ impl Look {
     /// # Errors
     /// When any of the questions has no answer: then nothing is to be decided.
     pub async fn at(flink: &Flink) -> Result<Self, Error> {
-        let life = flink.settings().await?.life;
+        let settings = flink.settings().await?;
+        let life = settings.life.clone();
         let lines = flink.jobs().await?;
         let jars = flink.jars().await?;
         // A JobManager that was replaced in between has told us two stories.
@@ -57,27 +59,40 @@ impl Look {
         }
         let jobs = lines.into_iter().map(|line| (line.jid, line)).collect();
         let jars = jars.into_iter().filter_map(|jar| Some((jar.digest()?.to_owned(), jar.id))).collect();
-        Ok(Self { life, jobs, named, jars })
+        Ok(Self { life, jobs, named, jars, settings })
+    }
+
+    /// What the cluster says of itself.
+    pub fn settings(&self) -> &ClusterSettings {
+        &self.settings
+    }
+
+    /// The state of a job that is listed.
+    pub fn state(&self, job: FlinkId) -> Option<JobState> {
+        self.jobs.get(&job).map(|line| line.state)
     }
 
     /// Asks for what one deployment needs beside, and puts it together. Three requests while its job is listed, and
     /// one for a trigger.
     pub async fn of(&self, flink: &Flink, desired: &Desired, row: &Row, known: Known) -> Observed {
-        match self.cluster(flink, desired, row, known).await {
-            Ok(cluster) => Observed::Reachable(Box::new(cluster)),
-            Err(error) => Observed::Unreachable(error.to_string()),
-        }
+        observed(self.cluster(flink, &desired.name, &desired.versions, row, known).await)
+    }
+
+    /// The same for a deployment that is not stored yet: who has its name.
+    pub async fn named(&self, flink: &Flink, name: &str, row: &Row) -> Observed {
+        observed(self.cluster(flink, name, &[], row, Known::default()).await)
     }
 
     async fn cluster(
         &self,
         flink: &Flink,
-        desired: &Desired,
+        name: &str,
+        versions: &[Version],
         row: &Row,
         known: Known,
     ) -> Result<Cluster, Error> {
         let own = row.run.as_ref().map(|run| run.id);
-        let namesakes = self.named.get(&desired.name).into_iter().flatten();
+        let namesakes = self.named.get(name).into_iter().flatten();
         // Ours by their ids, others' by their name; nobody else matters to this deployment.
         let ids: BTreeSet<FlinkId> = own.iter().chain(&row.past).chain(namesakes).copied().collect();
         let mut jobs = Vec::new();
@@ -95,10 +110,17 @@ impl Look {
             Some(operation) => flink.poll(operation.job, operation.trigger).await?,
             None => Trigger::NotAsked,
         };
-        let digests = desired.versions.iter().map(|version| &version.digest);
+        let digests = versions.iter().map(|version| &version.digest);
         let jars = digests.filter_map(|of| Some((of.clone(), self.jars.get(of)?.clone()))).collect();
         let Known { reply, disk, disposals } = known;
         Ok(Cluster { life: self.life.clone(), jobs, jars, trigger, reply, disk, disposals })
+    }
+}
+
+fn observed(cluster: Result<Cluster, Error>) -> Observed {
+    match cluster {
+        Ok(cluster) => Observed::Reachable(Box::new(cluster)),
+        Err(error) => Observed::Unreachable(error.to_string()),
     }
 }
 

@@ -105,6 +105,17 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
             _ => None,
         };
     }
+    if let Some(rest) = route.strip_prefix("/api/v1/deployments") {
+        return match (method.as_str(), rest) {
+            (
+                "POST",
+                "" | "/plan" | "/{id}/rollback" | "/{id}/suspend" | "/{id}/resume" | "/{id}/savepoint",
+            ) => Some(Permission::Submit),
+            ("DELETE", "/{id}") => Some(Permission::Cancel),
+            ("GET" | "HEAD", "" | "/{id}" | "/{id}/generations" | "/{id}/events") => Some(Permission::View),
+            _ => None,
+        };
+    }
     match (method.as_str(), route) {
         // Whoever submits uploads, and asks first what is missing.
         ("POST", "/api/v1/artifacts") | ("GET" | "HEAD", "/api/v1/artifacts/{digest}") => {

@@ -13,13 +13,15 @@ use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
 use libra_engines::logs::LogLimits;
 use libra_engines::spark_submit::History;
 
-use super::keys::{AUTH_KEYS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF, TENANTS, USERS};
+use super::keys::{
+    AUTH_KEYS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF,
+    TENANTS, USERS,
+};
 use super::source::Gathered;
 use super::units::duration;
 use super::{
-    flink,
     Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, Source, SparkSubmit,
-    Webhooks, Written, backend, replicas, turns,
+    Webhooks, Written, backend, flink, replicas, turns,
 };
 use crate::auth;
 use crate::{host, webhooks};

@@ -16,7 +16,11 @@ const MOST_SHARE: u64 = 1_000_000;
 /// The name of those who are not named.
 pub(super) const DEFAULT: &str = "default";
 
-pub(super) fn list<'v>(key: &str, value: Option<&'v Value>, example: &str) -> Result<&'v [Value], ConfigError> {
+pub(super) fn list<'v>(
+    key: &str,
+    value: Option<&'v Value>,
+    example: &str,
+) -> Result<&'v [Value], ConfigError> {
     match value {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(list)) => Ok(list),
@@ -24,7 +28,10 @@ pub(super) fn list<'v>(key: &str, value: Option<&'v Value>, example: &str) -> Re
     }
 }
 
-pub(super) fn map<'v>(key: &str, value: Option<&'v Value>) -> Result<Vec<(&'v String, &'v Value)>, ConfigError> {
+pub(super) fn map<'v>(
+    key: &str,
+    value: Option<&'v Value>,
+) -> Result<Vec<(&'v String, &'v Value)>, ConfigError> {
     match value {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Object(map)) => Ok(map.iter().collect()),

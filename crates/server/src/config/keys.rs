@@ -47,8 +47,7 @@ pub const FLINK_CLUSTERS: &str = "libra.flink.clusters";
 /// Where programs for Flink are.
 pub const FLINK_DIRECTORIES: &str = "libra.flink.artifacts.directories";
 /// The keys with lists or maps below them. In the environment their value is YAML.
-pub const TREES: [&str; 7] =
-    [AUTH_KEYS, QUEUES, USERS, TENANTS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES];
+pub const TREES: [&str; 7] = [AUTH_KEYS, QUEUES, USERS, TENANTS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES];
 
 /// All keys, in the order of the documentation.
 pub const KEYS: &[Key] = &[

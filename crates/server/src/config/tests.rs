@@ -472,7 +472,10 @@ fn flinks_clusters_and_directories_are_read() {
         ("clusters: {main: 7}", "libra.flink.clusters must be a list"),
         ("clusters: [{name: a}]", "libra.flink.clusters[0] needs the url"),
         ("clusters: [{name: a, url: h:8081}]", "libra.flink.clusters[0].url must be an address"),
-        ("clusters: [{name: a, url: 'http://h', tokenfile: /t}]", "libra.flink.clusters[0].tokenfile is not known"),
+        (
+            "clusters: [{name: a, url: 'http://h', tokenfile: /t}]",
+            "libra.flink.clusters[0].tokenfile is not known",
+        ),
         (
             "clusters: [{name: a, url: 'http://h'}, {name: a, url: 'http://i'}]",
             "libra.flink.clusters names the cluster `a` twice",

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod body;
+mod deployments;
 mod docs;
 mod feed;
 mod feed_query;
@@ -43,6 +44,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .nest("/api/v1/jobs", jobs::router(jobs::Face::Any))
         .nest("/api/v1/spark/jobs", jobs::router(jobs::Face::Spark))
         .merge(artifacts::router())
+        .merge(deployments::router())
         .merge(queue::router())
         .merge(replicas::router())
         .merge(feed::router())

@@ -22,6 +22,7 @@ use super::{documented, openapi_examples};
         (name = "jobs", description = "Jobs on every engine"),
         (name = "spark jobs", description = "The same jobs with the engine fixed to Spark"),
         (name = "artifacts", description = "Uploads by digest: programs, and what goes along with a job"),
+        (name = "deployments", description = "Flink jobs that are declared, planned, and kept as they are declared"),
         (name = "feed", description = "What happens to all jobs, in order"),
         (name = "webhooks", description = "Messages to webhooks, and how their delivery goes"),
         (name = "health", description = "Probes and figures")

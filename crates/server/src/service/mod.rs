@@ -4,6 +4,7 @@ mod artifacts;
 mod cancel;
 mod cursor;
 mod deliveries;
+mod deployments;
 mod error;
 pub(crate) mod expiry;
 mod explain;
@@ -37,6 +38,7 @@ use tokio::sync::broadcast;
 
 pub(crate) use artifacts::uploads_dir;
 pub(crate) use deliveries::WebhookQuery;
+pub(crate) use deployments::{Precondition, SpecText, generations_of};
 pub(crate) use error::ServiceError;
 pub(crate) use feed::{After, FeedReader};
 pub(crate) use hand_off::{HandOff, handed_to, host_lease_file};
@@ -57,6 +59,8 @@ use crate::artifacts::Artifacts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::files::Files;
+use crate::flink::FlinkClusters;
+use crate::programs::Programs;
 use crate::telemetry::metrics::Metrics;
 
 /// Everything that a use case needs.
@@ -76,6 +80,10 @@ pub(crate) struct Service {
     pub(crate) files_dir: PathBuf,
     /// What was uploaded.
     pub(crate) artifacts: Artifacts,
+    /// Programs of deployments.
+    pub(crate) programs: Programs,
+    /// The Flink clusters.
+    pub(crate) flink: FlinkClusters,
     /// True when no other process can use this database: what it does not know is nobody's.
     pub(crate) alone: bool,
     /// Hands scheduled attempts on, where it is configured.
@@ -104,11 +112,13 @@ pub(crate) struct Parts {
     pub(crate) files_dir: PathBuf,
     pub(crate) alone: bool,
     pub(crate) redis: Option<Arc<dyn HandOff>>,
+    pub(crate) flink: FlinkClusters,
 }
 
 impl Service {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis } = parts;
+        let Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis, flink } =
+            parts;
         let followers = Places::new(config.logs.max_followers);
         Self {
             followers,
@@ -125,6 +135,8 @@ impl Service {
             signals,
             files,
             artifacts: Artifacts::within(&files_dir),
+            programs: Programs::within(&files_dir),
+            flink,
             files_dir,
             alone,
             redis,

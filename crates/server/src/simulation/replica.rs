@@ -191,6 +191,7 @@ impl Replica {
             files_dir,
             alone: plan.alone,
             redis: plan.redis.then(streams),
+            flink: crate::flink::FlinkClusters::default(),
         });
         (Arc::new(service), outgoing)
     }

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod clusters;
+mod deployments;
 mod exchange;
 mod feed;
 mod follow;
@@ -59,6 +60,7 @@ pub(crate) fn start(
     workers.spawn(follow::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(reload::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(clusters::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(deployments::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(stragglers::run(Arc::clone(service), shutdown.clone()));

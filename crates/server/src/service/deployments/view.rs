@@ -1,0 +1,93 @@
+//! Deployments as they are shown.
+
+use libra_api::deployments::{DeploymentEventView, DeploymentView, GenerationView, PlanView, TroubleView};
+use libra_core::deployment::plan::Plan;
+use libra_core::deployment::reconcile::{Mode, Phase, Trouble};
+use libra_store::tables::deployment_history::{StoredEvent, StoredGeneration};
+use libra_store::tables::deployments::Deployment;
+use serde::Serialize;
+use serde_json::Value;
+
+/// A deployment without its specification.
+pub(super) fn deployment(of: &Deployment) -> DeploymentView {
+    let (wish, log) = (&of.wish, &of.log);
+    let running = log.run.as_ref().map(|run| run.generation);
+    let job = log.run.as_ref().filter(|run| run.may_live()).map(|run| run.id.to_string());
+    DeploymentView {
+        id: of.name.id.clone(),
+        cluster: of.cluster.clone(),
+        state: word(&log.phase),
+        status: log.phase.words().to_owned(),
+        desired: match wish.mode {
+            Mode::Running => "running",
+            Mode::Suspended => "suspended",
+            Mode::Deleted { savepoint: _ } => "deleted",
+        }
+        .to_owned(),
+        generation: wish.generation,
+        running_generation: running,
+        stable: log.phase == Phase::Stable && running == Some(wish.target()),
+        stable_generation: log.stable.as_ref().map(|stable| stable.generation),
+        job_id: job,
+        last_savepoint: log.savepoints.last().map(|savepoint| savepoint.path.clone()),
+        trouble: log.trouble.as_ref().map(trouble),
+        unreachable_since: log.unreachable_since.map(libra_core::time::Timestamp::rfc3339),
+        created_at: of.created_at.rfc3339(),
+        updated_at: of.updated_at.rfc3339(),
+        version: u64::try_from(of.version).unwrap_or_default(),
+        spec: None,
+    }
+}
+
+fn trouble(trouble: &Trouble) -> TroubleView {
+    let json = serde_json::to_value(trouble).unwrap_or_default();
+    TroubleView {
+        reason: json.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        message: trouble.to_string(),
+        hint: trouble.hint().to_owned(),
+    }
+}
+
+/// A plan, and the version that it was made for.
+pub(super) fn plan(plan: &Plan, before: Option<&Deployment>) -> PlanView {
+    PlanView {
+        id: plan.job_id.clone(),
+        kind: plan.kind.as_str().to_owned(),
+        lines: plan.words(),
+        detail: serde_json::to_value(plan).unwrap_or_default(),
+        version: before.and_then(|before| u64::try_from(before.version).ok()),
+    }
+}
+
+/// A generation.
+pub(super) fn generation(of: &Deployment, stored: StoredGeneration) -> GenerationView {
+    let is = |other: Option<u64>| other == Some(stored.generation);
+    GenerationView {
+        generation: stored.generation,
+        applied_at: stored.applied_at.rfc3339(),
+        stable: is(of.log.stable.as_ref().map(|stable| stable.generation)),
+        running: is(of.log.run.as_ref().map(|run| run.generation)),
+        applied_by: stored.applied_by,
+        digest: stored.digest,
+        spec: serde_json::from_str(&stored.spec).unwrap_or_default(),
+    }
+}
+
+/// An event.
+pub(super) fn event(stored: StoredEvent) -> DeploymentEventView {
+    DeploymentEventView {
+        seq: stored.seq,
+        at: stored.at.rfc3339(),
+        kind: stored.what.kind,
+        message: stored.what.message,
+        generation: stored.generation,
+    }
+}
+
+/// The spelling of a value that is a single word in JSON.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        Ok(_) | Err(_) => String::new(),
+    }
+}

@@ -1,0 +1,146 @@
+//! Wishes beside specifications: back to an older generation, suspend, resume, a savepoint, away with it.
+
+use libra_api::deployments::{DeploymentView, ResumeRequest, RollbackRequest};
+use libra_api::problem::{Code, Violation};
+use libra_core::deployment::declared::{Declared, NotNow};
+use libra_store::tables::deployment_history::Happening;
+use libra_store::tables::deployments::{self, Deployment, Wished, Written};
+
+use super::not_now;
+use crate::auth::Principal;
+use crate::service::{Service, ServiceError};
+
+/// How often a wish is tried anew when somebody else's comes between.
+const TRIES: usize = 5;
+/// The longest path of a state, in bytes.
+const MAX_PATH_BYTES: usize = 4_096;
+
+impl Service {
+    /// Back to an older generation: the one that is named, else the last stable one before the newest.
+    pub(crate) async fn roll_back_deployment(
+        &self,
+        principal: &Principal,
+        id: &str,
+        request: RollbackRequest,
+    ) -> Result<DeploymentView, ServiceError> {
+        self.wish(principal, id, "rollback", |deployment, wish| {
+            let to = match request.generation {
+                Some(to) => to,
+                None => earlier(deployment).ok_or_else(|| {
+                    let message = format!("deployment {id} has no earlier generation to go back to");
+                    ServiceError::new(Code::NotApplicable, message)
+                })?,
+            };
+            wish.roll_back(to).map_err(|why| not_now(id, why))?;
+            Ok(format!("back to generation {to}, asked by {}", principal.user))
+        })
+        .await
+    }
+
+    /// It shall not run; its state is kept.
+    pub(crate) async fn suspend_deployment(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<DeploymentView, ServiceError> {
+        self.plain_wish(principal, id, "suspend", "suspended", Declared::suspend).await
+    }
+
+    /// It shall run again, with its own state or the one that is named.
+    pub(crate) async fn resume_deployment(
+        &self,
+        principal: &Principal,
+        id: &str,
+        request: ResumeRequest,
+    ) -> Result<DeploymentView, ServiceError> {
+        if let Some(path) = &request.from
+            && (path.trim().is_empty() || path.len() > MAX_PATH_BYTES || path.contains(char::is_control))
+        {
+            let reason =
+                format!("must be the path of a savepoint or checkpoint, at most {MAX_PATH_BYTES} bytes");
+            return Err(ServiceError::fields(vec![Violation::new("/from", reason)]));
+        }
+        self.wish(principal, id, "resume", |_, wish| {
+            let from = request.from.clone();
+            let with = from.as_ref().map_or_else(String::new, |path| format!(" from {path}"));
+            wish.resume(from).map_err(|why| not_now(id, why))?;
+            Ok(format!("resumed{with} by {}", principal.user))
+        })
+        .await
+    }
+
+    /// A savepoint, now.
+    pub(crate) async fn savepoint_deployment(
+        &self,
+        principal: &Principal,
+        id: &str,
+    ) -> Result<DeploymentView, ServiceError> {
+        self.plain_wish(principal, id, "savepoint", "a savepoint is asked for", Declared::savepoint).await
+    }
+
+    /// It shall be gone; with a last savepoint or without.
+    pub(crate) async fn delete_deployment(
+        &self,
+        principal: &Principal,
+        id: &str,
+        savepoint: bool,
+    ) -> Result<DeploymentView, ServiceError> {
+        self.wish(principal, id, "delete", |_, wish| {
+            wish.delete(savepoint);
+            let with = if savepoint { "with a last savepoint" } else { "without a savepoint" };
+            Ok(format!("deleted by {}, {with}", principal.user))
+        })
+        .await
+    }
+
+    async fn plain_wish(
+        &self,
+        principal: &Principal,
+        id: &str,
+        kind: &str,
+        words: &str,
+        change: fn(&mut Declared) -> Result<(), NotNow>,
+    ) -> Result<DeploymentView, ServiceError> {
+        self.wish(principal, id, kind, |_, wish| {
+            change(wish).map_err(|why| not_now(id, why))?;
+            Ok(format!("{words} by {}", principal.user))
+        })
+        .await
+    }
+
+    /// Changes the wish of a deployment, however often somebody else changes it meanwhile.
+    async fn wish(
+        &self,
+        principal: &Principal,
+        id: &str,
+        kind: &str,
+        change: impl Fn(&Deployment, &mut Declared) -> Result<String, ServiceError>,
+    ) -> Result<DeploymentView, ServiceError> {
+        for _ in 0..TRIES {
+            let deployment = self.deployment(principal, id).await?;
+            let mut wish = deployment.wish.clone();
+            let message = change(&deployment, &mut wish)?;
+            let wished = Wished {
+                name: deployment.name.clone(),
+                version: deployment.version,
+                wish,
+                generation: None,
+                what: Happening { kind: kind.to_owned(), message },
+                at: self.clock.now(),
+            };
+            if self.db.write(move |tx| deployments::wish(tx, &wished)).await? == Written::Done {
+                self.wake_deployments(&deployment.cluster);
+                let now = self.deployment(principal, id).await?;
+                return self.deployment_view_of(now).await;
+            }
+        }
+        Err(super::stale(id))
+    }
+}
+
+/// The generation that a rollback means which names none.
+fn earlier(deployment: &Deployment) -> Option<u64> {
+    let newest = deployment.wish.target();
+    let stable = deployment.log.stable.as_ref().map(|stable| stable.generation).filter(|of| *of < newest);
+    stable.or_else(|| newest.checked_sub(1)).filter(|of| *of > 0)
+}

@@ -1,0 +1,219 @@
+//! One look at one deployment, and what follows from it.
+
+use std::sync::Arc;
+
+use libra_core::deployment::declared::{ClusterFacts, Generation, desired};
+use libra_core::deployment::reconcile::{
+    Effect, JobState, Mode, Moment, Observed, Phase, Reply, Row, Step, reconcile,
+};
+use libra_core::time::{MICROS_PER_SECOND, Timestamp};
+use libra_engines::failpoint;
+use libra_engines::flink::{Known, Look};
+use libra_store::StoreError;
+use libra_store::tables::deployment_history::Happening;
+use libra_store::tables::deployments::{self, Deployment, Name, Stepped, Written};
+use tokio::sync::Semaphore;
+
+use super::disk;
+use super::effects::{self, Removals};
+use super::keeper::USUAL;
+use crate::flink::FlinkCluster;
+use crate::service::standing::leader_fence;
+use crate::service::{Service, generations_of};
+
+/// A look that is older than this when its turn comes is not used, in microseconds.
+const FRESH: i64 = 10 * MICROS_PER_SECOND;
+
+/// What is to be looked at.
+pub(super) struct Task {
+    pub(super) name: Name,
+    /// What the cluster says to all, or why it says nothing.
+    pub(super) look: Result<Arc<Look>, String>,
+    pub(super) looked_at: Timestamp,
+    pub(super) reply: Option<Reply>,
+    pub(super) removals: Removals,
+    pub(super) epoch: i64,
+}
+
+/// How that went.
+pub(super) struct Attended {
+    pub(super) name: Name,
+    /// When to look again; None = something went wrong.
+    pub(super) due: Option<Timestamp>,
+    /// The revision that is stored now.
+    pub(super) revision: Option<i64>,
+    /// What came back on requests; None = what was known before still counts.
+    pub(super) heard: Option<(Option<Reply>, Removals)>,
+}
+
+/// Looks, decides, stores, acts.
+pub(super) async fn attend(
+    service: Arc<Service>,
+    cluster: Arc<FlinkCluster>,
+    places: Arc<Semaphore>,
+    task: Task,
+) -> Attended {
+    let name = task.name.clone();
+    let nothing = |due| Attended { name: name.clone(), due, revision: None, heard: None };
+    // The places are never closed.
+    let Ok(_place) = places.acquire_owned().await else { return nothing(None) };
+    if service.clock.now().0.saturating_sub(task.looked_at.0) > FRESH {
+        return nothing(Some(service.clock.now()));
+    }
+    match go(&service, &cluster, task).await {
+        Ok(attended) => attended,
+        Err(error) => {
+            tracing::warn!(deployment = name.id, %error, "a deployment could not be looked at; trying again");
+            nothing(None)
+        }
+    }
+}
+
+async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Attended, StoreError> {
+    let nothing = |name: Name, due| Attended { name, due, revision: None, heard: None };
+    let name = task.name.clone();
+    let found = service
+        .db
+        .read(move |tx| {
+            let Some(found) = deployments::get(tx, &name)? else { return Ok(None) };
+            let generations = generations_of(tx, &found)?;
+            Ok(Some((found, generations)))
+        })
+        .await?;
+    let Some((deployment, generations)) = found else { return Ok(nothing(task.name, None)) };
+    let facts = cluster.facts().unwrap_or_default();
+    let Some(told) = desired(&deployment.wish, &generations, &facts) else {
+        tracing::error!(deployment = deployment.name.id, "its wanted generation is not stored");
+        return Ok(nothing(task.name, None));
+    };
+    let row = &deployment.log;
+    let observed = match &task.look {
+        Err(why) => Observed::Unreachable(why.clone()),
+        Ok(look) => {
+            let known = Known {
+                reply: task.reply.clone(),
+                disk: disk_of(cluster, look, row).await,
+                disposals: task.removals.answers(&cluster.flink).await,
+            };
+            look.of(&cluster.flink, &told, row, known).await
+        }
+    };
+    let moment = Moment { now: service.clock.now(), fresh: fresh(service), jitter: service.clock.jitter() };
+    let step = reconcile(&told, row, &observed, moment);
+    if step.row != *row && store(service, &deployment, &step, task.epoch).await? == Written::Stale {
+        return Ok(nothing(task.name, Some(service.clock.now())));
+    }
+    if forgotten(service, &deployment, &step, task.epoch).await? {
+        return Ok(nothing(task.name, None));
+    }
+    let told = Told { deployment: &deployment, generations: &generations, facts: &facts };
+    let heard = act(service, cluster, &told, &step, task.removals).await;
+    let usual = service.clock.now().plus_micros(USUAL);
+    let due = step.effects.iter().find_map(|effect| match effect {
+        Effect::WaitUntil(at) => Some(*at),
+        Effect::Upload { .. }
+        | Effect::Run { .. }
+        | Effect::Stop { .. }
+        | Effect::Savepoint { .. }
+        | Effect::Cancel { .. }
+        | Effect::Dispose { .. }
+        | Effect::Poll { .. }
+        | Effect::Emit(_) => None,
+    });
+    Ok(Attended {
+        name: task.name,
+        due: Some(due.map_or(usual, |at| Timestamp(at.0.min(usual.0)))),
+        revision: i64::try_from(step.row.revision).ok(),
+        heard: Some(heard),
+    })
+}
+
+/// What an effect is carried out with.
+pub(super) struct Told<'a> {
+    pub(super) deployment: &'a Deployment,
+    pub(super) generations: &'a [Generation],
+    pub(super) facts: &'a ClusterFacts,
+}
+
+async fn store(
+    service: &Service,
+    deployment: &Deployment,
+    step: &Step,
+    epoch: i64,
+) -> Result<Written, StoreError> {
+    let what: Vec<Happening> = step.effects.iter().filter_map(effects::happening).collect();
+    for happening in &what {
+        tracing::info!(deployment = deployment.name.id, kind = happening.kind, "{}", happening.message);
+    }
+    let stepped = Stepped {
+        name: deployment.name.clone(),
+        from: deployment.log.revision,
+        log: step.row.clone(),
+        generation: deployment.wish.target(),
+        what,
+        at: service.clock.now(),
+    };
+    let fence = leader_fence(epoch);
+    service.db.write(move |tx| deployments::step(tx, &fence, &stepped)).await
+}
+
+/// Forgets a deployment that is deleted and gone.
+async fn forgotten(
+    service: &Service,
+    deployment: &Deployment,
+    step: &Step,
+    epoch: i64,
+) -> Result<bool, StoreError> {
+    let leaving = matches!(deployment.wish.mode, Mode::Deleted { savepoint: _ });
+    if !leaving || step.row.phase != Phase::Deleted {
+        return Ok(false);
+    }
+    let (fence, name, from) = (leader_fence(epoch), deployment.name.clone(), step.row.revision);
+    let written = service.db.write(move |tx| deployments::forget(tx, &fence, &name, from)).await?;
+    Ok(written == Written::Done)
+}
+
+/// Does what was decided, in order; answers what came back.
+async fn act(
+    service: &Service,
+    cluster: &FlinkCluster,
+    told: &Told<'_>,
+    step: &Step,
+    mut removals: Removals,
+) -> (Option<Reply>, Removals) {
+    let mut reply = None;
+    for effect in &step.effects {
+        let Some(point) = effects::point(effect) else { continue };
+        failpoint::hit(&format!("flink-{point}-recorded"));
+        if let Some(heard) = effects::perform(service, cluster, told, effect, &mut removals).await {
+            reply = Some(heard);
+        }
+        failpoint::hit(&format!("flink-{point}-done"));
+    }
+    removals.retain(&step.row.savepoints);
+    (reply, removals)
+}
+
+/// What the directories hold, where they may tell more than the cluster: while something is asked of the job, and when it
+/// is not in the list, or at its end.
+async fn disk_of(
+    cluster: &FlinkCluster,
+    look: &Look,
+    row: &Row,
+) -> Option<libra_core::deployment::reconcile::Disk> {
+    let listed = row.run.as_ref().and_then(|run| look.state(run.id));
+    let lives = listed.is_some_and(|state: JobState| !state.is_terminal());
+    if lives && row.operation.is_none() {
+        return None;
+    }
+    disk::read(cluster.checkpoints(), row).await
+}
+
+/// 128 random bits.
+fn fresh(service: &Service) -> u128 {
+    let (high, low) = (service.clock.entropy(), service.clock.entropy());
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&high[..8]);
+    bytes[8..].copy_from_slice(&low[..8]);
+    u128::from_be_bytes(bytes)
+}
