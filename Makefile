@@ -17,7 +17,7 @@ help: ## Show this list
 setup: ## Install what is missing: Java, Spark, a C compiler
 	@scripts/setup.sh
 
-# What only tests and benchmarks need besides: PostgreSQL and Redis.
+# What only tests and benchmarks need besides: PostgreSQL, Redis and Flink.
 setup-test:
 	@scripts/setup.sh test
 

@@ -2,12 +2,14 @@
 # Installs what Libra needs and does not find: Java 17, Python 3.11 with venv, a C compiler, curl (all by the
 # system's package manager), and Spark (from PyPI, into a directory of its own). Quick when nothing is to do.
 # `setup.sh sail` adds Sail (from PyPI, into a directory of its own), a Spark server without Java. `setup.sh test` adds
-# what only the tests use for themselves: Sail, PostgreSQL, Redis, openssl, a JDK; `setup.sh bench` also adds Node, on
-# which graphile-worker runs, beside which Libra is measured.
+# what only the tests use for themselves: Sail, Flink (from PyPI, into a directory of its own), PostgreSQL, Redis, openssl,
+# a JDK; `setup.sh bench` also adds Node, on which graphile-worker runs, beside which Libra is measured.
 set -euo pipefail
 
 PYSPARK_VERSION=4.3.0
 PYSAIL_VERSION=0.7.2
+# Flink's jars only: what Python needs beside them (500 MB) is not for the tests, which start Flink with `java`.
+FLINK_VERSION=2.3.0
 # What Spark's Python client needs for in-cluster Python: the versions that were tested together. Spark warns about pandas
 # 3 on the standard output of every job.
 PYTHON_CLIENT=(
@@ -19,6 +21,7 @@ LEAST_POSTGRES=14
 LEAST_RUST=95 # 1.95
 venv="${XDG_DATA_HOME:-$HOME/.local/share}/libra/spark"
 sail_venv="${XDG_DATA_HOME:-$HOME/.local/share}/libra/sail"
+flink_venv="${XDG_DATA_HOME:-$HOME/.local/share}/libra/flink" # The tests look there.
 # Whatever this installs, it asks nothing.
 export DEBIAN_FRONTEND=noninteractive PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
@@ -104,6 +107,12 @@ sail_is_there() {
   [[ -f ${record[0]} && -x $sail_venv/bin/sail ]] && "$sail_venv/bin/python" -c '' 2>/dev/null
 }
 
+# Jars need no Python once they are there.
+flink_is_there() {
+  local record=("$flink_venv"/lib/python3*/site-packages/"apache_flink_libraries-$FLINK_VERSION.dist-info/RECORD")
+  [[ -f ${record[0]} && -f ${record[0]%/*/*}/pyflink/lib/flink-dist-$FLINK_VERSION.jar ]]
+}
+
 # The same for the packages of the Python client, of any version: an administrator may have chosen others.
 client_is_there() {
   "$venv/bin/python" -c 'import google.rpc, grpc, grpc_status, pandas, pyarrow, zstandard' 2>/dev/null
@@ -132,6 +141,12 @@ install_sail() {
     "$sail_venv/bin/python" -m pip install --quiet "pysail==$PYSAIL_VERSION"
 }
 
+install_flink() {
+  make_venv "$1" "$flink_venv"
+  step "installing Flink $FLINK_VERSION from PyPI (330 MB)" \
+    "$flink_venv/bin/python" -m pip install --quiet --no-deps "apache-flink-libraries==$FLINK_VERSION"
+}
+
 install_spark() {
   make_venv "$1" "$venv"
   step "installing Spark $PYSPARK_VERSION from PyPI (450 MB, some minutes)" \
@@ -149,7 +164,7 @@ postgres_is_there() {
   return 1
 }
 
-# The tests build a jar.
+# The tests build jars.
 jdk_is_there() { command -v javac >/dev/null && command -v jar >/dev/null; }
 
 redis_is_there() { command -v redis-server >/dev/null; }
@@ -175,7 +190,8 @@ if [[ -n ${SPARK_HOME:-} ]]; then
   own_spark=no
 fi
 python=
-if { [[ $own_spark == yes ]] && ! spark_is_there; } || { [[ $for_sail == yes ]] && ! sail_is_there; }; then
+if { [[ $own_spark == yes ]] && ! spark_is_there; } || { [[ $for_sail == yes ]] && ! sail_is_there; } ||
+  { [[ $for_tests == yes ]] && ! flink_is_there; }; then
   python=$(find_python) || packages+=(python3)
   # Debian keeps venv in a package of its own, one for each Python.
   if [[ -z $python ]]; then
@@ -226,6 +242,16 @@ if [[ $for_sail == yes ]] && ! sail_is_there; then
   if command -v flock >/dev/null; then flock 9; fi
   sail_is_there || install_sail "$python"
   sail_is_there || fail "Sail is not whole in $sail_venv" "remove that directory and run \`scripts/setup.sh sail\` again"
+  exec 9>&-
+fi
+
+if [[ $for_tests == yes ]] && ! flink_is_there; then
+  python=${python:-$(find_python)} || fail "there is no Python 3.11 or newer on PATH" "install one; pip brings Flink"
+  mkdir -p "$(dirname "$flink_venv")"
+  exec 9>"$(dirname "$flink_venv")/.setup.lock"
+  if command -v flock >/dev/null; then flock 9; fi
+  flink_is_there || install_flink "$python"
+  flink_is_there || fail "Flink is not whole in $flink_venv" "remove that directory and run \`scripts/setup.sh test\` again"
   exec 9>&-
 fi
 

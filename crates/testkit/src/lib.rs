@@ -1,5 +1,5 @@
-//! For Libra's own tests: the real binary in a data directory of its own, calls to it, a private PostgreSQL and
-//! Redis, and a look at `/proc`.
+//! For Libra's own tests: the real binary in a data directory of its own, calls to it, a private PostgreSQL,
+//! Redis and Flink, and a look at `/proc`.
 //!
 //! Invariant: whatever a test starts is ended, when the test passes, when it panics, and when the whole test
 //! process is killed (see [`watchdog`]).
@@ -11,6 +11,7 @@
 )]
 
 mod api;
+pub mod flink;
 mod history;
 mod libra;
 pub mod ports;
@@ -23,6 +24,7 @@ pub mod wait;
 pub mod watchdog;
 
 pub use api::{Answer, Api, get_json, page};
+pub use flink::FlinkCluster;
 pub use history::HistoryServer;
 pub use libra::{Libra, Setup, write};
 pub use postgres::Postgres;
