@@ -391,8 +391,12 @@ impl Cluster {
             numbers.max().map(|number| Kept { path: format!("{prefix}{number}"), number })
         });
         let savepoint = row.operation.as_ref().and_then(|operation| {
-            self.disk.keys().find(|path| path.starts_with(&operation.directory)).cloned()
+            let prefix = format!("{}/savepoint-", operation.directory);
+            let number = |path: &String| path.strip_prefix(&prefix).and_then(|n| n.parse::<u64>().ok());
+            let found = self.disk.keys().filter_map(|path| Some((number(path)?, path.clone())));
+            found.max()
         });
-        Some(Disk { checkpoint, savepoint })
+        let (savepoint_number, savepoint) = savepoint.unzip();
+        Some(Disk { checkpoint, savepoint, savepoint_number })
     }
 }

@@ -2,7 +2,7 @@
 //! requests, a Libra that dies between any two steps, a JobManager that dies with and without its memory.
 //!
 //! A failure prints its seed; `LIBRA_DEPLOYMENTS_SEED=<seed>` plays that history alone, with every step.
-//! `LIBRA_DEPLOYMENTS_HISTORIES=<n>` plays more of them.
+//! `LIBRA_DEPLOYMENTS_HISTORIES=<n>` plays more of them; with both, `n` from that seed on.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 

@@ -1,8 +1,8 @@
 //! Single steps, one behaviour each.
 
 use libra_core::deployment::reconcile::{
-    Answer, Cluster, Desired, Effect, Event, Fate, FlinkId, Given, Job, JobState, Kept, Kind, Mode, Moment,
-    Observed, Phase, Refusal, Reply, Row, Trigger, Trouble, Upgrade, reconcile,
+    Answer, Cluster, Desired, Disk, Effect, Event, Fate, FlinkId, Given, Job, JobState, Kept, Kind, Mode,
+    Moment, Observed, Phase, Refusal, Reply, Row, Trigger, Trouble, Upgrade, reconcile,
 };
 use libra_core::time::Timestamp;
 
@@ -412,4 +412,59 @@ fn of_a_job_whose_spec_is_gone_nothing_is_sent() {
     desk.pass(100);
     assert!(!desk.sends(is_run));
     assert_eq!(desk.row.trouble, Some(Trouble::GenerationGone(1)));
+}
+
+/// A savepoint on demand was complete, and the JobManager died before anybody heard of it.
+#[test]
+fn a_savepoint_of_which_nobody_heard_is_the_newest_state_unless_a_checkpoint_is() {
+    for (checkpoint, from_savepoint) in [(5, true), (7, false)] {
+        let mut desk = Desk::stable();
+        let lost = desk.run_id();
+        desk.desired.savepoint_nonce = 1;
+        desk.pass(1);
+        let path = format!("{}/savepoint-6", desk.row.operation.clone().unwrap().directory);
+        desk.cluster.jobs.clear();
+        desk.cluster.life = Some("b".to_owned());
+        let checkpoint = Kept { path: format!("ckpt/{lost}/chk-{checkpoint}"), number: checkpoint };
+        let newest = if from_savepoint { path.clone() } else { checkpoint.path.clone() };
+        desk.cluster.disk = Some(Disk {
+            checkpoint: Some(checkpoint),
+            savepoint: Some(path.clone()),
+            savepoint_number: Some(6),
+        });
+        desk.pass(12);
+        assert_eq!(desk.row.run.clone().unwrap().from.unwrap().path, newest);
+        assert!(desk.row.savepoints.iter().any(|savepoint| savepoint.path == path), "it is not forgotten");
+        assert_eq!(desk.row.savepoint_nonce, 1, "the request is honoured");
+    }
+}
+
+/// The job ended by itself after a savepoint on demand: nobody stopped it.
+#[test]
+fn a_job_that_ends_after_a_savepoint_on_demand_has_ended_by_itself() {
+    let mut desk = Desk::stable();
+    desk.desired.savepoint_nonce = 1;
+    desk.pass(1);
+    let path = format!("{}/savepoint-6", desk.row.operation.clone().unwrap().directory);
+    desk.cluster.trigger = Trigger::Unknown;
+    desk.cluster.jobs[0].state = JobState::Finished;
+    desk.cluster.jobs[0].savepoint = Some(Kept { path: path.clone(), number: 6 });
+    desk.pass(1);
+    assert_eq!((desk.row.phase, desk.row.state.clone().unwrap().path), (Phase::Completed, path));
+}
+
+/// Stopping failed after its savepoint was made: the job went on, and died later.
+#[test]
+fn a_job_that_went_on_after_its_stop_is_restored_from_what_came_later() {
+    let mut desk = Desk::stable();
+    let lost = desk.run_id();
+    desk.desired.generation = 2;
+    desk.pass(1);
+    let path = format!("{}/savepoint-6", desk.row.operation.clone().unwrap().directory);
+    desk.cluster.jobs.clear();
+    let checkpoint = Kept { path: format!("ckpt/{lost}/chk-9"), number: 9 };
+    desk.cluster.disk =
+        Some(Disk { checkpoint: Some(checkpoint.clone()), savepoint: Some(path), savepoint_number: Some(6) });
+    desk.pass(12);
+    assert_eq!(desk.row.run.clone().unwrap().from.unwrap().path, checkpoint.path);
 }

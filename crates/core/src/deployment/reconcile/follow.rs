@@ -58,7 +58,10 @@ impl Pass<'_> {
         match self.row.operation.as_ref().map(|operation| operation.act) {
             // The operation knows better how to end it.
             Some(Act::Stop | Act::Cancel { .. }) => {}
-            Some(Act::Savepoint) | None => self.ended_by_itself(job),
+            Some(Act::Savepoint) | None => {
+                self.take_unheard_savepoint();
+                self.ended_by_itself(job);
+            }
         }
     }
 
@@ -148,12 +151,13 @@ impl Pass<'_> {
             return self.wait_until(over);
         }
         let operation = self.row.operation.as_ref().map(|operation| operation.act);
-        let on_disk = self.cluster.disk.as_ref().and_then(|disk| disk.savepoint.clone());
+        let on_disk = self.savepoint_on_disk().filter(|savepoint| !self.has_newer_checkpoint(savepoint));
         match (operation, on_disk) {
             // It was stopped as asked, and only the answer is lost.
-            (Some(Act::Stop), Some(path)) => self.stopped_with(path),
+            (Some(Act::Stop), Some(savepoint)) => self.stopped_with(savepoint.path),
             (Some(Act::Cancel { .. }), _) => self.end(End::Stopped),
             (Some(Act::Stop | Act::Savepoint) | None, _) => {
+                self.take_unheard_savepoint();
                 let wanted = self.run_is_wanted();
                 self.end(End::Vanished);
                 if wanted && self.run_kind() == Kind::Batch {
@@ -162,6 +166,41 @@ impl Pass<'_> {
                 }
             }
         }
+    }
+
+    /// The savepoint in the operation's directory; with the number 0 where its own is not known.
+    fn savepoint_on_disk(&self) -> Option<Kept> {
+        let disk = self.cluster.disk.as_ref()?;
+        let path = disk.savepoint.clone()?;
+        Some(Kept { path, number: disk.savepoint_number.unwrap_or(0) })
+    }
+
+    /// A job that did not end as it was asked to may have gone on after its savepoint.
+    fn has_newer_checkpoint(&self, savepoint: &Kept) -> bool {
+        let on_disk = self.cluster.disk.as_ref().and_then(|disk| disk.checkpoint.as_ref());
+        let seen = self.row.run.as_ref().and_then(|run| run.kept.as_ref());
+        savepoint.number > 0 && newest([on_disk, seen]).is_some_and(|kept| kept.number > savepoint.number)
+    }
+
+    /// The run is over, and its savepoint was complete before that was heard: it may be the newest state that there is.
+    fn take_unheard_savepoint(&mut self) {
+        let Some(operation) = self.row.operation.clone() else { return };
+        let listed = self.own_job().and_then(|job| job.savepoint.clone());
+        let listed = listed.filter(|kept| kept.path.contains(&operation.trigger.to_string()));
+        let Some(found) = newest([listed.as_ref(), self.savepoint_on_disk().as_ref()]) else { return };
+        if operation.act == Act::Savepoint {
+            self.row.savepoint_nonce = self.desired.savepoint_nonce;
+        }
+        self.savepoint_made(found);
+    }
+
+    /// A savepoint is complete, and the job was not stopped by it.
+    pub(super) fn savepoint_made(&mut self, made: Kept) {
+        let Some(run) = self.row.run.as_mut() else { return };
+        let generation = run.generation;
+        run.kept = newest([run.kept.as_ref(), Some(&made)]);
+        self.keep_savepoint(made.path.clone(), generation);
+        self.say(Event::SavepointMade(made.path));
     }
 
     /// A run of which nobody knows whether there is a job: none is listed.

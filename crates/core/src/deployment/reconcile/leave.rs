@@ -2,7 +2,7 @@
 
 use super::desired::{Kind, Mode, Upgrade};
 use super::effect::{Effect, Event};
-use super::observed::{Job, JobState, Trigger};
+use super::observed::{Job, JobState, Kept, Trigger};
 use super::pass::{Goal, Pass};
 use super::row::{Act, End, Fate, Operation, Phase};
 use super::trouble::{Trouble, shortened};
@@ -197,9 +197,12 @@ impl Pass<'_> {
         let nonce = self.desired.savepoint_nonce;
         match &self.cluster.trigger {
             Trigger::Completed(path) => {
-                let generation = self.row.run.as_ref().map_or(0, |run| run.generation);
-                self.keep_savepoint(path.clone(), generation);
-                self.say(Event::SavepointMade(path.clone()));
+                // The list of jobs may be older than this answer.
+                let name = |path: &str| path.trim_end_matches('/').rsplit('/').next().map(str::to_owned);
+                let disk = self.cluster.disk.as_ref();
+                let disk = disk.filter(|disk| disk.savepoint.as_deref().and_then(name) == name(path));
+                let number = disk.and_then(|disk| disk.savepoint_number).unwrap_or(0);
+                self.savepoint_made(Kept { path: path.clone(), number });
                 self.row.operation = None;
                 self.row.savepoint_nonce = nonce;
                 self.row.savepoint_tries = 0;

@@ -134,8 +134,11 @@ pub enum Trigger {
 pub struct Disk {
     /// The newest complete checkpoint in the directory of the row's run (`<checkpoints>/<job id>/chk-N`).
     pub checkpoint: Option<Kept>,
-    /// The complete savepoint in the directory of the row's operation.
+    /// The newest complete savepoint in the directory of the row's operation.
     pub savepoint: Option<String>,
+    /// Flink's number of it, as its `_metadata` has it: by that it is known whether a checkpoint is newer. None where
+    /// it can't be read.
+    pub savepoint_number: Option<u64>,
 }
 
 /// What came back on one request.
