@@ -32,6 +32,7 @@ impl Normal {
         Stability {
             checkpoints: self.stability.checkpoints.into(),
             window: micros(self.stability.window_seconds),
+            max_restarts: self.stability.max_restarts.into(),
             within: micros(self.stability.timeout_seconds),
         }
     }
@@ -46,13 +47,14 @@ mod tests {
         let normal = |text: &str| Normal::of(&serde_json::from_str(text).unwrap(), None);
         let stream = normal(
             r#"{"job_id": "a", "job_type": "stream", "artifact_path": "a.jar", "upgrade_mode": "last-state",
-                "allow_non_restored_state": true, "stability": {"checkpoints": 3, "window_seconds": 5}}"#,
+                "allow_non_restored_state": true, "stability": {"checkpoints": 3, "window_seconds": 5, "max_restarts": 4}}"#,
         );
         let version = stream.version(4, "ab".into());
         assert_eq!((version.kind, version.upgrade), (Kind::Streaming, Upgrade::LastCheckpoint));
         assert!(version.allow_non_restored_state);
         let stable = stream.stable_when();
         assert_eq!((stable.checkpoints, stable.window, stable.within), (3, 5_000_000, 600_000_000));
+        assert_eq!(stable.max_restarts, 4);
         let batch = normal(r#"{"job_id": "a", "job_type": "batch", "artifact_path": "a.jar"}"#);
         let version = batch.version(1, "ab".into());
         assert_eq!((version.kind, version.upgrade), (Kind::Batch, Upgrade::Stateless));

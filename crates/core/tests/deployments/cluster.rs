@@ -19,6 +19,8 @@ pub enum Character {
     BadClass,
     FailsForGood,
     RestartsForEver,
+    /// RUNNING, as Flink calls it, and no task ever runs.
+    NoSlots,
 }
 
 /// One job in the cluster.
@@ -30,11 +32,18 @@ pub struct Work {
     pub counter: u64,
     began_with: u64,
     age: i64,
+    has_slots: bool,
     restarts: u64,
     checkpoints: u64,
     number: u64,
     kept: Vec<Kept>,
     savepoint: Option<Kept>,
+}
+
+impl Work {
+    fn all_tasks_run(&self) -> bool {
+        self.has_slots && self.age > 3 && self.state == JobState::Running
+    }
 }
 
 /// A savepoint in the making.
@@ -152,7 +161,7 @@ impl Cluster {
         match (character, work.age) {
             (_, ..=1) => work.state = JobState::Created,
             // As Flink does: RUNNING while no task runs.
-            (_, 2..=3) => work.state = JobState::Running,
+            (_, 2..=3) | (Character::NoSlots, _) => work.state = JobState::Running,
             (Character::FailsForGood, 9..) => work.state = JobState::Failed,
             (Character::RestartsForEver, age) => {
                 work.state = if age % 4 < 2 { JobState::Restarting } else { JobState::Running };
@@ -200,8 +209,7 @@ impl Cluster {
         for trigger in due {
             let fails = self.faults && self.dice.once_in(5);
             let saving = self.triggers.get_mut(&trigger).unwrap();
-            let work =
-                self.jobs.get_mut(&saving.job).filter(|work| work.state == JobState::Running && work.age > 3);
+            let work = self.jobs.get_mut(&saving.job).filter(|work| work.all_tasks_run());
             let Some(work) = work.filter(|_| !fails) else {
                 saving.answer = Trigger::Failed("Checkpoint was declined".to_owned());
                 continue;
@@ -299,12 +307,14 @@ impl Cluster {
             return Answer::Refused(Refusal::BadProgram("ClassNotFoundException".to_owned()));
         }
         let floor = self.floor(generation);
+        let has_slots = self.characters.get(&generation) != Some(&Character::NoSlots);
         let work = |state, counter| Work {
             generation,
             state,
             counter,
             began_with: counter,
             age: 0,
+            has_slots,
             restarts: 0,
             checkpoints: 0,
             number: 0,
@@ -363,7 +373,7 @@ impl Cluster {
             id,
             name: if self.named { NAME } else { "main" }.to_owned(),
             state,
-            all_tasks_run: work.is_some_and(|work| work.age > 3 && work.state == JobState::Running),
+            all_tasks_run: work.is_some_and(Work::all_tasks_run),
             restarts: work.map_or(0, |work| work.restarts),
             exceptions: work.map_or(0, |work| work.restarts),
             checkpoints: work.map_or(0, |work| work.checkpoints),

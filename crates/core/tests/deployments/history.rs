@@ -51,7 +51,7 @@ pub fn desired() -> Desired {
         given: None,
         savepoint_directory: "svpt/orders/".to_owned(),
         versions: Vec::new(),
-        stability: Stability { checkpoints: 2, window: 6 * SECOND, within: 40 * SECOND },
+        stability: Stability { checkpoints: 2, window: 6 * SECOND, max_restarts: 1, within: 40 * SECOND },
         retention: Retention { count: 3, age: 400 * SECOND },
         timing: timing(),
     }
@@ -97,10 +97,11 @@ impl History {
     fn wish(&mut self) {
         match self.dice.below(10) {
             0..=3 => {
-                let character = match self.dice.below(8) {
+                let character = match self.dice.below(9) {
                     0 => Character::BadClass,
                     1 => Character::FailsForGood,
                     2 => Character::RestartsForEver,
+                    3 => Character::NoSlots,
                     _ => Character::Good,
                 };
                 let upgrade = match self.dice.below(8) {

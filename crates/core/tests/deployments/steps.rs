@@ -154,6 +154,64 @@ fn a_restart_begins_the_window_anew() {
     }
 }
 
+/// Generation 2 runs after 1 was stable, and is not yet stable itself.
+fn second() -> Desk {
+    let mut desk = Desk::stable();
+    desk.desired.generation = 2;
+    desk.pass(1);
+    desk.cluster.trigger = Trigger::Completed("svpt/1".to_owned());
+    desk.cluster.jobs[0].state = JobState::Finished;
+    desk.pass(1);
+    desk.cluster.trigger = Trigger::NotAsked;
+    desk
+}
+
+#[test]
+fn a_restart_is_forgiven_and_one_more_than_that_brings_the_stable_generation_back_at_once() {
+    let mut desk = second();
+    desk.job(JobState::Running, true, 1);
+    desk.pass(3);
+    desk.cluster.jobs.last_mut().unwrap().restarts = 1;
+    desk.pass(5);
+    assert_eq!(desk.row.phase, Phase::Proving, "the window began anew");
+    assert_eq!(desk.row.trouble, None);
+    let mut forgiven = desk.cluster.jobs.clone();
+    desk.job(JobState::Restarting, false, 1);
+    desk.cluster.jobs.last_mut().unwrap().restarts = 2;
+    let before = desk.row.clone();
+    desk.pass(1);
+    assert!(desk.sends(is_cancel), "not at the end of its time");
+    let why = Trouble::KeepsRestarting(2);
+    assert!(desk.sends(|e| *e == Effect::Emit(Event::RolledBack { from: 2, to: 1, why: why.clone() })));
+    desk.cluster.jobs.last_mut().unwrap().state = JobState::Canceled;
+    desk.pass(1);
+    assert!(
+        desk.sends(|e| matches!(e, Effect::Run { generation: 1, from: Some(from), .. } if from == "svpt/1"))
+    );
+    // The same with no more restarts.
+    forgiven.last_mut().unwrap().checkpoints = 2;
+    (desk.row, desk.cluster.jobs) = (before, forgiven);
+    desk.pass(7);
+    assert_eq!(desk.row.stable.clone().unwrap().generation, 2);
+}
+
+#[test]
+fn a_first_generation_that_keeps_restarting_is_let_be_and_said_once() {
+    let mut desk = Desk::new();
+    desk.pass(1);
+    desk.job(JobState::Running, true, 5);
+    desk.cluster.jobs[0].restarts = 2;
+    let mut said = 0;
+    for _ in 0..4 {
+        desk.pass(1);
+        said += usize::from(desk.sends(|e| *e == Effect::Emit(Event::NotStable(1))));
+    }
+    assert_eq!((said, desk.row.phase), (1, Phase::Proving));
+    assert_eq!(desk.row.trouble, Some(Trouble::KeepsRestarting(2)));
+    desk.pass(10);
+    assert_eq!((desk.row.phase, &desk.row.trouble), (Phase::Stable, &None), "quiet at last");
+}
+
 #[test]
 fn a_duplicate_means_that_it_ran() {
     let mut desk = Desk::new();

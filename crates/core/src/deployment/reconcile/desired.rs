@@ -63,6 +63,9 @@ pub struct Stability {
     pub checkpoints: u64,
     /// How long all tasks must run without a restart or an exception, in microseconds.
     pub window: i64,
+    /// Restarts before that window that are forgiven. After one more, the last stable generation comes back at once,
+    /// if there is one.
+    pub max_restarts: u64,
     /// How long that may take, in microseconds, from when the job is first seen. Then the last stable generation
     /// comes back, if there is one.
     pub within: i64,

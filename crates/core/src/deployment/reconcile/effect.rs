@@ -147,10 +147,8 @@ pub enum Event {
         /// The number of the next try.
         tries: u32,
     },
-    /// It is not stable in time, and there is nothing to go back to.
-    #[error(
-        "generation {0} is not stable in time, and there is no stable one to go back to; it is left running"
-    )]
+    /// It is not stable, and there is nothing to go back to.
+    #[error("generation {0} is not stable, and there is no stable one to go back to; it is left running")]
     NotStable(u64),
 }
 

@@ -37,11 +37,14 @@ impl Pass<'_> {
     }
 
     /// All tasks run, enough checkpoints are complete, and nothing was restarted or thrown for a while.
+    /// Restarts before that are forgiven up to a number: slots may come late.
     pub(super) fn prove(&mut self, job: &Job) {
         let now = self.now();
         let stability = self.desired.stability;
         let Some(run) = self.row.run.as_mut() else { return };
-        let generation = run.generation;
+        if run.prove_by.is_some() && job.restarts > stability.max_restarts {
+            return self.not_stable(Trouble::KeepsRestarting(job.restarts));
+        }
         if is_well(job) {
             let counted =
                 |proof: &Proof| proof.restarts == job.restarts && proof.exceptions == job.exceptions;
@@ -73,17 +76,22 @@ impl Pass<'_> {
         if proof.is_some_and(|proof| proof.since < by && now < proof.since.plus_micros(stability.window)) {
             return;
         }
-        if let Some(run) = self.row.run.as_mut() {
-            run.prove_by = None;
-        }
+        self.not_stable(Trouble::NotStable);
+    }
+
+    /// The last stable generation comes back; without one, the job is let be.
+    fn not_stable(&mut self, why: Trouble) {
+        let Some(run) = self.row.run.as_mut() else { return };
+        run.prove_by = None;
+        let generation = run.generation;
         match &self.row.stable {
             Some(stable) if stable.generation != generation && generation == self.desired.target() => {
-                self.blame(Trouble::NotStable);
+                self.blame(why);
                 // Its end is begun at once.
                 self.leave();
             }
             Some(_) | None => {
-                self.row.trouble = Some(Trouble::NotStable);
+                self.row.trouble = Some(why);
                 self.say(Event::NotStable(generation));
             }
         }

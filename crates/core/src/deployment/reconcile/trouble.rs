@@ -41,6 +41,9 @@ pub enum Trouble {
     /// It does not become stable.
     #[error("it did not become stable in time")]
     NotStable,
+    /// It is restarted more often than is forgiven; so often.
+    #[error("it was restarted {0} times before it was stable")]
+    KeepsRestarting(u64),
     /// A job of the same name is alive and is not ours.
     #[error("job {id} has the same name and was not started by this deployment")]
     ForeignJob {
@@ -91,6 +94,9 @@ impl Trouble {
             }
             Self::NoResources(_) => "add TaskManagers or lower the parallelism; then ask again",
             Self::NeverRan => "look at the JobManager's log: main() may hang; then ask again",
+            Self::KeepsRestarting(_) => {
+                "look at its exceptions, correct the job, then apply again; stability.max_restarts says how many are forgiven"
+            }
             Self::NotStable => "look at its restarts and checkpoints, correct the job, then apply again",
             Self::ForeignJob { .. } => {
                 "cancel that job, or give this one another name; it starts as soon as the name is free"
