@@ -1,5 +1,6 @@
 //! The typed HTTP client.
 
+mod deployments;
 mod streams;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncReadExt as _;
 
+pub use deployments::{Condition, Notation};
 pub use streams::{LogEvent, LogEvents, ResultBody};
 
 use crate::artifacts::ArtifactView;
