@@ -1,6 +1,7 @@
 //! The command line: commands, their options, and their help.
 
 mod context;
+mod deployments;
 mod events;
 mod simulate;
 mod submit;
@@ -10,6 +11,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use context::{CompletionsArgs, ContextCommand, ContextSetArgs};
+pub(crate) use deployments::{
+    ApplyArgs, DeleteArgs, DeploymentArgs, DeploymentCommand, PlanArgs, ResumeArgs, RollbackArgs,
+    SavepointArgs, SourceArgs,
+};
 pub(crate) use events::{EventsArgs, ReplayArgs, WebhookListArgs, WebhooksCommand};
 pub(crate) use simulate::{PolicyName, SimulateArgs};
 pub(crate) use submit::{SessionMode, SubmitArgs};
@@ -31,8 +36,9 @@ Environment:
   NO_COLOR       when set, nothing is coloured
 
 Exit codes:
-  0  done; with `wait`, `submit --wait`, `submit --follow` and `logs -f`: the job SUCCEEDED
-  1  the job FAILED, or what you asked for can't be done with this job
+  0  done; with `wait`, `submit --wait`, `submit --follow` and `logs -f`: the job SUCCEEDED; with `apply --wait`: all
+     deployments are stable or completed
+  1  the job or a deployment FAILED, or what you asked for can't be done with it
   2  the command or the request is wrong
   3  the job was CANCELLED
   4  the job ended in TIMEOUT
@@ -44,7 +50,7 @@ Begin with:
   libra serve
   libra submit --sql 'SELECT 1 AS one' --wait";
 
-/// One control plane for Spark jobs: submit, watch, and get the rows and the truth back.
+/// One control plane for Spark and Flink jobs: submit, watch, and get the rows and the truth back.
 #[derive(Debug, Parser)]
 #[command(name = "libra", version, after_help = AFTER_HELP, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -111,6 +117,8 @@ pub(crate) enum ClientCommand {
     /// See how the delivery of webhooks goes, and send them again.
     #[command(subcommand)]
     Webhooks(WebhooksCommand),
+    #[command(flatten)]
+    Deployments(DeploymentCommand),
 }
 
 #[derive(Debug, Args)]

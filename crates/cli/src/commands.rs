@@ -1,6 +1,8 @@
 //! The client's commands: ask, then print.
 
+mod apply;
 pub(crate) mod context;
+mod deployments;
 mod events;
 mod follow;
 mod logs;
@@ -34,6 +36,7 @@ pub(crate) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
         ClientCommand::Top(args) => queue::top(&args).await,
         ClientCommand::Events(args) => events::run(&args).await,
         ClientCommand::Webhooks(command) => webhooks::run(&command).await,
+        ClientCommand::Deployments(command) => deployments::run(&command).await,
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Done = 0,
     /// The job FAILED, or what was asked can't be done with it.
     Failed = 1,
-    /// The command or the request is wrong; what clap uses as well.
+    /// The command or the request is wrong; what clap uses as well. See also [`Exit::CHANGES`].
     Usage = 2,
     /// The job was CANCELLED.
     Cancelled = 3,
@@ -27,6 +27,12 @@ pub(crate) enum Exit {
     Denied = 6,
     /// Interrupted from the keyboard: 128 + SIGINT, as shells have it.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// `plan --exit-code`: something changes. The number that other planners have for it; then errors are
+    /// [`Exit::Failed`].
+    pub(crate) const CHANGES: Self = Self::Usage;
 }
 
 impl From<Exit> for ExitCode {
@@ -59,6 +65,18 @@ impl Failure {
     /// The same with advice.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// The same with the place that it is about before the message.
+    pub(crate) fn at(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// The same with another exit code.
+    pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
         self
     }
 
@@ -132,6 +150,11 @@ fn from_problem(problem: Problem) -> Failure {
         "unauthenticated" => Some("put your key into LIBRA_TOKEN".to_owned()),
         "forbidden" => Some("ask an administrator of this Libra for a role that allows it".to_owned()),
         "job_not_found" => Some("`libra jobs` lists the jobs that you may see".to_owned()),
+        "deployment_not_found" => {
+            Some("`libra deployments` lists the deployments that you may see".to_owned())
+        }
+        "generation_not_found" => Some("`libra history ID` lists its generations".to_owned()),
+        "stale_version" => Some("run the command again: it shows what would change now".to_owned()),
         "storage_full" => Some("free some space on Libra's host, then submit again".to_owned()),
         "digest_mismatch" => Some("did the file change meanwhile? submit again".to_owned()),
         "webhook_not_found" => Some("`libra webhooks list` lists the messages that you may see".to_owned()),

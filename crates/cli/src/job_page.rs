@@ -8,6 +8,7 @@ use libra_core::memory;
 use libra_core::time::Timestamp;
 
 use crate::output::{lines, one_line};
+use crate::page::Page;
 use crate::{age, job_table};
 
 /// Everything about one job.
@@ -116,22 +117,6 @@ pub(crate) fn explain(view: &ExplainView) -> String {
         ),
     );
     page.text
-}
-
-#[derive(Default)]
-struct Page {
-    text: String,
-}
-
-impl Page {
-    fn line(&mut self, name: &str, value: &str) {
-        let _ = writeln!(self.text, "{name:<13} {}", one_line(value));
-    }
-    fn maybe(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.line(name, value);
-        }
-    }
 }
 
 fn resources(needs: &ResourcesView) -> String {

@@ -4,8 +4,10 @@
 
 mod age;
 mod args;
+mod asking;
 mod commands;
 mod contexts;
+mod deployment_page;
 mod doctor;
 mod failure;
 mod feed_table;
@@ -13,12 +15,15 @@ mod job_page;
 mod job_table;
 mod listing;
 mod output;
+mod page;
 mod patience;
 mod progress;
 mod queue_page;
 mod rows;
 mod serve;
+mod settling;
 mod simulate;
+mod specifications;
 mod store;
 mod submission;
 mod uploads;
@@ -31,7 +36,11 @@ use crate::args::{Cli, Command, StoreCommand};
 use crate::failure::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(e) => return not_understood(&e),
+    };
+    let outcome = match command {
         // First of all and without a runtime: a job's driver waits for it.
         Command::Shim(args) => {
             let run = if args.cradle { libra_engines::shim::cradle } else { libra_engines::shim::run };
@@ -53,6 +62,17 @@ fn main() -> ExitCode {
             failure.exit().into()
         }
     }
+}
+
+/// Help that was asked for, or what is wrong with the command line. For `plan --exit-code` that is no sign of a change.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    // Where nobody listens, nothing is lost.
+    let _ = error.print();
+    let plan = std::env::args().nth(1).is_some_and(|command| command == "plan");
+    if error.use_stderr() && plan && std::env::args().any(|word| word == "--exit-code") {
+        return Exit::Failed.into();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8))
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {

@@ -1,0 +1,304 @@
+//! Waiting until what was applied runs well, or does not.
+
+use std::time::{Duration, Instant};
+
+use libra_api::client::Client;
+use libra_api::deployments::{AppliedView, DeploymentView};
+
+use crate::failure::{Exit, Failure};
+use crate::output;
+use crate::patience::Patience;
+
+/// Between two looks at the same deployment.
+const PAUSE: Duration = Duration::from_millis(500);
+/// An end that was there before is believed after so long: by then Libra has looked at what was applied.
+const OLD_ENDS_COUNT_AFTER: Duration = Duration::from_secs(30);
+/// The trouble of a job that runs on without ever having been well.
+const NOT_STABLE: &str = "not_stable";
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Aim {
+    generation: u64,
+    version: u64,
+    desired: String,
+    /// True when a job of this generation has to come; else the deployment counts as it is.
+    starts: bool,
+    /// When the deployment had last changed as the service answered. What it shows since then is an answer to that.
+    changed_at: String,
+}
+
+impl Aim {
+    /// What is to come of `applied`.
+    pub(crate) fn of(applied: &AppliedView) -> Self {
+        let view = &applied.deployment;
+        Self {
+            generation: view.generation,
+            version: view.version,
+            desired: view.desired.clone(),
+            starts: applied.plan.kind != "none",
+            changed_at: view.updated_at.clone(),
+        }
+    }
+}
+
+/// What a look says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Not settled yet.
+    Wait,
+    /// It is as it should be.
+    Well,
+    /// Given up; nothing runs, or what ran before runs on.
+    Failed,
+    /// Somebody else has to do something first.
+    Blocked,
+    /// An older generation runs instead.
+    RolledBack,
+    /// It runs and was not found well in time.
+    Unwell,
+    /// Something else is wanted of it by now.
+    Overtaken,
+}
+
+/// What `view` says about the aim. `waited` is for how long it was looked at.
+pub(crate) fn look(view: &DeploymentView, aim: &Aim, waited: Duration) -> Look {
+    if view.generation != aim.generation || view.desired != aim.desired {
+        return Look::Overtaken;
+    }
+    // What stays suspended has nothing to come.
+    if view.desired != "running" {
+        return Look::Well;
+    }
+    // What a silent cluster does is not known.
+    if view.unreachable_since.is_some() {
+        return Look::Wait;
+    }
+    let ours = view.running_generation == Some(aim.generation);
+    let answers = !aim.starts || view.updated_at != aim.changed_at || waited >= OLD_ENDS_COUNT_AFTER;
+    let instead = view.trouble.is_some() && view.running_generation.is_some() && !ours;
+    match view.state.as_str() {
+        "stable" if instead && answers => Look::RolledBack,
+        "stable" if view.stable && (ours || !aim.starts) => Look::Well,
+        // Stable, but not this generation: somebody went back to another one.
+        "stable" if view.stable && !instead && view.version != aim.version => Look::Overtaken,
+        "completed" if ours || !aim.starts => Look::Well,
+        "proving" if ours && answers && is_not_stable(view) => Look::Unwell,
+        "failed" if answers => Look::Failed,
+        "blocked" if answers => Look::Blocked,
+        // A state of a later Libra is none of these either.
+        _ => Look::Wait,
+    }
+}
+
+fn is_not_stable(view: &DeploymentView) -> bool {
+    view.trouble.as_ref().is_some_and(|trouble| trouble.reason == NOT_STABLE)
+}
+
+/// Why a look is a failure; None when it is none.
+pub(crate) fn complaint(view: &DeploymentView, look: Look) -> Option<Failure> {
+    let (id, generation) = (&view.id, view.generation);
+    let happened = match look {
+        Look::Wait | Look::Well => return None,
+        Look::Failed => format!("{id}: generation {generation} failed"),
+        Look::Blocked => format!("{id}: generation {generation} can't start"),
+        Look::RolledBack => {
+            let instead =
+                view.running_generation.map_or_else(|| "an older one".to_owned(), |g| g.to_string());
+            format!("{id}: generation {generation} was given up, and generation {instead} runs again")
+        }
+        Look::Unwell => format!("{id}: generation {generation} runs and is not stable"),
+        Look::Overtaken => {
+            return Some(
+                Failure::new(Exit::Failed, format!("{id} was changed again by somebody else")).hint(format!(
+                    "`libra deployment {id}` shows how it is, `libra history {id}` what happened"
+                )),
+            );
+        }
+    };
+    let failure = match &view.trouble {
+        Some(trouble) => Failure::new(Exit::Failed, format!("{happened}: {}", trouble.message))
+            .hint(output::one_line(&trouble.hint)),
+        None => Failure::new(Exit::Failed, happened),
+    };
+    Some(failure.hint(format!("`libra history {id}` shows what happened")))
+}
+
+/// One that is waited for.
+struct Pending {
+    applied: AppliedView,
+    aim: Aim,
+    told: String,
+    begun: Instant,
+}
+
+impl Pending {
+    fn new(applied: AppliedView) -> Self {
+        Self { aim: Aim::of(&applied), applied, told: String::new(), begun: Instant::now() }
+    }
+
+    /// Takes a look, and says how far it is when that has changed.
+    fn look(&mut self, view: &DeploymentView) -> Look {
+        let line = progress(view);
+        if line != self.told {
+            output::say(&line);
+            self.told = line;
+        }
+        // The time of an outage does not count: nobody has looked at anything then.
+        if view.unreachable_since.is_some() {
+            self.begun = Instant::now();
+        }
+        look(view, &self.aim, self.begun.elapsed())
+    }
+}
+
+/// Waits until every one of `applied` is settled; `settled` is told of each with its last view, as they end.
+pub(crate) async fn until_settled(
+    client: &Client,
+    applied: Vec<AppliedView>,
+    settled: impl FnMut(AppliedView, Look) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    tokio::select! {
+        ended = watch(client, applied, settled) => ended,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "no longer waiting")
+            .hint("what was applied goes on: `libra deployments` shows how it is")),
+    }
+}
+
+async fn watch(
+    client: &Client,
+    applied: Vec<AppliedView>,
+    mut settled: impl FnMut(AppliedView, Look) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut patience = Patience::answered();
+    let mut pending: Vec<Pending> = applied.into_iter().map(Pending::new).collect();
+    loop {
+        let mut left = Vec::with_capacity(pending.len());
+        for mut one in pending {
+            let view = patience.call(|| client.deployment(&one.applied.deployment.id)).await?;
+            match one.look(&view) {
+                Look::Wait => left.push(one),
+                end @ (Look::Well
+                | Look::Failed
+                | Look::Blocked
+                | Look::RolledBack
+                | Look::Unwell
+                | Look::Overtaken) => settled(AppliedView { plan: one.applied.plan, deployment: view }, end)?,
+            }
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        pending = left;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// One line on how far it is.
+fn progress(view: &DeploymentView) -> String {
+    let running = match view.running_generation {
+        Some(running) if running != view.generation => format!("; Flink has generation {running}"),
+        Some(_) | None => String::new(),
+    };
+    let silent = if view.unreachable_since.is_some() { "; the cluster does not answer" } else { "" };
+    output::one_line(&format!("{} generation {}: {}{running}{silent}", view.id, view.generation, view.status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment_page::samples;
+    use serde_json::{Value, json};
+
+    const APPLIED_AT: &str = "2026-01-31T08:00:00.000Z";
+    const LATER: &str = "2026-01-31T08:00:05.000Z";
+
+    fn applied(kind: &str) -> AppliedView {
+        AppliedView {
+            plan: samples::plan("orders", kind, Some(5), &[], &json!([])),
+            deployment: samples::view(json!({"updatedAt": APPLIED_AT, "version": 6, "runningGeneration": 2})),
+        }
+    }
+
+    /// The aim is generation 3 of version 6.
+    fn look_at(kind: &str, waited: u64, more: Value) -> Look {
+        let mut all = json!({"updatedAt": LATER, "version": 6});
+        let Value::Object(more) = more else { panic!("an object") };
+        all.as_object_mut().unwrap().extend(more);
+        look(&samples::view(all), &Aim::of(&applied(kind)), Duration::from_secs(waited))
+    }
+
+    #[test]
+    fn each_look_has_its_meaning() {
+        let trouble = json!({"reason": "job_failed", "message": "m", "hint": "h"});
+        let slow = json!({"reason": "not_stable", "message": "m", "hint": "h"});
+        let redeploy = "savepoint-redeploy";
+        #[rustfmt::skip]
+        let table = [
+            ("stable at last", redeploy, 1, json!({}), Look::Well),
+            ("the old job is still stable", redeploy, 1, json!({"runningGeneration": 2, "updatedAt": APPLIED_AT}), Look::Wait),
+            ("the same for long", redeploy, 99, json!({"runningGeneration": 2, "stable": false}), Look::Wait),
+            ("stopping", redeploy, 1, json!({"state": "stopping", "stable": false, "runningGeneration": 2}), Look::Wait),
+            ("starting after a failed try", redeploy, 1, json!({"state": "starting", "stable": false, "trouble": trouble}), Look::Wait),
+            ("proving", redeploy, 1, json!({"state": "proving", "stable": false}), Look::Wait),
+            ("proving, with trouble of an earlier try", redeploy, 1, json!({"state": "proving", "stable": false, "trouble": trouble}), Look::Wait),
+            ("never well, and left running", redeploy, 1, json!({"state": "proving", "stable": false, "trouble": slow}), Look::Unwell),
+            ("never well, the older one proves itself", redeploy, 1, json!({"state": "proving", "stable": false, "trouble": slow, "runningGeneration": 2}), Look::Wait),
+            ("a batch job has ended", "first-deploy", 1, json!({"state": "completed", "stable": false}), Look::Well),
+            ("the run before has ended", "stateless-redeploy", 1, json!({"state": "completed", "stable": false, "runningGeneration": 2}), Look::Wait),
+            ("rolled back", redeploy, 1, json!({"stable": false, "trouble": trouble, "runningGeneration": 2}), Look::RolledBack),
+            ("rolled back, and that counts as stable", redeploy, 1, json!({"trouble": trouble, "runningGeneration": 2}), Look::RolledBack),
+            ("the generation before was rolled back", redeploy, 1, json!({"trouble": trouble, "runningGeneration": 1, "updatedAt": APPLIED_AT}), Look::Wait),
+            ("failed", redeploy, 1, json!({"state": "failed", "stable": false, "trouble": trouble}), Look::Failed),
+            ("the generation before failed", redeploy, 1, json!({"state": "failed", "stable": false, "trouble": trouble, "updatedAt": APPLIED_AT}), Look::Wait),
+            ("the same for long", redeploy, 30, json!({"state": "failed", "stable": false, "trouble": trouble, "updatedAt": APPLIED_AT}), Look::Failed),
+            ("blocked", "first-deploy", 1, json!({"state": "blocked", "stable": false, "trouble": trouble}), Look::Blocked),
+            ("the cluster is silent", redeploy, 99, json!({"state": "failed", "stable": false, "unreachableSince": LATER}), Look::Wait),
+            ("stable when last heard of", redeploy, 1, json!({"unreachableSince": LATER}), Look::Wait),
+            ("a newer generation", redeploy, 1, json!({"generation": 4}), Look::Overtaken),
+            ("suspended by somebody", redeploy, 1, json!({"desired": "suspended"}), Look::Overtaken),
+            ("somebody went back", redeploy, 1, json!({"version": 7, "runningGeneration": 2}), Look::Overtaken),
+            ("a savepoint was asked for", redeploy, 1, json!({"version": 7}), Look::Well),
+            ("a state of a later Libra", redeploy, 99, json!({"state": "moving", "stable": false}), Look::Wait),
+            ("nothing changes, and it is stable", "none", 0, json!({"updatedAt": APPLIED_AT}), Look::Well),
+            ("nothing changes, an older one is wanted", "none", 0, json!({"runningGeneration": 2, "updatedAt": APPLIED_AT}), Look::Well),
+            ("nothing changes, and it was rolled back", "none", 0, json!({"stable": false, "trouble": trouble, "runningGeneration": 2, "updatedAt": APPLIED_AT}), Look::RolledBack),
+            ("nothing changes, and it has failed", "none", 0, json!({"state": "failed", "stable": false, "updatedAt": APPLIED_AT}), Look::Failed),
+            ("nothing changes, it is not stable yet", "none", 0, json!({"state": "proving", "stable": false, "updatedAt": APPLIED_AT}), Look::Wait),
+            ("the next run is of the new version", "none", 0, json!({"state": "completed", "stable": false, "runningGeneration": 2}), Look::Well),
+        ];
+        for (name, kind, waited, view, says) in table {
+            assert_eq!(look_at(kind, waited, view), says, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_stays_suspended_is_not_waited_for() {
+        let mut applied = applied("none");
+        applied.deployment =
+            samples::view(json!({"state": "suspended", "desired": "suspended", "stable": false}));
+        assert_eq!(look(&applied.deployment, &Aim::of(&applied), Duration::ZERO), Look::Well);
+    }
+
+    #[test]
+    fn a_failure_names_the_trouble_and_the_way_out() {
+        let view = samples::rolled_back();
+        let looks = [Look::Failed, Look::Blocked, Look::RolledBack, Look::Unwell, Look::Overtaken];
+        let text: Vec<String> =
+            looks.iter().map(|look| complaint(&view, *look).unwrap().render(false)).collect();
+        insta::assert_snapshot!("complaints", text.join("\n"));
+        assert_eq!((complaint(&view, Look::Well), complaint(&view, Look::Wait)), (None, None));
+        let silent = complaint(&samples::view(json!({})), Look::Failed).unwrap();
+        assert_eq!(silent.message(), "orders: generation 3 failed");
+    }
+
+    #[test]
+    fn a_line_says_how_far_it_is() {
+        let view =
+            samples::view(json!({"status": "stopping", "runningGeneration": 2, "unreachableSince": LATER}));
+        assert_eq!(
+            progress(&view),
+            "orders generation 3: stopping; Flink has generation 2; the cluster does not answer"
+        );
+    }
+}
