@@ -1,6 +1,8 @@
 //! What the directories of a deployment hold: a cluster that was restarted knows nothing of the checkpoints and savepoints
 //! that its predecessor has written.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use libra_core::deployment::reconcile::{Disk, Kept, Row};
@@ -17,9 +19,13 @@ pub(super) async fn read(checkpoints: Option<String>, row: &Row) -> Option<Disk>
     if root.is_none() && savepoint.is_none() {
         return None;
     }
-    let look = move || Disk {
-        checkpoint: root.zip(job).and_then(|(root, job)| newest_checkpoint(&root.join(job))),
-        savepoint: savepoint.and_then(|directory| complete_savepoint(&directory)),
+    let look = move || {
+        let savepoint = savepoint.and_then(|directory| complete_savepoint(&directory));
+        Disk {
+            checkpoint: root.zip(job).and_then(|(root, job)| newest_checkpoint(&root.join(job))),
+            savepoint_number: savepoint.as_deref().and_then(number),
+            savepoint: savepoint.as_deref().map(uri),
+        }
     };
     tokio::task::spawn_blocking(look).await.ok()
 }
@@ -48,8 +54,19 @@ fn newest_checkpoint(job: &Path) -> Option<Kept> {
 }
 
 /// No other savepoint is written under this directory.
-fn complete_savepoint(directory: &Path) -> Option<String> {
-    children(directory).find(|dir| dir.join(COMPLETE).is_file()).map(|dir| uri(&dir))
+fn complete_savepoint(directory: &Path) -> Option<PathBuf> {
+    children(directory).find(|dir| dir.join(COMPLETE).is_file())
+}
+
+/// Flink's number of a snapshot, from the head of its metadata: a magic number and a version of four bytes each, then the
+/// number (`Checkpoints.storeCheckpointMetadata`, `MetadataV2V3SerializerBase.serializeMetadata` of Flink).
+fn number(snapshot: &Path) -> Option<u64> {
+    const MAGIC: [u8; 4] = 0x4960_672d_u32.to_be_bytes();
+    let mut head = [0; 16];
+    File::open(snapshot.join(COMPLETE)).ok()?.read_exact(&mut head).ok()?;
+    let (magic, rest) = head.split_first_chunk::<4>()?;
+    let number = u64::from_be_bytes(*rest.last_chunk::<8>()?);
+    (*magic == MAGIC).then_some(number)
 }
 
 fn children(dir: &Path) -> impl Iterator<Item = PathBuf> {
@@ -76,6 +93,12 @@ mod tests {
         assert_eq!((newest.number, newest.path), (10, uri(&dir.path().join("chk-10"))));
         assert_eq!(complete_savepoint(&dir.path().join("chk-9")), None, "a checkpoint is none");
         assert!(newest_checkpoint(&dir.path().join("absent")).is_none());
+        let nine = dir.path().join("chk-9");
+        assert_eq!(number(&nine), None, "it is empty");
+        let mut head = 0x4960_672d_0000_0006_u64.to_be_bytes().to_vec();
+        head.extend(9_u64.to_be_bytes());
+        fs::write(nine.join(COMPLETE), head).unwrap();
+        assert_eq!(number(&nine), Some(9));
     }
 
     #[test]
