@@ -10,6 +10,7 @@ mod clusters;
 mod command_line;
 mod connect_server;
 mod database;
+mod deployments;
 mod events_feed;
 mod external_server;
 mod failpoints;
