@@ -5,13 +5,15 @@ use std::io::{BufRead, IsTerminal};
 use crate::failure::{Exit, Failure};
 use crate::output;
 
-/// Refuses early where nobody can be asked: without a terminal, or when standard input is `taken`. `what` would be
-/// done.
+/// Refuses early where nobody can be asked: without a terminal, or when something else is read from it (`taken`).
+/// `what` would be done.
 pub(crate) fn can_ask(what: &str, taken: bool) -> Result<(), Failure> {
-    if !taken && std::io::stdin().is_terminal() {
-        return Ok(());
-    }
-    Err(Failure::usage(format!("nobody can be asked whether to {what}: standard input is no terminal"))
+    let why = match (taken, std::io::stdin().is_terminal()) {
+        (false, true) => return Ok(()),
+        (true, _) => "standard input is read already",
+        (false, false) => "standard input is no terminal",
+    };
+    Err(Failure::usage(format!("nobody can be asked whether to {what}: {why}"))
         .hint(format!("--yes says that you want to {what}")))
 }
 
@@ -43,7 +45,7 @@ mod tests {
         let refused = can_ask("apply this", true).unwrap_err();
         assert_eq!(
             refused.render(false),
-            "error: nobody can be asked whether to apply this: standard input is no terminal\n\
+            "error: nobody can be asked whether to apply this: standard input is read already\n\
              hint: --yes says that you want to apply this\n"
         );
         assert_eq!(refused.exit(), Exit::Usage);

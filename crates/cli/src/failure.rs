@@ -68,9 +68,12 @@ impl Failure {
         self
     }
 
-    /// The same with the place that it is about before the message.
+    /// The same with what it is about before the message, unless that begins with it.
     pub(crate) fn at(mut self, place: &str) -> Self {
-        self.message = format!("{place}: {}", self.message);
+        let rest = self.message.strip_prefix(place);
+        if rest.is_none_or(|rest| !rest.starts_with([' ', ':'])) {
+            self.message = format!("{place}: {}", self.message);
+        }
         self
     }
 
@@ -209,6 +212,13 @@ mod tests {
             failures.iter().map(|f| format!("[exit {}]\n{}", f.exit() as u8, f.render(false))).collect();
         insta::assert_snapshot!("errors", text.join("\n"));
         assert!(failures[2].render(true).starts_with("\u{1b}[1;31merror:\u{1b}[0m "));
+    }
+
+    #[test]
+    fn a_failure_says_what_it_is_about_once() {
+        let about = |message: &str| Failure::usage(message).at("a").message().to_owned();
+        assert_eq!(about("a was changed"), "a was changed");
+        assert_eq!(about("all is wrong"), "a: all is wrong");
     }
 
     #[test]

@@ -66,9 +66,11 @@ pub(crate) fn look(view: &DeploymentView, aim: &Aim, waited: Duration) -> Look {
     if view.generation != aim.generation || view.desired != aim.desired {
         return Look::Overtaken;
     }
-    // What stays suspended has nothing to come.
-    if view.desired != "running" {
-        return Look::Well;
+    match view.desired.as_str() {
+        "running" => {}
+        // It has nothing to come.
+        "suspended" => return Look::Well,
+        _ => return Look::Overtaken,
     }
     // What a silent cluster does is not known.
     if view.unreachable_since.is_some() {
@@ -139,16 +141,18 @@ impl Pending {
 
     /// Takes a look, and says how far it is when that has changed.
     fn look(&mut self, view: &DeploymentView) -> Look {
-        let line = progress(view);
-        if line != self.told {
-            output::say(&line);
-            self.told = line;
-        }
         // The time of an outage does not count: nobody has looked at anything then.
         if view.unreachable_since.is_some() {
             self.begun = Instant::now();
         }
-        look(view, &self.aim, self.begun.elapsed())
+        let look = look(view, &self.aim, self.begun.elapsed());
+        let line = progress(view);
+        // The end is told by those who asked.
+        if look == Look::Wait && line != self.told {
+            output::say(&line);
+            self.told = line;
+        }
+        look
     }
 }
 
@@ -195,7 +199,7 @@ async fn watch(
 }
 
 /// One line on how far it is.
-fn progress(view: &DeploymentView) -> String {
+pub(crate) fn progress(view: &DeploymentView) -> String {
     let running = match view.running_generation {
         Some(running) if running != view.generation => format!("; Flink has generation {running}"),
         Some(_) | None => String::new(),
@@ -278,6 +282,8 @@ mod tests {
         applied.deployment =
             samples::view(json!({"state": "suspended", "desired": "suspended", "stable": false}));
         assert_eq!(look(&applied.deployment, &Aim::of(&applied), Duration::ZERO), Look::Well);
+        applied.deployment.desired = "deleted".to_owned();
+        assert_eq!(look(&applied.deployment, &Aim::of(&applied), Duration::ZERO), Look::Overtaken);
     }
 
     #[test]

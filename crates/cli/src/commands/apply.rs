@@ -61,10 +61,8 @@ pub(super) async fn apply(args: &ApplyArgs) -> Result<Exit, Failure> {
     let format = args.connect.output.output;
     let mut applied = Vec::with_capacity(planned.len());
     for (index, one) in planned.iter().enumerate() {
-        let answer = carry_out(&client, one).await.map_err(|failure| {
-            let left = planned[index..].iter().filter(|one| deployment_page::changes(&one.plan));
-            half_done(failure, &applied, left)
-        })?;
+        let answer = carry_out(&client, one).await;
+        let answer = answer.map_err(|failure| half_done(failure, &applied, &planned[index + 1..]))?;
         if !args.wait {
             print(format, &answer, deployment_page::changes(&one.plan))?;
         }
@@ -84,8 +82,11 @@ async fn planned(client: &Client, sources: &SourceArgs) -> Result<Vec<Planned>, 
             .map_err(Failure::from)
         {
             Ok(plan) => planned.push(Planned { specification, plan }),
-            Err(failure) if failure.exit() == Exit::Usage => wrong.push(failure.at(&specification.place)),
-            Err(failure) => return Err(failure.at(&specification.place)),
+            Err(failure) if matches!(failure.exit(), Exit::Usage | Exit::Failed) => {
+                wrong.push(failure.at(&specification.place));
+            }
+            // The others would fare no better.
+            Err(failure) => return Err(failure),
         }
     }
     wrong.extend(twice(&planned));
@@ -135,21 +136,21 @@ async fn carry_out(client: &Client, one: &Planned) -> Result<AppliedView, Failur
     })
 }
 
-/// What was applied before something went wrong stays; that has to be known.
-fn half_done<'a>(
-    failure: Failure,
-    applied: &[AppliedView],
-    left: impl Iterator<Item = &'a Planned>,
-) -> Failure {
-    let done: Vec<&str> = applied
-        .iter()
-        .filter(|one| deployment_page::changes(&one.plan))
-        .map(|one| one.plan.id.as_str())
-        .collect();
-    let left: Vec<&str> = left.map(|one| one.plan.id.as_str()).collect();
-    let failure =
-        if done.is_empty() { failure } else { failure.hint(format!("applied: {}", done.join(", "))) };
-    failure.hint(format!("not applied: {}", left.join(", ")))
+/// What was applied before something went wrong stays; that has to be known. `left` was to follow.
+fn half_done(failure: Failure, applied: &[AppliedView], left: &[Planned]) -> Failure {
+    let changed = |plans: &mut dyn Iterator<Item = &PlanView>| {
+        plans
+            .filter(|plan| deployment_page::changes(plan))
+            .map(|plan| plan.id.clone())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let parts = [
+        ("applied", changed(&mut applied.iter().map(|one| &one.plan))),
+        ("not applied", changed(&mut left.iter().map(|one| &one.plan))),
+    ];
+    let told = parts.into_iter().filter(|(_, names)| !names.is_empty());
+    told.fold(failure, |failure, (what, names)| failure.hint(output::one_line(&format!("{what}: {names}"))))
 }
 
 fn print(format: Format, applied: &AppliedView, changed: bool) -> Result<(), Failure> {
@@ -169,18 +170,21 @@ fn print(format: Format, applied: &AppliedView, changed: bool) -> Result<(), Fai
 async fn wait(client: &Client, applied: Vec<AppliedView>, format: Format) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     let settled = |applied: AppliedView, look: Look| {
-        if let Some(failure) = settling::complaint(&applied.deployment, look) {
+        let complaint = settling::complaint(&applied.deployment, look);
+        if let Some(failure) = &complaint {
             exit = failure.exit();
             output::say(&failure.render(output::colours()));
         }
-        match (format, look) {
-            (Format::Json, _) => output::print_json_line(&applied),
-            (Format::Table, Look::Well) => {
-                let view = &applied.deployment;
-                let line = format!("{} generation {}: {}", view.id, view.generation, view.status);
-                output::print(&format!("{}\n", output::one_line(&line)))
+        let line = settling::progress(&applied.deployment);
+        match (format, complaint) {
+            (Format::Table, None) => output::print(&format!("{line}\n")),
+            (Format::Table, Some(_)) => Ok(()),
+            (Format::Json, complaint) => {
+                if complaint.is_none() {
+                    output::say(&line);
+                }
+                output::print_json_line(&applied)
             }
-            (Format::Table, _) => Ok(()),
         }
     };
     settling::until_settled(client, applied, settled).await?;
@@ -221,9 +225,9 @@ mod tests {
         let applied =
             |one: &Planned| AppliedView { plan: one.plan.clone(), deployment: samples::view(json!({})) };
         let stale = || Failure::new(Exit::Failed, "b was changed in between");
-        let told = half_done(stale(), &[applied(&planned[0])], planned[1..].iter());
-        assert_eq!(told.hints(), ["applied: a", "not applied: b, c"]);
-        let told = half_done(stale(), &[], planned.iter());
-        assert_eq!(told.hints(), ["not applied: a, b, c"]);
+        let told = half_done(stale(), &[applied(&planned[0])], &planned[2..]);
+        assert_eq!(told.hints(), ["applied: a", "not applied: c"]);
+        assert_eq!(half_done(stale(), &[], &planned[1..]).hints(), ["not applied: b, c"]);
+        assert_eq!(half_done(stale(), &[], &[]).hints(), [""; 0]);
     }
 }
