@@ -15,6 +15,11 @@ use super::spec::{JobType, Millis, RestartStrategy};
 
 /// The longest wait of `exponential-delay`: Flink's default.
 const LONGEST_DELAY: Millis = Millis::seconds(60);
+/// The shortest wait of `exponential-delay`, whose waits grow by a factor: Flink refuses 0.
+const LEAST_GROWING_DELAY: Millis = Millis(1);
+/// No checkpoints by themselves: the one interval that Flink takes as none. It refuses 0, and without an interval that
+/// of the cluster's file would count.
+const NEVER: &str = "9223372036854775807 ms";
 /// The least interval in which `failure-rate` counts: Flink's default.
 const LEAST_RATE_INTERVAL: Millis = Millis::seconds(60);
 
@@ -28,7 +33,7 @@ pub fn flink_configuration(normal: &Normal) -> BTreeMap<String, String> {
     set("pipeline.name", normal.job_id.clone());
     match normal.job_type {
         JobType::Stream => checkpointing(normal, &mut set),
-        // "BATCH" has no checkpoints, and a program whose input never ends is refused instead of never ending.
+        // "BATCH" has no checkpoints, and a program with an input that calls itself unbounded is refused.
         JobType::Batch => set("execution.runtime-mode", "BATCH".to_owned()),
     }
     restarts(&normal.deployment, &mut set);
@@ -43,8 +48,11 @@ pub fn flink_configuration(normal: &Normal) -> BTreeMap<String, String> {
 }
 
 fn checkpointing(normal: &Normal, set: &mut impl FnMut(&str, String)) {
-    // Below Flink's least interval of 10 ms none are made; so 0 also turns off what the cluster's file turns on.
-    set("execution.checkpointing.interval", millis(normal.deployment.checkpoint_interval));
+    let interval = match normal.deployment.checkpoint_interval {
+        Millis(0) => NEVER.to_owned(),
+        interval => millis(interval),
+    };
+    set("execution.checkpointing.interval", interval);
     // Else a cancelled job takes its last checkpoint along. Also without an interval: `main` may have one.
     set("execution.checkpointing.externalized-checkpoint-retention", "RETAIN_ON_CANCELLATION".to_owned());
     if let Some(stream) = &normal.stream_config {
@@ -76,6 +84,7 @@ fn restarts(deployment: &Deployment, set: &mut impl FnMut(&str, String)) {
                 let key = "restart-strategy.exponential-delay.attempts-before-reset-backoff";
                 set(key, attempts.to_string());
             }
+            let delay = delay.max(LEAST_GROWING_DELAY);
             set("restart-strategy.exponential-delay.initial-backoff", millis(delay));
             // Flink refuses a longest wait that is shorter than the first one.
             set("restart-strategy.exponential-delay.max-backoff", millis(delay.max(LONGEST_DELAY)));
@@ -123,6 +132,7 @@ mod tests {
                 "min_pause_between_checkpoints": 10000, "max_concurrent_checkpoints": 2}"#,
             r#""job_type": "stream", "deployment": {"restart_strategy": "exponential-delay",
                 "max_restart_attempts": 7, "restart_delay": "5m"}"#,
+            r#""job_type": "stream", "deployment": {"restart_delay": 0}"#,
         ] {
             writeln!(told, "# {}", rest.split_whitespace().collect::<Vec<_>>().join(" ")).unwrap();
             for (key, value) in settings(rest) {

@@ -70,6 +70,10 @@ impl Flink {
     /// Runs the program of an uploaded artifact, and gives the job's id. [`Error::TimedOut`] is no refusal: `main()`
     /// may still be at work.
     pub async fn run(&self, jar: &str, run: &RunRequest) -> Result<FlinkId, Error> {
+        // Flink takes an empty path for none, and would begin without state.
+        if run.savepoint_path.as_deref().is_some_and(|path| path.trim().is_empty()) {
+            return Err(Error::StateNotFound("its path is empty".to_owned()));
+        }
         let request =
             self.request(Method::POST, &format!("/jars/{}/run", segment(jar)), RUN_PATIENCE).json(run);
         let (status, body) = exchange(request).await?;
@@ -139,11 +143,14 @@ impl Flink {
         known(self.get::<Polled>(&format!("/jobs/{job}/savepoints/{trigger}"), About::Trigger).await)
     }
 
-    /// Cancels a job. Says yes for a job that has ended as well.
+    /// Cancels a job. Says yes for a job that has ended as well: Flink itself does so only for one that was cancelled.
     pub async fn cancel(&self, job: FlinkId) -> Result<(), Error> {
         let request = self.request(Method::PATCH, &format!("/jobs/{job}?mode=cancel"), ASK_PATIENCE);
         let (status, body) = exchange(request).await?;
-        if (200..300).contains(&status) { Ok(()) } else { read::<Value>(status, &body, About::Job).map(drop) }
+        if (200..300).contains(&status) || has_ended(status, &body) {
+            return Ok(());
+        }
+        read::<Value>(status, &body, About::Job).map(drop)
     }
 
     /// Removes a savepoint; needs no job. The trigger is Flink's own here: it takes none of ours. Safe to repeat.
@@ -156,6 +163,11 @@ impl Flink {
     pub async fn poll_disposal(&self, trigger: FlinkId) -> Result<Trigger, Error> {
         known(self.get::<Polled>(&format!("/savepoint-disposal/{trigger}"), About::Trigger).await)
     }
+}
+
+/// True when Flink refuses to cancel a job because it has finished or failed.
+fn has_ended(status: u16, body: &[u8]) -> bool {
+    status == 409 && String::from_utf8_lossy(body).contains("already reached another terminal state")
 }
 
 /// A trigger that Flink does not know is an answer, and no failure.

@@ -27,8 +27,8 @@ pub enum Error {
     /// `main()` failed, or its SQL or its configuration is wrong.
     #[error("the program's main() failed: {0}")]
     MainFailed(String),
-    /// The savepoint or checkpoint is not there.
-    #[error("the savepoint is not there: {0}")]
+    /// The savepoint or checkpoint is not there, or is none that Flink can read.
+    #[error("the savepoint is not there, or can't be read: {0}")]
     StateNotFound(String),
     /// The program has no place for some of the state.
     #[error("the program has no place for some of its state: {0}")]
@@ -124,7 +124,12 @@ pub(super) fn classify(status: u16, body: &[u8], about: About) -> Error {
         Error::MissingJar
     } else if says("Cannot map checkpoint/savepoint state") || says("StateMigrationException") {
         Error::StateMismatch(words)
-    } else if says("Cannot find checkpoint or savepoint") || says("Cannot find meta data file") {
+    } else if says("Cannot find checkpoint or savepoint")
+        || says("Cannot find meta data file")
+        // Damaged, or somewhere that Flink has no plugin for.
+        || says("Unexpected magic number")
+        || says("for checkpoint/savepoint path")
+    {
         Error::StateNotFound(words)
     } else if says("NoResourceAvailableException") {
         Error::NoResources(words)
@@ -157,11 +162,15 @@ pub(super) fn classify_run(status: u16, body: &[u8], savepoint: Option<&str>) ->
     let names =
         savepoint.is_some_and(|path| text.contains(path.trim_start_matches("file:").trim_start_matches('/')));
     let missing = text.contains("FileNotFoundException") || text.contains("NoSuchFileException");
+    // Past main(), where the JobManager reads the state; of an empty file this is all that it says.
+    let cut_short = savepoint.is_some()
+        && text.contains("JobInitializationException")
+        && text.contains("java.io.EOFException");
     match error {
         Error::MainFailed(words)
         | Error::Server { status: _, words }
         | Error::Refused { status: _, words }
-            if names && missing =>
+            if (names && missing) || cut_short =>
         {
             Error::StateNotFound(words)
         }

@@ -238,6 +238,35 @@ fn a_file_that_main_misses_is_not_the_savepoint() {
     ));
 }
 
+/// A refusal by the JobManager as 2.3.0 words it, from the program's `main()` down to its cause.
+fn refused_by_job_master(cause: &str) -> String {
+    let stack = format!(
+        "org.apache.flink.runtime.rest.handler.RestHandlerException: Could not execute application.\n\tat x.y(Z.java:1)\n\
+         Caused by: org.apache.flink.client.program.ProgramInvocationException: The main method caused an error: Failed to execute job 'orders'.\n\t... 3 more\n\
+         Caused by: java.lang.RuntimeException: org.apache.flink.runtime.client.JobInitializationException: Could not start the JobMaster.\n\t... 3 more\n\
+         Caused by: java.util.concurrent.CompletionException: java.lang.RuntimeException: {cause}\n\t... 3 more\n\
+         Caused by: {cause}\n\tat x.y(Z.java:2)\n"
+    );
+    json!({ "errors": [stack] }).to_string()
+}
+
+#[test]
+fn a_damaged_savepoint_is_no_fault_of_the_program() {
+    let refused = |cause: &str, asked| classify_run(400, refused_by_job_master(cause).as_bytes(), asked);
+    let asked = Some("file:///s/savepoint-1");
+    let magic = "java.io.IOException: Unexpected magic number. This can have multiple reasons: (1) …";
+    let scheme = "java.io.IOException: Cannot access file system for checkpoint/savepoint path 's3://b/x'.";
+    for cause in [magic, scheme, "java.io.EOFException"] {
+        assert!(matches!(refused(cause, asked), Error::StateNotFound(_)), "{cause}");
+    }
+    assert!(matches!(refused("java.io.EOFException", None), Error::MainFailed(_)));
+    let strategy =
+        "java.lang.IllegalArgumentException: sometimes is an unknown value of RestartStrategyType.";
+    assert_eq!(refused(strategy, asked), Error::MainFailed(strategy.to_owned()));
+    let main = json!({"errors": ["x: Could not execute application.\nCaused by: java.io.EOFException"]});
+    assert!(matches!(classify_run(400, main.to_string().as_bytes(), asked), Error::MainFailed(_)));
+}
+
 #[test]
 fn what_nobody_knows_is_no_refusal() {
     let unclear = [
@@ -341,6 +370,33 @@ async fn nobody_there_is_unreachable_and_an_unknown_trigger_is_an_answer() {
         came.starts_with(&format!("POST /jobs/{ID}/stop HTTP/1.1")) && came.contains("\"targetDirectory\"")
     );
     assert!(came.contains(&format!("\"triggerId\":\"{ID}\"")));
+}
+
+#[tokio::test]
+async fn a_job_that_has_ended_is_as_good_as_cancelled() {
+    let cancel = async |status: &str, words: &str| {
+        let body = json!({"errors": [format!("org.apache.flink.runtime.rest.handler.RestHandlerException: {words}\n\tat x")]});
+        let (url, _served) = answered(http(status, &body.to_string())).await;
+        Flink::new(&Access { url, ..Access::default() }).unwrap().cancel(id()).await
+    };
+    for state in ["FINISHED", "FAILED"] {
+        let words = format!(
+            "Job cancellation failed because the job has already reached another terminal state ({state})."
+        );
+        assert_eq!(cancel("409 Conflict", &words).await, Ok(()));
+    }
+    assert!(matches!(
+        cancel("409 Conflict", "Another reason.").await,
+        Err(Error::Refused { status: 409, .. })
+    ));
+    assert_eq!(cancel("404 Not Found", "Job could not be found.").await, Err(Error::UnknownJob));
+}
+
+#[tokio::test]
+async fn an_empty_path_is_not_sent_as_it_would_mean_no_state() {
+    let flink = Flink::new(&Access { url: "http://127.0.0.1:9".to_owned(), ..Access::default() }).unwrap();
+    let run = RunRequest { savepoint_path: Some(" ".to_owned()), ..RunRequest::default() };
+    assert!(matches!(flink.run("x.jar", &run).await, Err(Error::StateNotFound(_))));
 }
 
 proptest::proptest! {
