@@ -74,8 +74,8 @@ pub(super) struct Daemons {
 }
 
 impl Daemons {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        Self { home: Home::find(), dir, rest_port: ports::free(), rpc_port: ports::free() }
+    pub(super) fn new(home: Home, dir: PathBuf) -> Self {
+        Self { home, dir, rest_port: ports::free(), rpc_port: ports::free() }
     }
 
     pub(super) fn job_manager(&self, name: &str) -> Child {

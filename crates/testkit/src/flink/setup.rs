@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 
 use super::daemons::Daemons;
+use super::home::Home;
 use super::{FlinkCluster, JOB_MANAGER};
 use crate::watchdog;
 
@@ -69,11 +70,12 @@ impl Setup {
 
     /// Starts it and waits until its slots are there. Panics, saying what to install, where there is no Flink.
     pub async fn start(&self) -> FlinkCluster {
+        let home = Home::find();
         let dir = tempfile::Builder::new().prefix("libra-flink.").tempdir().unwrap();
         // Real paths: what works below is found by them.
         let dir = dir.keep().canonicalize().unwrap();
         watchdog::watch(&dir);
-        let daemons = Daemons::new(dir);
+        let daemons = Daemons::new(home, dir);
         for name in ["conf", "checkpoints", "savepoints", "upload", "tmp"] {
             fs::create_dir(daemons.dir.join(name)).unwrap();
         }

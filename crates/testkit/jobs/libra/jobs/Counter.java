@@ -2,9 +2,6 @@ package libra.jobs;
 
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.typeinfo.Types;
-import org.apache.flink.api.connector.source.util.ratelimit.RateLimiterStrategy;
-import org.apache.flink.connector.datagen.source.DataGeneratorSource;
-import org.apache.flink.connector.datagen.source.GeneratorFunction;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 
@@ -24,15 +21,8 @@ public final class Counter {
   public static void main(String[] words) throws Exception {
     Arguments arguments = new Arguments(words);
     StreamExecutionEnvironment environment = StreamExecutionEnvironment.getExecutionEnvironment();
-    GeneratorFunction<Long, Long> itself = number -> number;
-    DataGeneratorSource<Long> numbers =
-        new DataGeneratorSource<>(
-            itself,
-            Long.MAX_VALUE,
-            RateLimiterStrategy.perSecond(arguments.number("rate", 500)),
-            Types.LONG);
     environment
-        .fromSource(numbers, WatermarkStrategy.noWatermarks(), "numbers")
+        .fromSource(new Numbers(arguments.number("rate", 500)), WatermarkStrategy.noWatermarks(), "numbers")
         // More than one would each begin somewhere else.
         .setParallelism(1)
         .uid("numbers")
