@@ -15,18 +15,21 @@ pub const COUNT: usize = 10;
 /// How long snapshots are kept, microseconds: 7 days.
 pub const AGE: i64 = 7 * 86_400 * crate::time::MICROS_PER_SECOND;
 
+/// An age that no snapshot reaches, in microseconds: none is too old.
+pub const ANY_AGE: i64 = i64::MAX;
+
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
     /// At most so many; at least the newest stays, also with 0.
     pub count: usize,
-    /// None that is older, in microseconds; None = any age.
-    pub age: Option<i64>,
+    /// None that is older, in microseconds; see [`ANY_AGE`].
+    pub age: i64,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { count: COUNT, age: Some(AGE) }
+        Self { count: COUNT, age: AGE }
     }
 }
 
@@ -62,7 +65,7 @@ pub fn disposable<'a>(
     let mut newest_first: Vec<&Kept> = kept.iter().collect();
     newest_first.sort_by_key(|k| Reverse((k.at, &k.path)));
     let stays = staying(&newest_first, needed);
-    let is_old = |k: &Kept| retention.age.is_some_and(|age| now.0.saturating_sub(k.at.0) > age);
+    let is_old = |k: &Kept| now.0.saturating_sub(k.at.0) > retention.age;
     let mut counted = 0_usize;
     let mut gone = Vec::new();
     for snapshot in newest_first {
@@ -120,24 +123,24 @@ mod tests {
         let gone =
             |count, age, needed: &Needed| paths(&disposable(&all, Retention { count, age }, needed, NOW));
         let none = Needed::default();
-        assert_eq!(gone(10, None, &none), [""; 0]);
-        assert_eq!(gone(2, None, &none), ["a", "b"]);
-        assert_eq!(gone(10, Some(500), &none), ["a"], "exactly so old is not older");
-        assert_eq!(gone(0, Some(0), &none), ["a", "b", "c"], "the newest stays");
+        assert_eq!(gone(10, ANY_AGE, &none), [""; 0]);
+        assert_eq!(gone(2, ANY_AGE, &none), ["a", "b"]);
+        assert_eq!(gone(10, 500, &none), ["a"], "exactly so old is not older");
+        assert_eq!(gone(0, 0, &none), ["a", "b", "c"], "the newest stays");
         let path = Needed { paths: ["a".to_owned()].into(), ..Needed::default() };
-        assert_eq!(gone(1, None, &path), ["b", "c"]);
+        assert_eq!(gone(1, ANY_AGE, &path), ["b", "c"]);
         let generation = Needed { generations: [1].into(), ..Needed::default() };
-        assert_eq!(gone(1, None, &generation), ["a", "c"], "what generation 1 ended with");
+        assert_eq!(gone(1, ANY_AGE, &generation), ["a", "c"], "what generation 1 ended with");
         let later = Needed { generations: [3, 9].into(), ..Needed::default() };
-        assert_eq!(gone(1, None, &later), ["a", "b", "c"], "they began with the newest");
+        assert_eq!(gone(1, ANY_AGE, &later), ["a", "b", "c"], "they began with the newest");
     }
 
     #[test]
     fn what_is_broken_goes_and_counts_for_nothing() {
         let all = [kept("a", 100, 1, true), kept("b", 200, 1, true), kept("x", 900, 1, false)];
-        let two = Retention { count: 2, age: None };
+        let two = Retention { count: 2, age: ANY_AGE };
         assert_eq!(paths(&disposable(&all, two, &Needed::default(), NOW)), ["x"]);
-        let one = Retention { count: 1, age: Some(10) };
+        let one = Retention { count: 1, age: 10 };
         assert_eq!(paths(&disposable(&all, one, &Needed::default(), NOW)), ["a", "x"], "b can be restored");
     }
 
@@ -153,7 +156,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_job_can_always_be_restored(
-            all in all(), count in 0usize..8, age in proptest::option::of(0i64..1_000),
+            all in all(), count in 0usize..8, age in prop_oneof![0i64..1_000, Just(ANY_AGE)],
             generations in proptest::collection::btree_set(0u64..8, 0..3), named in 0usize..20
         ) {
             let needed = Needed { paths: [format!("p{named}")].into(), generations };

@@ -288,6 +288,10 @@ impl Cluster {
                 Answer::Accepted
             }
             Effect::Dispose { path, trigger } => {
+                let savepoints = self.disk.keys().filter(|path| path.starts_with("svpt/")).count();
+                if savepoints == 1 && self.disk.contains_key(path) {
+                    self.violations.push(format!("the last savepoint was removed: {path}"));
+                }
                 self.disk.remove(path);
                 self.disposed.insert(*trigger);
                 Answer::Accepted

@@ -8,6 +8,8 @@
 
 mod cluster;
 mod controller;
+mod desk;
 mod history;
 mod promises;
+mod savepoints;
 mod steps;

@@ -1,110 +1,11 @@
 //! Single steps, one behaviour each.
 
 use libra_core::deployment::reconcile::{
-    Answer, Cluster, Desired, Disk, Effect, Event, Fate, FlinkId, Given, Job, JobState, Kept, Kind, Mode,
-    Moment, Observed, Phase, Refusal, Reply, Row, Trigger, Trouble, Upgrade, reconcile,
+    Answer, Effect, Event, Fate, FlinkId, JobState, Kind, Observed, Phase, Refusal, Reply, Trigger, Trouble,
+    Upgrade,
 };
-use libra_core::time::Timestamp;
 
-use super::cluster::NAME;
-use super::history::{desired as nothing_desired, version};
-
-/// A deployment on a cluster that says what the test says.
-struct Desk {
-    desired: Desired,
-    row: Row,
-    cluster: Cluster,
-    now: i64,
-    sent: Vec<Effect>,
-}
-
-impl Desk {
-    fn new() -> Self {
-        let mut desired = nothing_desired();
-        desired.generation = 1;
-        desired.versions = (1..=3).map(|generation| version(generation, Upgrade::Savepoint)).collect();
-        let jars =
-            desired.versions.iter().map(|v| (v.digest.clone(), format!("{}.jar", v.generation))).collect();
-        let cluster = Cluster { life: Some("a".to_owned()), jars, ..Cluster::default() };
-        Self { desired, row: Row::default(), cluster, now: 0, sent: Vec::new() }
-    }
-
-    fn look(&mut self, observed: &Observed) {
-        let now = self.now;
-        let moment = Moment {
-            now: Timestamp(now * 1_000_000),
-            fresh: 1_000 + 16 * u128::from(now.unsigned_abs()),
-            jitter: 0,
-        };
-        let step = reconcile(&self.desired, &self.row, observed, moment);
-        let again = reconcile(&self.desired, &self.row, observed, moment);
-        assert_eq!(step, again, "the same look, the same step");
-        self.row = step.row;
-        self.sent = step.effects;
-    }
-
-    /// `seconds` pass, with a look after each.
-    fn pass(&mut self, seconds: i64) {
-        for _ in 0..seconds {
-            self.now += 1;
-            let observed = Observed::Reachable(Box::new(self.cluster.clone()));
-            self.look(&observed);
-            self.cluster.reply = None;
-        }
-    }
-
-    fn run_id(&self) -> FlinkId {
-        self.row.run.as_ref().unwrap().id
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        self.cluster.reply = Some(Reply { key: self.run_id(), send: 1, answer });
-    }
-
-    /// The job that was sent is there.
-    fn job(&mut self, state: JobState, all_tasks_run: bool, checkpoints: u64) {
-        let id = self.run_id();
-        self.cluster.jobs.retain(|job| job.id != id);
-        self.cluster.jobs.push(job(id, state, all_tasks_run, checkpoints));
-    }
-
-    fn sends(&self, wanted: impl Fn(&Effect) -> bool) -> bool {
-        self.sent.iter().any(wanted)
-    }
-
-    fn stable() -> Self {
-        let mut desk = Self::new();
-        desk.pass(1);
-        desk.job(JobState::Running, true, 5);
-        desk.pass(10);
-        assert_eq!(desk.row.phase, Phase::Stable);
-        desk
-    }
-}
-
-fn job(id: FlinkId, state: JobState, all_tasks_run: bool, checkpoints: u64) -> Job {
-    let kept = Kept { path: format!("ckpt/{id}/chk-{checkpoints}"), number: checkpoints };
-    Job {
-        id,
-        name: NAME.to_owned(),
-        state,
-        all_tasks_run,
-        restarts: 0,
-        exceptions: 0,
-        checkpoints,
-        checkpoint: (checkpoints > 0).then_some(kept),
-        savepoint: None,
-        failure: None,
-    }
-}
-
-fn is_run(effect: &Effect) -> bool {
-    matches!(effect, Effect::Run { .. })
-}
-
-fn is_cancel(effect: &Effect) -> bool {
-    matches!(effect, Effect::Cancel { .. })
-}
+use super::desk::{Desk, is_cancel, is_run, job, second};
 
 #[test]
 fn a_cluster_that_does_not_answer_decides_nothing() {
@@ -152,18 +53,6 @@ fn a_restart_begins_the_window_anew() {
         desk.pass(5);
         assert_eq!(desk.row.phase, Phase::Proving);
     }
-}
-
-/// Generation 2 runs after 1 was stable, and is not yet stable itself.
-fn second() -> Desk {
-    let mut desk = Desk::stable();
-    desk.desired.generation = 2;
-    desk.pass(1);
-    desk.cluster.trigger = Trigger::Completed("svpt/1".to_owned());
-    desk.cluster.jobs[0].state = JobState::Finished;
-    desk.pass(1);
-    desk.cluster.trigger = Trigger::NotAsked;
-    desk
 }
 
 #[test]
@@ -266,21 +155,6 @@ fn a_ghost_of_a_refused_run_is_an_ended_run() {
 }
 
 #[test]
-fn completed_with_a_failure_cause_leaves_the_job_running() {
-    let mut desk = Desk::stable();
-    desk.desired.generation = 2;
-    for _ in 0..6 {
-        desk.pass(1);
-        desk.cluster.trigger = Trigger::Failed("java.io.IOException: not writable".to_owned());
-    }
-    desk.cluster.trigger = Trigger::NotAsked;
-    desk.pass(3);
-    assert_eq!(desk.row.phase, Phase::Stable);
-    assert_eq!(desk.row.run.as_ref().unwrap().generation, 1);
-    assert!(matches!(desk.row.trouble, Some(Trouble::SavepointFails(_))), "{:?}", desk.row.trouble);
-}
-
-#[test]
 fn a_job_of_the_same_name_is_left_alone_and_waited_for() {
     let mut desk = Desk::new();
     let foreign = FlinkId(7);
@@ -322,41 +196,6 @@ fn a_job_that_is_lost_with_its_cluster_comes_back_once_its_tasks_are_over() {
     desk.job(JobState::Running, true, 1);
     desk.pass(30);
     assert_eq!(desk.run_id(), run.id, "once");
-}
-
-#[test]
-fn a_stop_of_which_nobody_heard_is_known_by_its_savepoint() {
-    let mut desk = Desk::stable();
-    desk.desired.mode = Mode::Suspended;
-    desk.pass(1);
-    let directory = desk.row.operation.clone().unwrap().directory;
-    desk.cluster.trigger = Trigger::Unknown;
-    desk.cluster.jobs[0].state = JobState::Finished;
-    let path = format!("file:/{directory}/savepoint-6");
-    desk.cluster.jobs[0].savepoint = Some(Kept { path: path.clone(), number: 6 });
-    desk.pass(1);
-    assert_eq!((desk.row.phase, desk.row.state.clone().unwrap().path), (Phase::Suspended, path.clone()));
-    desk.desired.mode = Mode::Running;
-    desk.pass(1);
-    assert!(desk.sends(|e| matches!(e, Effect::Run { from: Some(from), .. } if *from == path)));
-}
-
-#[test]
-fn a_savepoint_that_nobody_can_find_is_not_passed_over() {
-    let mut desk = Desk::stable();
-    desk.desired.generation = 2;
-    desk.pass(1);
-    desk.cluster.trigger = Trigger::Unknown;
-    desk.cluster.jobs[0].state = JobState::Finished;
-    desk.pass(20);
-    assert_eq!(desk.row.phase, Phase::Failed);
-    assert!(matches!(desk.row.trouble, Some(Trouble::SavepointLost(_))));
-    assert!(!desk.sends(is_run));
-    // Its owner has found it.
-    desk.desired.nonce += 1;
-    desk.desired.given = Some(Given { nonce: 1, path: "svpt/found".to_owned() });
-    desk.pass(1);
-    assert!(desk.sends(|e| matches!(e, Effect::Run { from: Some(from), .. } if from == "svpt/found")));
 }
 
 #[test]
@@ -424,28 +263,6 @@ fn a_rollback_on_demand_takes_the_newest_state_along() {
 }
 
 #[test]
-fn the_last_savepoint_stays_whatever_its_age() {
-    let mut desk = Desk::stable();
-    for n in 1..=5_u64 {
-        desk.desired.savepoint_nonce = n;
-        desk.pass(1);
-        desk.cluster.trigger = Trigger::Completed(format!("svpt/{n}"));
-        desk.pass(2);
-        desk.cluster.trigger = Trigger::NotAsked;
-        let removed = desk.row.savepoints.iter().filter_map(|savepoint| savepoint.removal);
-        desk.cluster.disposals = removed.map(|(id, _)| (id, Trigger::Completed(String::new()))).collect();
-        desk.pass(1);
-    }
-    assert_eq!(desk.row.savepoints.len(), 3, "by count");
-    desk.pass(1_000);
-    let removed = desk.row.savepoints.iter().filter_map(|savepoint| savepoint.removal);
-    desk.cluster.disposals = removed.map(|(id, _)| (id, Trigger::Completed(String::new()))).collect();
-    desk.pass(1);
-    let left: Vec<&str> = desk.row.savepoints.iter().map(|savepoint| savepoint.path.as_str()).collect();
-    assert_eq!(left, ["svpt/5"], "by age, but for the last one");
-}
-
-#[test]
 fn a_batch_job_that_fails_too_often_is_given_up() {
     let mut desk = Desk::new();
     desk.desired.versions[0].kind = Kind::Batch;
@@ -470,59 +287,4 @@ fn of_a_job_whose_spec_is_gone_nothing_is_sent() {
     desk.pass(100);
     assert!(!desk.sends(is_run));
     assert_eq!(desk.row.trouble, Some(Trouble::GenerationGone(1)));
-}
-
-/// A savepoint on demand was complete, and the JobManager died before anybody heard of it.
-#[test]
-fn a_savepoint_of_which_nobody_heard_is_the_newest_state_unless_a_checkpoint_is() {
-    for (checkpoint, from_savepoint) in [(5, true), (7, false)] {
-        let mut desk = Desk::stable();
-        let lost = desk.run_id();
-        desk.desired.savepoint_nonce = 1;
-        desk.pass(1);
-        let path = format!("{}/savepoint-6", desk.row.operation.clone().unwrap().directory);
-        desk.cluster.jobs.clear();
-        desk.cluster.life = Some("b".to_owned());
-        let checkpoint = Kept { path: format!("ckpt/{lost}/chk-{checkpoint}"), number: checkpoint };
-        let newest = if from_savepoint { path.clone() } else { checkpoint.path.clone() };
-        desk.cluster.disk = Some(Disk {
-            checkpoint: Some(checkpoint),
-            savepoint: Some(path.clone()),
-            savepoint_number: Some(6),
-        });
-        desk.pass(12);
-        assert_eq!(desk.row.run.clone().unwrap().from.unwrap().path, newest);
-        assert!(desk.row.savepoints.iter().any(|savepoint| savepoint.path == path), "it is not forgotten");
-        assert_eq!(desk.row.savepoint_nonce, 1, "the request is honoured");
-    }
-}
-
-/// The job ended by itself after a savepoint on demand: nobody stopped it.
-#[test]
-fn a_job_that_ends_after_a_savepoint_on_demand_has_ended_by_itself() {
-    let mut desk = Desk::stable();
-    desk.desired.savepoint_nonce = 1;
-    desk.pass(1);
-    let path = format!("{}/savepoint-6", desk.row.operation.clone().unwrap().directory);
-    desk.cluster.trigger = Trigger::Unknown;
-    desk.cluster.jobs[0].state = JobState::Finished;
-    desk.cluster.jobs[0].savepoint = Some(Kept { path: path.clone(), number: 6 });
-    desk.pass(1);
-    assert_eq!((desk.row.phase, desk.row.state.clone().unwrap().path), (Phase::Completed, path));
-}
-
-/// Stopping failed after its savepoint was made: the job went on, and died later.
-#[test]
-fn a_job_that_went_on_after_its_stop_is_restored_from_what_came_later() {
-    let mut desk = Desk::stable();
-    let lost = desk.run_id();
-    desk.desired.generation = 2;
-    desk.pass(1);
-    let path = format!("{}/savepoint-6", desk.row.operation.clone().unwrap().directory);
-    desk.cluster.jobs.clear();
-    let checkpoint = Kept { path: format!("ckpt/{lost}/chk-9"), number: 9 };
-    desk.cluster.disk =
-        Some(Disk { checkpoint: Some(checkpoint.clone()), savepoint: Some(path), savepoint_number: Some(6) });
-    desk.pass(12);
-    assert_eq!(desk.row.run.clone().unwrap().from.unwrap().path, checkpoint.path);
 }

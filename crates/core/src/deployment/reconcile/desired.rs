@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::timing::Timing;
+use crate::deployment::retention::Retention;
 
 /// What should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,15 +70,6 @@ pub struct Stability {
     /// How long that may take, in microseconds, from when the job is first seen. Then the last stable generation
     /// comes back, if there is one.
     pub within: i64,
-}
-
-/// How many savepoints are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Retention {
-    /// At most so many.
-    pub count: usize,
-    /// None older than this, in microseconds.
-    pub age: i64,
 }
 
 /// A state that somebody names for the next run, whatever the runs before have left.

@@ -35,7 +35,7 @@ mod timing;
 mod trouble;
 
 pub use breaker::{Breaker, Circuit, FAILURES_TO_OPEN, PAUSE_MOST, PROBE_PATIENCE};
-pub use desired::{Desired, Given, Kind, Mode, Retention, Stability, Upgrade, Version};
+pub use desired::{Desired, Given, Kind, Mode, Stability, Upgrade, Version};
 pub use effect::{Effect, Event};
 pub use flink_id::{FlinkId, NotAFlinkId};
 pub use observed::{Answer, Cluster, Disk, Job, JobState, Kept, Observed, Refusal, Reply, Trigger};
@@ -48,6 +48,8 @@ pub use timing::{
     POLL_EVERY, RESEND_AFTER, SAVEPOINT_WITHIN, Timing, ZOMBIE_WINDOW,
 };
 pub use trouble::{MOST_WORDS, Trouble};
+
+pub use super::retention::Retention;
 
 use crate::time::Timestamp;
 

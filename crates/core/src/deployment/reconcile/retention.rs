@@ -1,9 +1,13 @@
-//! Savepoints that we made: kept by count and age, removed when nothing needs them. The job need not run for that.
+//! Savepoints that we made are removed when [`crate::deployment::retention`] lets them go. The job need not run for
+//! that.
+
+use std::collections::BTreeSet;
 
 use super::effect::{Effect, Event};
 use super::observed::Trigger;
 use super::pass::Pass;
-use super::row::Savepoint;
+use super::row::{Savepoint, State};
+use crate::deployment::retention::{Kept, Needed, disposable};
 
 /// Savepoints that are being removed at one time, so that a long list does not flood the cluster.
 const MOST_REMOVALS: usize = 2;
@@ -13,35 +17,60 @@ const REMOVE_AGAIN: i64 = 60 * crate::time::MICROS_PER_SECOND;
 impl Pass<'_> {
     /// Adds a savepoint to the list.
     pub(super) fn keep_savepoint(&mut self, path: String, generation: u64) {
-        let at = self.now();
+        // A clock that was put back does not make it older than those before it.
+        let after_last = self.row.savepoints.last().map(|last| last.at.plus_micros(1));
+        let at = after_last.map_or(self.now(), |least| least.max(self.now()));
         if !self.row.savepoints.iter().any(|savepoint| savepoint.path == path) {
             self.row.savepoints.push(Savepoint { path, generation, at, removal: None });
         }
     }
 
-    /// True for what the next run, a rollback or the present run may need; and the newest is never removed.
-    fn is_needed(&self, path: &str) -> bool {
-        let is = |other: Option<&str>| other == Some(path);
-        is(self.row.state.as_ref().map(|state| state.path.as_str()))
-            || is(self.row.stable.as_ref().and_then(|s| s.state.as_ref()).map(|state| state.path.as_str()))
-            || is(self.row.run.as_ref().and_then(|run| run.from.as_ref()).map(|state| state.path.as_str()))
-            || is(self.row.run.as_ref().and_then(|run| run.kept.as_ref()).map(|kept| kept.path.as_str()))
-            || is(self.row.savepoints.last().map(|savepoint| savepoint.path.as_str()))
+    /// What the present run began with and what the next one, or a rollback, will begin with.
+    fn needed(&self) -> Needed {
+        let row = &self.row;
+        let given = self.desired.given.as_ref().filter(|given| given.nonce > row.given_nonce);
+        let states = [
+            row.state.as_ref(),
+            row.stable.as_ref().and_then(|stable| stable.state.as_ref()),
+            row.run.as_ref().and_then(|run| run.from.as_ref()),
+        ];
+        let paths: BTreeSet<String> = states
+            .into_iter()
+            .flatten()
+            .map(|State { path, generation: _ }| path)
+            .chain(row.run.as_ref().and_then(|run| run.kept.as_ref()).map(|kept| &kept.path))
+            .chain(given.map(|given| &given.path))
+            .cloned()
+            .collect();
+        Needed { paths, generations: row.stable.iter().map(|stable| stable.generation).collect() }
+    }
+
+    /// The paths that may go. What is being removed counts as gone.
+    fn disposable(&self) -> BTreeSet<String> {
+        let stays = self.row.savepoints.iter().filter(|savepoint| savepoint.removal.is_none());
+        let kept: Vec<Kept> = stays
+            .map(|savepoint| Kept {
+                path: savepoint.path.clone(),
+                at: savepoint.at,
+                generation: savepoint.generation,
+                restorable: true,
+            })
+            .collect();
+        let gone = disposable(&kept, self.desired.retention, &self.needed(), self.now());
+        gone.into_iter().map(|kept| kept.path.clone()).collect()
     }
 
     /// Records and sends removals of what is too old or too many.
     pub(super) fn tidy_savepoints(&mut self) {
         let now = self.now();
-        let retention = self.desired.retention;
-        let too_many = self.row.savepoints.len().saturating_sub(retention.count);
+        let gone = self.disposable();
         let going = self.row.savepoints.iter().filter(|savepoint| savepoint.removal.is_some()).count();
         let mut room = MOST_REMOVALS.saturating_sub(going);
         for index in 0..self.row.savepoints.len() {
             let savepoint = &self.row.savepoints[index];
-            let old = now.0.saturating_sub(savepoint.at.0) > retention.age;
             let due = match savepoint.removal {
                 Some((_, sent_at)) => now >= sent_at.plus_micros(REMOVE_AGAIN),
-                None => room > 0 && (index < too_many || old) && !self.is_needed(&savepoint.path),
+                None => room > 0 && gone.contains(&savepoint.path),
             };
             if !due {
                 continue;
