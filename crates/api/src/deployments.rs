@@ -18,6 +18,8 @@ pub struct DeploymentView {
     pub state: String,
     /// The same in words.
     pub status: String,
+    /// True once the newest wish was taken up: until then `state` and `trouble` answer the one before.
+    pub taken_up: bool,
     /// What is wanted: `running`, `suspended` or `deleted`.
     pub desired: String,
     /// The newest specification, counted from 1.

@@ -170,7 +170,7 @@ pub(crate) mod samples {
     pub(crate) fn view(more: Value) -> DeploymentView {
         let mut all = json!({
             "id": "orders", "cluster": "main", "state": "stable", "status": "running and stable",
-            "desired": "running", "generation": 3, "runningGeneration": 3, "stable": true, "stableGeneration": 3,
+            "takenUp": true, "desired": "running", "generation": 3, "runningGeneration": 3, "stable": true, "stableGeneration": 3,
             "jobId": "0198f0c46b1e7c3a9a553f1f0f6c2a10", "lastSavepoint": "file:/savepoints/0a1b/savepoint-0198f0-1",
             "createdAt": "2026-01-29T09:00:00.000Z", "updatedAt": "2026-01-31T08:56:40.000Z", "version": 5,
         });

@@ -1,6 +1,6 @@
 //! Waiting until what was applied runs well, or does not.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libra_api::client::Client;
 use libra_api::deployments::{AppliedView, DeploymentView};
@@ -11,8 +11,6 @@ use crate::patience::Patience;
 
 /// Between two looks at the same deployment.
 const PAUSE: Duration = Duration::from_millis(500);
-/// An end that was there before is believed after so long: by then Libra has looked at what was applied.
-const OLD_ENDS_COUNT_AFTER: Duration = Duration::from_secs(30);
 /// The trouble of a job that runs on without ever having been well.
 const NOT_STABLE: &str = "not_stable";
 
@@ -24,8 +22,6 @@ pub(crate) struct Aim {
     desired: String,
     /// True when a job of this generation has to come; else the deployment counts as it is.
     starts: bool,
-    /// When the deployment had last changed as the service answered. What it shows since then is an answer to that.
-    changed_at: String,
 }
 
 impl Aim {
@@ -37,7 +33,6 @@ impl Aim {
             version: view.version,
             desired: view.desired.clone(),
             starts: applied.plan.kind != "none",
-            changed_at: view.updated_at.clone(),
         }
     }
 }
@@ -61,8 +56,8 @@ pub(crate) enum Look {
     Overtaken,
 }
 
-/// What `view` says about the aim. `waited` is for how long it was looked at.
-pub(crate) fn look(view: &DeploymentView, aim: &Aim, waited: Duration) -> Look {
+/// What `view` says about the aim.
+pub(crate) fn look(view: &DeploymentView, aim: &Aim) -> Look {
     if view.generation != aim.generation || view.desired != aim.desired {
         return Look::Overtaken;
     }
@@ -77,7 +72,8 @@ pub(crate) fn look(view: &DeploymentView, aim: &Aim, waited: Duration) -> Look {
         return Look::Wait;
     }
     let ours = view.running_generation == Some(aim.generation);
-    let answers = !aim.starts || view.updated_at != aim.changed_at || waited >= OLD_ENDS_COUNT_AFTER;
+    // An end that was there before is no answer to what was applied.
+    let answers = !aim.starts || view.taken_up;
     let instead = view.trouble.is_some() && view.running_generation.is_some() && !ours;
     match view.state.as_str() {
         "stable" if instead && answers => Look::RolledBack,
@@ -131,21 +127,16 @@ struct Pending {
     applied: AppliedView,
     aim: Aim,
     told: String,
-    begun: Instant,
 }
 
 impl Pending {
     fn new(applied: AppliedView) -> Self {
-        Self { aim: Aim::of(&applied), applied, told: String::new(), begun: Instant::now() }
+        Self { aim: Aim::of(&applied), applied, told: String::new() }
     }
 
     /// Takes a look, and says how far it is when that has changed.
     fn look(&mut self, view: &DeploymentView) -> Look {
-        // The time of an outage does not count: nobody has looked at anything then.
-        if view.unreachable_since.is_some() {
-            self.begun = Instant::now();
-        }
-        let look = look(view, &self.aim, self.begun.elapsed());
+        let look = look(view, &self.aim);
         let line = progress(view);
         // The end is told by those who asked.
         if look == Look::Wait && line != self.told {
@@ -214,22 +205,21 @@ mod tests {
     use crate::deployment_page::samples;
     use serde_json::{Value, json};
 
-    const APPLIED_AT: &str = "2026-01-31T08:00:00.000Z";
     const LATER: &str = "2026-01-31T08:00:05.000Z";
 
     fn applied(kind: &str) -> AppliedView {
         AppliedView {
             plan: samples::plan("orders", kind, Some(5), &[], &json!([])),
-            deployment: samples::view(json!({"updatedAt": APPLIED_AT, "version": 6, "runningGeneration": 2})),
+            deployment: samples::view(json!({"version": 6, "runningGeneration": 2})),
         }
     }
 
     /// The aim is generation 3 of version 6.
-    fn look_at(kind: &str, waited: u64, more: Value) -> Look {
-        let mut all = json!({"updatedAt": LATER, "version": 6});
+    fn look_at(kind: &str, more: Value) -> Look {
+        let mut all = json!({"version": 6});
         let Value::Object(more) = more else { panic!("an object") };
         all.as_object_mut().unwrap().extend(more);
-        look(&samples::view(all), &Aim::of(&applied(kind)), Duration::from_secs(waited))
+        look(&samples::view(all), &Aim::of(&applied(kind)))
     }
 
     #[test]
@@ -239,40 +229,39 @@ mod tests {
         let redeploy = "savepoint-redeploy";
         #[rustfmt::skip]
         let table = [
-            ("stable at last", redeploy, 1, json!({}), Look::Well),
-            ("the old job is still stable", redeploy, 1, json!({"runningGeneration": 2, "updatedAt": APPLIED_AT}), Look::Wait),
-            ("the same for long", redeploy, 99, json!({"runningGeneration": 2, "stable": false}), Look::Wait),
-            ("stopping", redeploy, 1, json!({"state": "stopping", "stable": false, "runningGeneration": 2}), Look::Wait),
-            ("starting after a failed try", redeploy, 1, json!({"state": "starting", "stable": false, "trouble": trouble}), Look::Wait),
-            ("proving", redeploy, 1, json!({"state": "proving", "stable": false}), Look::Wait),
-            ("proving, with trouble of an earlier try", redeploy, 1, json!({"state": "proving", "stable": false, "trouble": trouble}), Look::Wait),
-            ("never well, and left running", redeploy, 1, json!({"state": "proving", "stable": false, "trouble": slow}), Look::Unwell),
-            ("never well, the older one proves itself", redeploy, 1, json!({"state": "proving", "stable": false, "trouble": slow, "runningGeneration": 2}), Look::Wait),
-            ("a batch job has ended", "first-deploy", 1, json!({"state": "completed", "stable": false}), Look::Well),
-            ("the run before has ended", "stateless-redeploy", 1, json!({"state": "completed", "stable": false, "runningGeneration": 2}), Look::Wait),
-            ("rolled back", redeploy, 1, json!({"stable": false, "trouble": trouble, "runningGeneration": 2}), Look::RolledBack),
-            ("rolled back, and that counts as stable", redeploy, 1, json!({"trouble": trouble, "runningGeneration": 2}), Look::RolledBack),
-            ("the generation before was rolled back", redeploy, 1, json!({"trouble": trouble, "runningGeneration": 1, "updatedAt": APPLIED_AT}), Look::Wait),
-            ("failed", redeploy, 1, json!({"state": "failed", "stable": false, "trouble": trouble}), Look::Failed),
-            ("the generation before failed", redeploy, 1, json!({"state": "failed", "stable": false, "trouble": trouble, "updatedAt": APPLIED_AT}), Look::Wait),
-            ("the same for long", redeploy, 30, json!({"state": "failed", "stable": false, "trouble": trouble, "updatedAt": APPLIED_AT}), Look::Failed),
-            ("blocked", "first-deploy", 1, json!({"state": "blocked", "stable": false, "trouble": trouble}), Look::Blocked),
-            ("the cluster is silent", redeploy, 99, json!({"state": "failed", "stable": false, "unreachableSince": LATER}), Look::Wait),
-            ("stable when last heard of", redeploy, 1, json!({"unreachableSince": LATER}), Look::Wait),
-            ("a newer generation", redeploy, 1, json!({"generation": 4}), Look::Overtaken),
-            ("suspended by somebody", redeploy, 1, json!({"desired": "suspended"}), Look::Overtaken),
-            ("somebody went back", redeploy, 1, json!({"version": 7, "runningGeneration": 2}), Look::Overtaken),
-            ("a savepoint was asked for", redeploy, 1, json!({"version": 7}), Look::Well),
-            ("a state of a later Libra", redeploy, 99, json!({"state": "moving", "stable": false}), Look::Wait),
-            ("nothing changes, and it is stable", "none", 0, json!({"updatedAt": APPLIED_AT}), Look::Well),
-            ("nothing changes, an older one is wanted", "none", 0, json!({"runningGeneration": 2, "updatedAt": APPLIED_AT}), Look::Well),
-            ("nothing changes, and it was rolled back", "none", 0, json!({"stable": false, "trouble": trouble, "runningGeneration": 2, "updatedAt": APPLIED_AT}), Look::RolledBack),
-            ("nothing changes, and it has failed", "none", 0, json!({"state": "failed", "stable": false, "updatedAt": APPLIED_AT}), Look::Failed),
-            ("nothing changes, it is not stable yet", "none", 0, json!({"state": "proving", "stable": false, "updatedAt": APPLIED_AT}), Look::Wait),
-            ("the next run is of the new version", "none", 0, json!({"state": "completed", "stable": false, "runningGeneration": 2}), Look::Well),
+            ("stable at last", redeploy, json!({}), Look::Well),
+            ("the old job is still stable", redeploy, json!({"runningGeneration": 2, "takenUp": false}), Look::Wait),
+            ("the same for long", redeploy, json!({"runningGeneration": 2, "stable": false}), Look::Wait),
+            ("stopping", redeploy, json!({"state": "stopping", "stable": false, "runningGeneration": 2}), Look::Wait),
+            ("starting after a failed try", redeploy, json!({"state": "starting", "stable": false, "trouble": trouble}), Look::Wait),
+            ("proving", redeploy, json!({"state": "proving", "stable": false}), Look::Wait),
+            ("proving, with trouble of an earlier try", redeploy, json!({"state": "proving", "stable": false, "trouble": trouble}), Look::Wait),
+            ("never well, and left running", redeploy, json!({"state": "proving", "stable": false, "trouble": slow}), Look::Unwell),
+            ("never well, the older one proves itself", redeploy, json!({"state": "proving", "stable": false, "trouble": slow, "runningGeneration": 2}), Look::Wait),
+            ("a batch job has ended", "first-deploy", json!({"state": "completed", "stable": false}), Look::Well),
+            ("the run before has ended", "stateless-redeploy", json!({"state": "completed", "stable": false, "runningGeneration": 2}), Look::Wait),
+            ("rolled back", redeploy, json!({"stable": false, "trouble": trouble, "runningGeneration": 2}), Look::RolledBack),
+            ("rolled back, and that counts as stable", redeploy, json!({"trouble": trouble, "runningGeneration": 2}), Look::RolledBack),
+            ("the generation before was rolled back", redeploy, json!({"trouble": trouble, "runningGeneration": 1, "takenUp": false}), Look::Wait),
+            ("failed", redeploy, json!({"state": "failed", "stable": false, "trouble": trouble}), Look::Failed),
+            ("the generation before failed", redeploy, json!({"state": "failed", "stable": false, "trouble": trouble, "takenUp": false}), Look::Wait),
+            ("blocked", "first-deploy", json!({"state": "blocked", "stable": false, "trouble": trouble}), Look::Blocked),
+            ("the cluster is silent", redeploy, json!({"state": "failed", "stable": false, "unreachableSince": LATER}), Look::Wait),
+            ("stable when last heard of", redeploy, json!({"unreachableSince": LATER}), Look::Wait),
+            ("a newer generation", redeploy, json!({"generation": 4}), Look::Overtaken),
+            ("suspended by somebody", redeploy, json!({"desired": "suspended"}), Look::Overtaken),
+            ("somebody went back", redeploy, json!({"version": 7, "runningGeneration": 2}), Look::Overtaken),
+            ("a savepoint was asked for", redeploy, json!({"version": 7}), Look::Well),
+            ("a state of a later Libra", redeploy, json!({"state": "moving", "stable": false}), Look::Wait),
+            ("nothing changes, and it is stable", "none", json!({"takenUp": false}), Look::Well),
+            ("nothing changes, an older one is wanted", "none", json!({"runningGeneration": 2, "takenUp": false}), Look::Well),
+            ("nothing changes, and it was rolled back", "none", json!({"stable": false, "trouble": trouble, "runningGeneration": 2, "takenUp": false}), Look::RolledBack),
+            ("nothing changes, and it has failed", "none", json!({"state": "failed", "stable": false, "takenUp": false}), Look::Failed),
+            ("nothing changes, it is not stable yet", "none", json!({"state": "proving", "stable": false, "takenUp": false}), Look::Wait),
+            ("the next run is of the new version", "none", json!({"state": "completed", "stable": false, "runningGeneration": 2}), Look::Well),
         ];
-        for (name, kind, waited, view, says) in table {
-            assert_eq!(look_at(kind, waited, view), says, "{name}");
+        for (name, kind, view, says) in table {
+            assert_eq!(look_at(kind, view), says, "{name}");
         }
     }
 
@@ -281,9 +270,9 @@ mod tests {
         let mut applied = applied("none");
         applied.deployment =
             samples::view(json!({"state": "suspended", "desired": "suspended", "stable": false}));
-        assert_eq!(look(&applied.deployment, &Aim::of(&applied), Duration::ZERO), Look::Well);
+        assert_eq!(look(&applied.deployment, &Aim::of(&applied)), Look::Well);
         applied.deployment.desired = "deleted".to_owned();
-        assert_eq!(look(&applied.deployment, &Aim::of(&applied), Duration::ZERO), Look::Overtaken);
+        assert_eq!(look(&applied.deployment, &Aim::of(&applied)), Look::Overtaken);
     }
 
     #[test]

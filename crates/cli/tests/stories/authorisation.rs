@@ -40,6 +40,9 @@ const REPLAY: [u16; 6] = [401, 401, 403, 404, 404, 404];
 const UPLOAD: [u16; 6] = [401, 401, 403, 400, 400, 400];
 /// Nothing has the id of a job as its digest; whoever may upload is told so.
 const UPLOADED: [u16; 6] = [401, 401, 403, 404, 404, 404];
+/// Nothing has the id of a job as its name; the body is no specification.
+const DEPLOYMENT: [u16; 6] = [401, 401, 404, 404, 404, 404];
+const DEPLOY: [u16; 6] = [401, 401, 403, 400, 400, 400];
 const CANCEL: [u16; 6] = [401, 401, 403, 200, 404, 200];
 
 const ROWS: &[(&str, &str, [u16; 6])] = &[
@@ -49,6 +52,17 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/actuator/prometheus", FIGURES),
     ("POST", "/api/v1/artifacts", UPLOAD),
     ("GET", "/api/v1/artifacts/{digest}", UPLOADED),
+    ("GET", "/api/v1/deployments", LIST),
+    ("POST", "/api/v1/deployments", DEPLOY),
+    ("POST", "/api/v1/deployments/plan", DEPLOY),
+    ("GET", "/api/v1/deployments/{id}", DEPLOYMENT),
+    ("DELETE", "/api/v1/deployments/{id}", REPLAY),
+    ("GET", "/api/v1/deployments/{id}/events", DEPLOYMENT),
+    ("GET", "/api/v1/deployments/{id}/generations", DEPLOYMENT),
+    ("POST", "/api/v1/deployments/{id}/resume", DEPLOY),
+    ("POST", "/api/v1/deployments/{id}/rollback", DEPLOY),
+    ("POST", "/api/v1/deployments/{id}/savepoint", REPLAY),
+    ("POST", "/api/v1/deployments/{id}/suspend", REPLAY),
     ("GET", "/api/v1/events", LIST),
     ("GET", "/api/v1/jobs", LIST),
     ("POST", "/api/v1/jobs", SUBMIT),

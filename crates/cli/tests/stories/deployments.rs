@@ -63,10 +63,8 @@ pub async fn until(api: &Api, id: &str, what: &str, right: impl Fn(&Value) -> bo
 
 /// Waits until the newest generation is stable.
 pub async fn stable(api: &Api, id: &str) -> Value {
-    until(api, id, "stable", |view| {
-        view["stable"] == true && view["runningGeneration"] == view["generation"]
-    })
-    .await
+    until(api, id, "stable", |view| view["stable"] == true && view["runningGeneration"] == view["generation"])
+        .await
 }
 
 /// What has happened, in words.
@@ -88,7 +86,10 @@ pub async fn told(api: &Api, id: &str, kind: &str) -> bool {
 pub async fn alive(cluster: &FlinkCluster, name: &str) -> Vec<String> {
     let ended = ["FINISHED", "CANCELED", "FAILED"];
     let jobs = cluster.jobs().await;
-    jobs.into_iter().filter(|job| job.name == name && !ended.contains(&job.state.as_str())).map(|job| job.id).collect()
+    jobs.into_iter()
+        .filter(|job| job.name == name && !ended.contains(&job.state.as_str()))
+        .map(|job| job.id)
+        .collect()
 }
 
 async fn start() -> (&'static FlinkCluster, Libra) {
@@ -105,7 +106,11 @@ async fn a_change_takes_the_state_along_and_nothing_is_counted_twice() {
     let progress = libra.scratch("progress");
     let mut spec = counter("orders", &progress);
     let planned = api.post("/api/v1/deployments/plan", &spec).await.expect(200);
-    assert_eq!((&planned["kind"], &planned["version"]), (&json!("first-deploy"), &Value::Null), "{planned:#}");
+    assert_eq!(
+        (&planned["kind"], &planned["version"]),
+        (&json!("first-deploy"), &Value::Null),
+        "{planned:#}"
+    );
     api.get("/api/v1/deployments/orders").await.expect(404);
 
     assert_eq!(apply(&api, &spec).await, "first-deploy");
@@ -127,7 +132,11 @@ async fn a_change_takes_the_state_along_and_nothing_is_counted_twice() {
 
     api.post("/api/v1/deployments/orders/suspend", &json!({})).await.expect(202);
     let suspended = until(&api, "orders", "suspended", |view| view["state"] == "suspended").await;
-    assert_eq!((&suspended["jobId"], &suspended["desired"]), (&Value::Null, &json!("suspended")), "{suspended:#}");
+    assert_eq!(
+        (&suspended["jobId"], &suspended["desired"]),
+        (&Value::Null, &json!("suspended")),
+        "{suspended:#}"
+    );
     assert_eq!(alive(cluster, "orders").await, [""; 0]);
     api.post("/api/v1/deployments/orders/resume", &json!({})).await.expect(202);
     stable(&api, "orders").await;
@@ -137,7 +146,8 @@ async fn a_change_takes_the_state_along_and_nothing_is_counted_twice() {
     flink::assert_nothing_twice(&progress);
 
     api.delete("/api/v1/deployments/orders").await.expect(202);
-    wait::until_async("it is forgotten", async || api.get("/api/v1/deployments/orders").await.status == 404).await;
+    wait::until_async("it is forgotten", async || api.get("/api/v1/deployments/orders").await.status == 404)
+        .await;
     assert_eq!(alive(cluster, "orders").await, [""; 0]);
 }
 

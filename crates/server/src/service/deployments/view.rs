@@ -2,7 +2,7 @@
 
 use libra_api::deployments::{DeploymentEventView, DeploymentView, GenerationView, PlanView, TroubleView};
 use libra_core::deployment::plan::Plan;
-use libra_core::deployment::reconcile::{Mode, Phase, Trouble};
+use libra_core::deployment::reconcile::{Mode, Phase, Trouble, Wish};
 use libra_store::tables::deployment_history::{StoredEvent, StoredGeneration};
 use libra_store::tables::deployments::Deployment;
 use serde::Serialize;
@@ -18,6 +18,7 @@ pub(super) fn deployment(of: &Deployment) -> DeploymentView {
         cluster: of.cluster.clone(),
         state: word(&log.phase),
         status: log.phase.words().to_owned(),
+        taken_up: log.wish == Some(Wish { mode: wish.mode, generation: wish.target(), nonce: wish.nonce }),
         desired: match wish.mode {
             Mode::Running => "running",
             Mode::Suspended => "suspended",
