@@ -459,7 +459,7 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
 #[test]
 fn flinks_clusters_and_directories_are_read() {
     let config = from_yaml(
-        "libra: {flink: {artifacts: {directories: [/a, /b]}, clusters: [{name: main, url: 'http://h:8081', headers: {x: y}, \
+        "libra: {flink: {artifacts: {directories: [/a, /b]}, clusters: [{name: main, url: 'http://h:8081', headers: {x-who: libra}, \
          token-file: /t, savepoint-directory: 's3://b/sp'}, {name: east, url: 'https://e'}]}}\n",
     )
     .unwrap();
