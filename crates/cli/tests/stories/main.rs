@@ -15,6 +15,7 @@ mod deployments;
 mod events_feed;
 mod external_server;
 mod failpoints;
+mod flink_client;
 mod given_up;
 mod in_cluster;
 mod kills;

@@ -18,7 +18,8 @@ use super::transport::{ASK_PATIENCE, Flink, RUN_PATIENCE, exchange, read};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunRequest {
-    /// The job id to give: ours, stored before.
+    /// The job id to give: ours, stored before. Good for one job, and only in the life of the JobManager to which it was
+    /// sent: a later one takes it, and TaskManagers that ran it refuse the jar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<FlinkId>,
     /// The entry class; the jar's own without one.
@@ -98,7 +99,7 @@ impl Flink {
         self.get(&format!("/jobs/{job}"), About::Job).await
     }
 
-    /// A job's checkpoints. A job without checkpointing has none.
+    /// A job's checkpoints. A job without checkpointing, as in BATCH, has no such page: [`Error::Refused`] with 404.
     pub async fn checkpoints(&self, job: FlinkId) -> Result<Checkpoints, Error> {
         self.get(&format!("/jobs/{job}/checkpoints"), About::Job).await
     }
