@@ -187,7 +187,7 @@ impl Normal {
     /// The fingerprint of the form. Equal means nothing has changed; different means that a plan is needed, which
     /// compares field by field: no fingerprint ever redeploys a job by itself.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint(Uuid::new_v5(&SPACE, self.canonical().to_string().as_bytes()))
+        Fingerprint::of(&self.canonical().to_string())
     }
 }
 
@@ -213,6 +213,13 @@ const SPACE: Uuid = Uuid::from_u128(0x8f1d_6a52_37c0_5b0e_9d44_e1a7_2c90_b6f3);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Fingerprint(Uuid);
+
+impl Fingerprint {
+    /// The fingerprint of a text.
+    pub(super) fn of(text: &str) -> Self {
+        Self(Uuid::new_v5(&SPACE, text.as_bytes()))
+    }
+}
 
 /// 32 hexadecimal digits.
 impl fmt::Display for Fingerprint {

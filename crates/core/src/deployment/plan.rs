@@ -153,12 +153,33 @@ pub struct Plan {
     pub suspended: bool,
 }
 
+/// See [`Normal::job_key`].
+pub(super) fn job_key(normal: &Normal) -> String {
+    change::job(normal).to_string()
+}
+
 /// What is to be done so that `new` runs where `old` was deployed; `live` is how things are.
 pub fn plan(old: Option<&Normal>, new: &Normal, live: &Live) -> Plan {
     decide::Decision::new(old, new, live).plan()
 }
 
 impl Plan {
+    /// True when the job that is deployed is the new version's job as it is, or becomes so while it runs: then the new
+    /// generation has the [`super::reconcile::Version::job`] of the one that is deployed. Else it has its own
+    /// [`Normal::job_key`].
+    pub fn is_same_job(&self) -> bool {
+        let is_small = self.changes.iter().all(|change| change.needs <= Needs::NextRun);
+        match self.kind {
+            Kind::FirstDeploy => false,
+            Kind::InPlace => true,
+            Kind::None
+            | Kind::SavepointRedeploy
+            | Kind::CheckpointRedeploy
+            | Kind::StatelessRedeploy
+            | Kind::Resume => is_small,
+        }
+    }
+
     /// The same with the warnings of a specification.
     #[must_use]
     pub fn with_warnings_of(mut self, warnings: &[Violation]) -> Self {

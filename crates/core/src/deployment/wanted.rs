@@ -22,7 +22,17 @@ impl Normal {
                 UpgradeMode::Stateless => Upgrade::Stateless,
             },
             allow_non_restored_state: self.allow_non_restored_state,
+            job: Some(self.job_key()),
         }
+    }
+
+    /// What of this form makes the job in Flink the job that it is. Forms with one key need no job to be stopped or
+    /// started between them. The runs of a batch job with a schedule are one after the other anyway.
+    ///
+    /// Where the number of subtasks is changed in place, the new generation keeps the key of the one before: see
+    /// [`super::plan::Plan::is_same_job`].
+    pub fn job_key(&self) -> String {
+        super::plan::job_key(self)
     }
 
     /// When this form counts as stable.

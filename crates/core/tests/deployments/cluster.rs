@@ -86,6 +86,8 @@ pub struct Cluster {
     pub discarded: BTreeSet<FlinkId>,
     pub characters: BTreeMap<u64, Character>,
     pub stateless: BTreeSet<u64>,
+    /// What job a generation is.
+    pub keys: BTreeMap<u64, String>,
     pub foreign: Option<FlinkId>,
     pub violations: Vec<String>,
 }
@@ -113,6 +115,7 @@ impl Cluster {
             discarded: BTreeSet::new(),
             characters: BTreeMap::new(),
             stateless: BTreeSet::new(),
+            keys: BTreeMap::new(),
             foreign: None,
             violations: Vec::new(),
         }
@@ -352,7 +355,8 @@ impl Cluster {
         else {
             return 0;
         };
-        if self.stateless.contains(&generation) && *last != generation { 0 } else { *snapshot }
+        let other = self.keys.get(last) != self.keys.get(&generation);
+        if self.stateless.contains(&generation) && other { 0 } else { *snapshot }
     }
 
     fn trigger(&mut self, job: FlinkId, trigger: FlinkId, directory: &str, stops: bool) -> Answer {

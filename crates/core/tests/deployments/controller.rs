@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use libra_core::deployment::reconcile::{
-    Answer, Desired, Effect, Event, Fate, FlinkId, Moment, Observed, Reply, Row, Step, reconcile,
+    Act, Answer, Desired, Effect, Event, Fate, FlinkId, Mode, Moment, Observed, Reply, Row, Step, reconcile,
 };
 use libra_core::simulate::Dice;
 use libra_core::time::Timestamp;
@@ -71,6 +71,9 @@ impl Controller {
         let now = Timestamp(cluster.now * 1_000_000);
         let moment = Moment { now, fresh, jitter: self.dice.roll() };
         let step = reconcile(desired, &self.stored, &observed, moment);
+        if let Some(odd) = stops_for_nothing(desired, &self.stored, &step) {
+            cluster.violations.push(format!("at {}: {odd}", cluster.now));
+        }
         if self.dies(cluster.now) {
             return;
         }
@@ -161,6 +164,18 @@ impl Controller {
             cluster.discarded.extend(ids);
         }
     }
+}
+
+/// A job that is the wanted one must not be stopped or cancelled, unless it is no good or its JobManager is gone.
+fn stops_for_nothing(desired: &Desired, before: &Row, step: &Step) -> Option<String> {
+    let (run, operation) = (step.row.run.as_ref()?, step.row.operation.as_ref()?);
+    let new = before.operation.as_ref().map(|o| o.trigger) != Some(operation.trigger);
+    let wanted = desired.mode == Mode::Running && desired.is_same_job(run.generation, desired.target());
+    // A wish that was taken back may still be at work, and so may its failure.
+    let went_on = before.operation.as_ref().is_some_and(|o| o.act != Act::Savepoint);
+    let ends = operation.act != Act::Savepoint;
+    let odd = new && ends && wanted && !went_on && step.row.refused.is_none();
+    odd.then(|| format!("the job that is wanted is ended: {operation:?}"))
 }
 
 /// The intent of what is sent stands in the stored row.

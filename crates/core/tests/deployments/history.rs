@@ -64,6 +64,7 @@ pub fn version(generation: u64, upgrade: Upgrade) -> Version {
         kind: Kind::Streaming,
         upgrade,
         allow_non_restored_state: false,
+        job: Some(format!("job {generation}")),
     }
 }
 
@@ -91,11 +92,30 @@ impl History {
         if upgrade == Upgrade::Stateless {
             self.cluster.stateless.insert(generation);
         }
-        self.desired.versions.push(version(generation, upgrade));
+        let version = version(generation, upgrade);
+        self.cluster.keys.extend(version.job.clone().map(|job| (generation, job)));
+        self.desired.versions.push(version);
+    }
+
+    /// Applies a spec that is the one of generation `like`, but for what Flink has no part in.
+    pub fn retouch(&mut self, like: u64, upgrade: Upgrade) {
+        let character = self.cluster.characters.get(&like).copied().unwrap();
+        self.apply(character, upgrade);
+        let old = self.desired.version(like).cloned().unwrap();
+        let new = self.desired.versions.last_mut().unwrap();
+        new.digest.clone_from(&old.digest);
+        new.job.clone_from(&old.job);
+        self.cluster.keys.extend(old.job.map(|job| (self.desired.generation, job)));
     }
 
     fn wish(&mut self) {
-        match self.dice.below(10) {
+        match self.dice.below(12) {
+            10 | 11 => {
+                let newest = self.desired.generation;
+                let like = if self.dice.once_in(3) { 1 + self.dice.below(newest) } else { newest };
+                let stateless = self.dice.once_in(4);
+                self.retouch(like, if stateless { Upgrade::Stateless } else { Upgrade::Savepoint });
+            }
             0..=3 => {
                 let character = match self.dice.below(9) {
                     0 => Character::BadClass,

@@ -288,3 +288,90 @@ fn of_a_job_whose_spec_is_gone_nothing_is_sent() {
     assert!(!desk.sends(is_run));
     assert_eq!(desk.row.trouble, Some(Trouble::GenerationGone(1)));
 }
+
+/// Generations 2 and 3 differ from 1 in what only Libra reads.
+fn one_job(desk: &mut Desk) {
+    for version in &mut desk.desired.versions {
+        version.job = Some("one".to_owned());
+        version.digest = "1".repeat(64);
+    }
+    desk.cluster.jars = vec![("1".repeat(64), "1.jar".to_owned())];
+}
+
+#[test]
+fn a_change_that_flink_has_no_part_in_stops_nothing() {
+    let mut desk = Desk::stable();
+    one_job(&mut desk);
+    let id = desk.run_id();
+    for generation in [2, 3] {
+        desk.desired.generation = generation;
+        desk.pass(100);
+        assert_eq!((desk.run_id(), desk.row.phase), (id, Phase::Stable));
+        assert!(desk.sent.is_empty());
+        assert_eq!(
+            desk.row.stable.clone().unwrap().generation,
+            generation,
+            "what comes back has the new words"
+        );
+    }
+    desk.desired.rollback_to = Some(1);
+    desk.pass(10);
+    assert_eq!((desk.run_id(), desk.row.phase), (id, Phase::Stable), "nor does going back");
+    // Its spec is all that is known of it by now, and it keeps its state though that says `stateless`.
+    desk.desired.rollback_to = None;
+    desk.desired.versions.retain(|version| version.generation == 3);
+    desk.desired.versions[0].upgrade = Upgrade::Stateless;
+    desk.pass(1);
+    assert_eq!(desk.run_id(), id, "a spec that is not there is not the same job");
+}
+
+#[test]
+fn a_job_that_is_lost_after_such_a_change_comes_back_with_its_state() {
+    let mut desk = Desk::stable();
+    one_job(&mut desk);
+    let id = desk.run_id();
+    desk.desired.generation = 2;
+    desk.desired.versions[1].upgrade = Upgrade::Stateless;
+    desk.pass(1);
+    desk.desired.versions.retain(|version| version.generation == 2);
+    desk.cluster.jobs.clear();
+    desk.cluster.life = Some("b".to_owned());
+    desk.pass(12);
+    let run = desk.row.run.clone().unwrap();
+    assert_eq!((run.generation, run.from.unwrap().path), (2, format!("ckpt/{id}/chk-5")));
+}
+
+#[test]
+fn state_that_is_gone_is_left_behind_when_the_new_spec_says_no_more_than_that() {
+    let mut desk = Desk::stable();
+    one_job(&mut desk);
+    desk.job(JobState::Failed, false, 5);
+    desk.pass(2);
+    let sent = desk.row.run.as_ref().unwrap();
+    assert!(sent.from.is_some());
+    desk.answer(Answer::Refused(Refusal::StateNotFound("no such file".to_owned())));
+    desk.pass(1);
+    assert!(matches!(desk.row.trouble, Some(Trouble::StateGone(_))), "{:?}", desk.row.trouble);
+    desk.desired.generation = 2;
+    desk.pass(1);
+    assert!(desk.sends(|e| matches!(e, Effect::Run { from: Some(_), .. })), "it may be back");
+    desk.answer(Answer::Refused(Refusal::StateNotFound("no such file".to_owned())));
+    desk.pass(1);
+    desk.desired.generation = 3;
+    desk.desired.versions[2].upgrade = Upgrade::Stateless;
+    desk.pass(1);
+    assert!(desk.sends(|e| matches!(e, Effect::Run { from: None, generation: 3, .. })));
+}
+
+#[test]
+fn trouble_does_not_pass_because_something_else_is_said() {
+    let mut desk = Desk::new();
+    one_job(&mut desk);
+    desk.pass(1);
+    desk.job(JobState::Running, false, 0);
+    desk.pass(60);
+    assert_eq!(desk.row.trouble, Some(Trouble::NotStable));
+    desk.desired.generation = 2;
+    desk.pass(1);
+    assert_eq!(desk.row.trouble, Some(Trouble::NotStable));
+}

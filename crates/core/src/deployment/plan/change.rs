@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::deployment::normal::Normal;
+use crate::deployment::normal::{Fingerprint, Normal};
 use crate::deployment::spec::JobType;
 
 /// What a change makes necessary; the greatest counts.
@@ -112,6 +112,29 @@ pub(super) fn changes(old: &Normal, new: &Normal) -> Vec<Change> {
     pointers.into_iter().filter(differs).map(change).collect()
 }
 
+/// The fingerprint of what of a form needs a job to be replaced when it changes.
+pub(super) fn job(normal: &Normal) -> Fingerprint {
+    let mut fields = BTreeMap::new();
+    leaves(&normal.canonical(), String::new(), &mut fields);
+    fields.retain(|pointer, _| counts(pointer, normal));
+    // Pointers are sorted, and no two forms write the same differently.
+    Fingerprint::of(&serde_json::json!(fields).to_string())
+}
+
+fn counts(pointer: &str, normal: &Normal) -> bool {
+    if pointer == "/artifact_path" && normal.artifact_digest.is_some() {
+        return false;
+    }
+    if is_timed(normal) {
+        return ["/job_id", "/job_type", "/cluster"].contains(&pointer);
+    }
+    needs(pointer).unwrap_or(Needs::Redeploy) >= Needs::Rescale
+}
+
+fn is_timed(normal: &Normal) -> bool {
+    normal.batch_config.as_ref().is_some_and(|batch| batch.cron.is_some())
+}
+
 fn in_context(pointer: &str, old: &Normal, new: &Normal) -> Needs {
     // A field that nobody has thought of is taken for one that counts.
     let needs = needs(pointer).unwrap_or(Needs::Redeploy);
@@ -123,9 +146,8 @@ fn in_context(pointer: &str, old: &Normal, new: &Normal) -> Needs {
     if old.job_type != new.job_type {
         return needs;
     }
-    let timed = |normal: &Normal| normal.batch_config.as_ref().is_some_and(|batch| batch.cron.is_some());
     match new.job_type {
-        JobType::Batch if timed(old) && timed(new) && needs > Needs::NextRun => Needs::NextRun,
+        JobType::Batch if is_timed(old) && is_timed(new) && needs > Needs::NextRun => Needs::NextRun,
         JobType::Batch | JobType::Stream => needs,
     }
 }

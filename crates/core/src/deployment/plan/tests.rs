@@ -321,3 +321,36 @@ proptest! {
         prop_assert_eq!(old.fingerprint() == new.fingerprint(), plan.changes.is_empty());
     }
 }
+
+/// What a plan calls a small change, and what the key of the job says, is the same.
+#[test]
+fn a_key_of_a_job_changes_with_what_needs_another_one() {
+    let changes = [
+        r#"{"args": ["x"]}"#,
+        r#"{"deployment": {"parallelism": 3}}"#,
+        r#"{"deployment": {"restart_delay": 77}}"#,
+        r#"{"entry_class": "a.B"}"#,
+        r#"{"monitoring": {"alert_on_failure": false}}"#,
+        r#"{"stability": {"window_seconds": 7}}"#,
+        r#"{"allow_non_restored_state": true}"#,
+        r#"{"upgrade_mode": "stateless"}"#,
+        r#"{"env_vars": {"A": "b"}}"#,
+        r#"{"batch_config": {"ttl_seconds": 60}}"#,
+        r#"{"artifact_path": "other.jar"}"#,
+    ];
+    let mut same = 0;
+    for base in [STREAM, NIGHTLY, ONCE] {
+        let old = normal(base, "{}");
+        for change in changes {
+            let new = normal(base, change);
+            let plan = plan(Some(&old), &new, &live(alive(true), snapshot()));
+            assert_eq!(plan.is_same_job(), old.job_key() == new.job_key(), "{base} {change}");
+            same += usize::from(plan.is_same_job());
+        }
+    }
+    assert_eq!(same, 23, "of 33");
+    let mut live = live(alive(true), snapshot());
+    live.cluster.rescale = true;
+    let wider = normal(STREAM, r#"{"deployment": {"parallelism": 3}}"#);
+    assert!(plan(Some(&normal(STREAM, "{}")), &wider, &live).is_same_job(), "in place");
+}

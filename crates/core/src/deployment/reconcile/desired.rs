@@ -55,6 +55,11 @@ pub struct Version {
     pub upgrade: Upgrade,
     /// Whether state that no operator takes may be left out.
     pub allow_non_restored_state: bool,
+    /// What makes its job the job that it is: between generations with one text here nothing in Flink has to change,
+    /// so none of them replaces the other's job. None = a job of its own. See
+    /// [`crate::deployment::normal::Normal::job_key`].
+    #[serde(default)]
+    pub job: Option<String>,
 }
 
 /// When a generation counts as stable.
@@ -119,5 +124,11 @@ impl Desired {
     /// What is known of a generation.
     pub fn version(&self, generation: u64) -> Option<&Version> {
         self.versions.iter().find(|version| version.generation == generation)
+    }
+
+    /// True when the job of one generation need not be replaced for the other.
+    pub fn is_same_job(&self, one: u64, other: u64) -> bool {
+        let job = |generation| self.version(generation).and_then(|version| version.job.as_ref());
+        one == other || job(one).is_some_and(|job_of_one| job(other) == Some(job_of_one))
     }
 }

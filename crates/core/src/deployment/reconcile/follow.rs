@@ -21,8 +21,11 @@ impl Pass<'_> {
 
     /// True while the present run is what is wanted: then its failures are trouble, else only its end counts.
     fn run_is_wanted(&self) -> bool {
-        let generation = self.row.run.as_ref().map(|run| run.generation);
-        matches!(self.goal(), Goal::Run(wanted) if Some(wanted) == generation)
+        let Some(runs) = self.row.run.as_ref().map(|run| run.generation) else { return false };
+        // One that was sent as an older spec says is not sent again: what it would leave behind may be wanted by now.
+        let batch = self.run_kind() == Kind::Batch;
+        let is = |wanted| wanted == runs || batch && self.desired.is_same_job(wanted, runs);
+        matches!(self.goal(), Goal::Run(wanted) if is(wanted))
     }
 
     fn run_has_spec(&self) -> bool {
@@ -34,10 +37,10 @@ impl Pass<'_> {
         let newest = newest([job.checkpoint.as_ref(), job.savepoint.as_ref()]);
         let by = self.now().plus_micros(self.desired.stability.within);
         let begins = matches!(fate, Fate::Sent(_));
-        if begins && self.row.run.as_ref().is_some_and(|run| run.from.is_none()) {
-            self.row.state = None;
-        }
         if let Some(run) = self.row.run.as_mut() {
+            if begins {
+                self.row.state.clone_from(&run.from);
+            }
             run.absent_since = None;
             if newest.is_some() {
                 run.kept = newest;

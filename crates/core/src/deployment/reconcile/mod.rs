@@ -17,8 +17,13 @@
 //! the state with which the last stable generation ended, because what a version that was found bad has made of it
 //! is not to be trusted. State is left behind only when the spec of a new generation says so.
 //!
+//! # Generations
+//! A new generation whose [`Version::job`] is that of the one before takes its job over as it is: nothing is stopped
+//! for a change that Flink has no part in.
+//!
 //! Invariant: a cluster that does not answer changes nothing but the note that it does not.
 
+mod adopt;
 mod breaker;
 mod desired;
 mod effect;

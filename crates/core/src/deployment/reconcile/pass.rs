@@ -122,10 +122,12 @@ impl<'a> Pass<'a> {
 
     pub(super) fn play(mut self) -> Step {
         self.take_wish();
+        self.adopt();
         self.note_cluster();
         self.follow_disposals();
         let strays = self.end_strays();
         self.follow_run();
+        self.adopt();
         // While a former job lives, or nobody knows whether the present one does, nothing else is begun.
         let unknown = self.row.run.as_ref().is_some_and(|run| matches!(run.fate, Fate::Sent(_)));
         if !strays && !unknown {
@@ -147,16 +149,20 @@ impl<'a> Pass<'a> {
         if self.row.wish == Some(wish) {
             return;
         }
+        let same = self.row.refused.is_none() && self.is_same_wish(wish);
         self.row.wish = Some(wish);
         let stays = |refused: &Refused| {
             refused.generation == generation
                 && refused.nonce == nonce
                 && refused.mode.is_none_or(|refused| refused == mode)
         };
-        if self.row.refused.as_ref().is_some_and(|refused| !stays(refused)) {
-            self.row.refused = None;
+        if let Some(refused) = self.row.refused.take_if(|refused| !stays(refused)) {
+            self.leave_lost_state(&refused);
         }
-        self.row.trouble = self.row.refused.as_ref().map(|refused| refused.why.clone());
+        // What is wrong with a job does not pass because something else is said about it.
+        if !same {
+            self.row.trouble = self.row.refused.as_ref().map(|refused| refused.why.clone());
+        }
         self.row.tries = 0;
         self.row.savepoint_tries = 0;
         self.row.not_before = None;
@@ -220,7 +226,7 @@ impl<'a> Pass<'a> {
         let live = self.run_is(&Fate::Live);
         let runs = self.row.run.as_ref().filter(|_| live).map(|run| run.generation);
         match (self.goal(), runs) {
-            (Goal::Run(wanted), Some(generation)) if wanted == generation => self.tend(),
+            (Goal::Run(wanted), Some(runs)) if self.desired.is_same_job(wanted, runs) => self.tend(),
             (Goal::Run(_) | Goal::Suspend | Goal::Delete, Some(_)) => self.leave(),
             (Goal::Run(wanted), None) => self.start(wanted),
             (Goal::Suspend, None) => self.rest_as(Phase::Suspended),

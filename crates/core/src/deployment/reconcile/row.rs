@@ -62,7 +62,7 @@ impl Phase {
 pub struct State {
     /// Where, as Flink writes it.
     pub path: String,
-    /// The generation that made it; 0 for one that was given from outside.
+    /// The generation that has made it, or has gone on from it; 0 for one that was given from outside.
     pub generation: u64,
 }
 

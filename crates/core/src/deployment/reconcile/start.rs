@@ -42,7 +42,7 @@ impl Pass<'_> {
     /// It ended by itself under the present wish, and ending is what was wanted of it.
     fn is_completed(&self, generation: u64) -> bool {
         self.row.run.as_ref().is_some_and(|run| {
-            run.generation == generation
+            self.desired.is_same_job(run.generation, generation)
                 && run.nonce == self.desired.nonce
                 && run.fate == Fate::Ended(End::Finished)
         })
@@ -124,6 +124,7 @@ impl Pass<'_> {
         // It stays in the row until the job is seen: a run that never begins has left nothing behind.
         let without = leaves || version.kind == Kind::Batch && !asked;
         let from = self.row.state.clone().filter(|_| !without);
+        let from = from.map(|state| State { generation: version.generation, ..state });
         let fate = Fate::Sent(Sent {
             sends: 1,
             at: self.now(),
