@@ -130,6 +130,7 @@ fn savepoint_of(trigger: Trigger) -> String {
 /// What a deployment of this name sees of the cluster, whose job and operation these are.
 async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, FlinkId)>) -> Cluster {
     let version = Version {
+        job: String::new(),
         generation: 1,
         digest: flink::digest(&flink::jobs_jar()),
         kind: Kind::Streaming,
@@ -146,7 +147,7 @@ async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, 
         given: None,
         savepoint_directory: String::new(),
         versions: vec![version],
-        stability: Stability { checkpoints: 1, window: 0, within: 0 },
+        stability: Stability { checkpoints: 1, window: 0, max_restarts: 0, within: 0 },
         retention: Retention { count: 1, age: 0 },
         timing: Timing::default(),
     };

@@ -17,6 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::flink::FlinkMetrics;
+
 /// Bounds of durations of jobs, seconds.
 const JOB_SECONDS: [f64; 12] =
     [0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 86_400.0];
@@ -103,6 +105,8 @@ pub struct Metrics {
     share_held: Family<Share, FloatGauge>,
     share_fair: Family<Share, FloatGauge>,
     share_deviation: Family<Share, FloatGauge>,
+    /// Of Flink deployments.
+    pub flink: FlinkMetrics,
 }
 
 /// How turns stand at the moment of a scrape.
@@ -285,6 +289,7 @@ impl Metrics {
                 "What a queue held less what it would have held by its share, parts of the pool, -1 to 1",
                 Family::default()
             ),
+            flink: FlinkMetrics::new(&mut r),
             registry: r,
             rendering: Mutex::default(),
         }

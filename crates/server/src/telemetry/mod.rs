@@ -1,4 +1,5 @@
 //! What operators read: the log and the figures.
 
+pub mod flink;
 pub mod log;
 pub mod metrics;

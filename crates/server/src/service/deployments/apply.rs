@@ -77,6 +77,7 @@ impl Service {
             }
             Some(_) => {}
         }
+        self.metrics.flink.applied(prepared.plan.kind);
         self.wake_deployments(&prepared.cluster);
         let now = self.deployment(principal, &id).await?;
         let deployment = self.deployment_view_of(now).await?;

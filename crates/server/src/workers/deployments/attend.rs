@@ -1,11 +1,13 @@
 //! One look at one deployment, and what follows from it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use libra_core::deployment::declared::{ClusterFacts, Generation, desired};
 use libra_core::deployment::reconcile::{
-    Effect, JobState, Mode, Moment, Observed, Phase, Reply, Row, Step, reconcile,
+    Effect, Event, JobState, Mode, Moment, Observed, Phase, Reply, Row, Run, Step, reconcile,
 };
+use libra_core::deployment::spec::JobType;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use libra_engines::failpoint;
 use libra_engines::flink::{Known, Look};
@@ -20,6 +22,7 @@ use super::keeper::USUAL;
 use crate::flink::FlinkCluster;
 use crate::service::standing::leader_fence;
 use crate::service::{Service, generations_of};
+use crate::telemetry::flink::Outcome;
 
 /// A look that is older than this when its turn comes is not used, in microseconds.
 const FRESH: i64 = 10 * MICROS_PER_SECOND;
@@ -33,6 +36,8 @@ pub(super) struct Task {
     pub(super) reply: Option<Reply>,
     pub(super) removals: Removals,
     pub(super) epoch: i64,
+    /// When its present job was sent, where this process has seen it.
+    pub(super) started: Option<Timestamp>,
 }
 
 /// How that went.
@@ -44,6 +49,19 @@ pub(super) struct Attended {
     pub(super) revision: Option<i64>,
     /// What came back on requests; None = what was known before still counts.
     pub(super) heard: Option<(Option<Reply>, Removals)>,
+    /// When its present job was sent, where that was now.
+    pub(super) started: Option<Timestamp>,
+    /// How it stands; None = nobody has looked.
+    pub(super) standing: Option<Standing>,
+}
+
+/// How a deployment stands, for the figures.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) job_type: JobType,
+    pub(super) lives: bool,
+    /// When its newest savepoint was made.
+    pub(super) saved_at: Option<Timestamp>,
 }
 
 /// Looks, decides, stores, acts.
@@ -54,13 +72,23 @@ pub(super) async fn attend(
     task: Task,
 ) -> Attended {
     let name = task.name.clone();
-    let nothing = |due| Attended { name: name.clone(), due, revision: None, heard: None };
+    let nothing = |due| Attended {
+        name: name.clone(),
+        due,
+        revision: None,
+        heard: None,
+        started: None,
+        standing: None,
+    };
     // The places are never closed.
     let Ok(_place) = places.acquire_owned().await else { return nothing(None) };
     if service.clock.now().0.saturating_sub(task.looked_at.0) > FRESH {
         return nothing(Some(service.clock.now()));
     }
-    match go(&service, &cluster, task).await {
+    let began = Instant::now();
+    let went = go(&service, &cluster, task).await;
+    service.metrics.flink.reconciled(began.elapsed().as_secs_f64(), went.is_ok());
+    match went {
         Ok(attended) => attended,
         Err(error) => {
             tracing::warn!(deployment = name.id, %error, "a deployment could not be looked at; trying again");
@@ -70,7 +98,8 @@ pub(super) async fn attend(
 }
 
 async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Attended, StoreError> {
-    let nothing = |name: Name, due| Attended { name, due, revision: None, heard: None };
+    let nothing =
+        |name: Name, due| Attended { name, due, revision: None, heard: None, started: None, standing: None };
     let name = task.name.clone();
     let found = service
         .db
@@ -103,6 +132,8 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
     if step.row != *row && store(service, &deployment, &step, task.epoch).await? == Written::Stale {
         return Ok(nothing(task.name, Some(service.clock.now())));
     }
+    let starts = step.effects.iter().any(|effect| matches!(effect, Effect::Emit(Event::Starts { .. })));
+    count(service, &deployment, &generations, &step, task.started);
     if forgotten(service, &deployment, &step, task.epoch).await? {
         return Ok(nothing(task.name, None));
     }
@@ -125,7 +156,47 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
         due: Some(due.map_or(usual, |at| Timestamp(at.0.min(usual.0)))),
         revision: i64::try_from(step.row.revision).ok(),
         heard: Some(heard),
+        started: starts.then(|| moment.now),
+        standing: standing(&deployment, &generations, &step.row),
     })
+}
+
+fn job_type(generations: &[Generation], generation: u64) -> Option<JobType> {
+    generations.iter().find(|of| of.number == generation).map(|of| of.normal.job_type)
+}
+
+fn standing(deployment: &Deployment, generations: &[Generation], row: &Row) -> Option<Standing> {
+    Some(Standing {
+        job_type: job_type(generations, deployment.wish.target())?,
+        lives: row.run.as_ref().is_some_and(Run::may_live),
+        saved_at: row.savepoints.last().map(|savepoint| savepoint.at),
+    })
+}
+
+/// Counts versions that were found stable, have ended well, or were given up.
+fn count(
+    service: &Service,
+    deployment: &Deployment,
+    generations: &[Generation],
+    step: &Step,
+    started: Option<Timestamp>,
+) {
+    for effect in &step.effects {
+        let Effect::Emit(event) = effect else { continue };
+        let outcome = if matches!(event, Event::Phase(Phase::Stable | Phase::Completed)) {
+            Outcome::Succeeded
+        } else if matches!(event, Event::RolledBack { .. } | Event::GivenUp(_)) {
+            Outcome::Failed
+        } else {
+            continue;
+        };
+        // What was given up is what was wanted, whatever runs instead.
+        let run = step.row.run.as_ref().filter(|_| outcome == Outcome::Succeeded);
+        let generation = run.map_or(deployment.wish.target(), |run| run.generation);
+        let Some(job_type) = job_type(generations, generation) else { continue };
+        let seconds = started.filter(|_| run.is_some()).map(|at| service.clock.now().seconds_since(at));
+        service.metrics.flink.deployed(outcome, job_type, seconds);
+    }
 }
 
 /// What an effect is carried out with.

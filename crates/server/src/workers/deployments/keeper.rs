@@ -14,10 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::super::Shutdown;
-use super::attend::{Attended, Task, attend};
+use super::attend::{Attended, Standing, Task, attend};
 use super::effects::Removals;
 use crate::flink::FlinkCluster;
 use crate::service::Service;
+use crate::telemetry::flink as figures;
 
 /// Changes are looked for this often, besides when this process is told of them.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -51,6 +52,8 @@ struct Known {
     busy: bool,
     reply: Option<Reply>,
     removals: Removals,
+    started: Option<Timestamp>,
+    standing: Option<Standing>,
 }
 
 impl Keeper {
@@ -132,6 +135,7 @@ impl Keeper {
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no answer in time".to_owned()),
         };
+        self.service.metrics.flink.health(&self.cluster.name, look.is_ok());
         if let Err(why) = &look {
             tracing::debug!(cluster = self.cluster.name, why, "the cluster does not answer");
             self.breaker.failed(self.service.clock.now(), self.service.clock.jitter());
@@ -146,6 +150,7 @@ impl Keeper {
                 reply: known.reply.clone(),
                 removals: known.removals.clone(),
                 epoch: self.epoch,
+                started: known.started,
             };
             let (service, cluster) = (Arc::clone(&self.service), Arc::clone(&self.cluster));
             self.under_way.spawn(attend(service, cluster, Arc::clone(&self.places), task));
@@ -162,6 +167,7 @@ impl Keeper {
 
     fn take_in(&mut self, done: Option<Attended>) {
         let Some(done) = done else {
+            self.service.metrics.flink.reconciled(0.0, false);
             // A look that panicked says not whose it was: all are looked at again.
             tracing::error!(cluster = self.cluster.name, "a look at a deployment has failed");
             for known in self.known.values_mut() {
@@ -179,6 +185,23 @@ impl Keeper {
             known.reply = reply;
             known.removals = removals;
         }
+        known.started = done.started.or(known.started);
+        known.standing = done.standing.or(known.standing);
+        self.show();
+    }
+
+    /// The figures of this cluster's deployments.
+    fn show(&self) {
+        let mut all = figures::Standing::default();
+        let now = self.service.clock.now();
+        for standing in self.known.values().filter_map(|known| known.standing) {
+            if standing.lives {
+                *all.active.entry(figures::type_word(standing.job_type)).or_default() += 1;
+            }
+            let age = standing.saved_at.map(|at| now.seconds_since(at));
+            all.savepoint_age = [all.savepoint_age, age].into_iter().flatten().reduce(f64::max);
+        }
+        self.service.metrics.flink.stands(&self.cluster.name, &all);
     }
 
     /// How long nothing is due.
