@@ -63,6 +63,24 @@ impl Schedule {
         found.map(|at| Timestamp(at.as_microsecond()))
     }
 
+    /// The latest time of the schedule from `first`, which is one, up to `now`. Steps get longer, so that a year of
+    /// minutes is not counted one by one.
+    pub fn latest(&self, first: Timestamp, now: Timestamp) -> Timestamp {
+        let mut found = first;
+        let mut step = now.0.saturating_sub(first.0);
+        while step > 0 {
+            let probe = now.plus_micros(-step).max(found);
+            if let Some(at) = self.next(probe).filter(|at| *at <= now) {
+                found = at;
+            }
+            step /= 2;
+        }
+        while let Some(at) = self.next(found).filter(|at| *at <= now) {
+            found = at;
+        }
+        found
+    }
+
     /// Every reading of the clock that is meant, each time that the clock shows it.
     fn by_the_clock(&self, after: jiff::Timestamp) -> Option<jiff::Timestamp> {
         let mut from = after.checked_add(jiff::SignedDuration::from_micros(1)).ok()?;

@@ -19,6 +19,8 @@ pub enum Character {
     BadClass,
     FailsForGood,
     RestartsForEver,
+    /// A batch job of so many seconds.
+    Ends(i64),
     /// RUNNING, as Flink calls it, and no task ever runs.
     NoSlots,
 }
@@ -165,6 +167,9 @@ impl Cluster {
             (_, ..=1) => work.state = JobState::Created,
             // As Flink does: RUNNING while no task runs.
             (_, 2..=3) | (Character::NoSlots, _) => work.state = JobState::Running,
+            (Character::Ends(lasts), age) => {
+                work.state = if age >= lasts { JobState::Finished } else { JobState::Running };
+            }
             (Character::FailsForGood, 9..) => work.state = JobState::Failed,
             (Character::RestartsForEver, age) => {
                 work.state = if age % 4 < 2 { JobState::Restarting } else { JobState::Running };
@@ -212,6 +217,10 @@ impl Cluster {
         for trigger in due {
             let fails = self.faults && self.dice.once_in(5);
             let saving = self.triggers.get_mut(&trigger).unwrap();
+            let generation = self.jobs.get(&saving.job).map_or(0, |work| work.generation);
+            // Many a batch job has no checkpoints, and can't be stopped.
+            let batch = matches!(self.characters.get(&generation), Some(Character::Ends(_)));
+            let fails = fails || batch && self.dice.once_in(2);
             let work = self.jobs.get_mut(&saving.job).filter(|work| work.all_tasks_run());
             let Some(work) = work.filter(|_| !fails) else {
                 saving.answer = Trigger::Failed("Checkpoint was declined".to_owned());

@@ -170,7 +170,9 @@ impl Controller {
 fn stops_for_nothing(desired: &Desired, before: &Row, step: &Step) -> Option<String> {
     let (run, operation) = (step.row.run.as_ref()?, step.row.operation.as_ref()?);
     let new = before.operation.as_ref().map(|o| o.trigger) != Some(operation.trigger);
-    let wanted = desired.mode == Mode::Running && desired.is_same_job(run.generation, desired.target());
+    let over = desired.end_run.is_some_and(|end| run.nonce <= end);
+    let wanted =
+        desired.mode == Mode::Running && !over && desired.is_same_job(run.generation, desired.target());
     // A wish that was taken back may still be at work, and so may its failure.
     let went_on = before.operation.as_ref().is_some_and(|o| o.act != Act::Savepoint);
     let ends = operation.act != Act::Savepoint;

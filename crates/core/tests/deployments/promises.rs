@@ -3,7 +3,7 @@
 use super::controller::Order;
 use super::history::History;
 
-fn number_of(variable: &str) -> Option<u64> {
+pub fn number_of(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 

@@ -375,3 +375,84 @@ fn trouble_does_not_pass_because_something_else_is_said() {
     desk.pass(1);
     assert_eq!(desk.row.trouble, Some(Trouble::NotStable));
 }
+
+/// A batch job runs, and its owner says that it has had its time.
+fn had_its_time() -> Desk {
+    let mut desk = Desk::new();
+    desk.desired.versions[0].kind = Kind::Batch;
+    desk.desired.nonce = 1;
+    desk.desired.end_run = Some(0);
+    desk.pass(1);
+    assert!(desk.sends(is_run));
+    desk.job(JobState::Running, true, 0);
+    desk.pass(20);
+    desk.desired.end_run = Some(1);
+    desk.pass(1);
+    assert!(desk.sends(|e| matches!(e, Effect::Stop { .. })), "gracefully");
+    desk
+}
+
+#[test]
+fn a_batch_job_that_cannot_be_stopped_is_cancelled() {
+    for (trigger, at_once) in [
+        (Trigger::Failed("it is not a streaming job".to_owned()), true),
+        (Trigger::Unknown, false),
+        (Trigger::InProgress, false),
+    ] {
+        let mut desk = had_its_time();
+        desk.cluster.trigger = trigger;
+        desk.pass(1);
+        assert_eq!(desk.sends(is_cancel), at_once);
+        if !at_once {
+            desk.pass(11);
+            assert!(desk.sends(is_cancel), "after its grace");
+        }
+        desk.job(JobState::Canceled, false, 0);
+        desk.pass(30);
+        assert_eq!((desk.row.phase, &desk.row.trouble), (Phase::Completed, &None));
+        assert!(!desk.sends(is_run), "and is not run again");
+        desk.desired.nonce = 2;
+        desk.pass(1);
+        assert!(desk.sends(is_run), "until it is asked for");
+    }
+}
+
+#[test]
+fn a_batch_job_that_ends_while_it_is_being_stopped_has_ended() {
+    let mut desk = had_its_time();
+    desk.cluster.trigger = Trigger::Unknown;
+    desk.job(JobState::Finished, false, 0);
+    desk.pass(30);
+    assert_eq!((desk.row.phase, &desk.row.trouble), (Phase::Completed, &None));
+}
+
+#[test]
+fn a_run_that_replaces_another_waits_for_its_end() {
+    let mut desk = Desk::new();
+    desk.desired.versions[0].kind = Kind::Batch;
+    desk.pass(1);
+    let first = desk.run_id();
+    desk.job(JobState::Running, true, 0);
+    desk.pass(1);
+    (desk.desired.nonce, desk.desired.end_run) = (1, Some(0));
+    desk.pass(3);
+    assert_eq!(desk.run_id(), first);
+    desk.cluster.trigger = Trigger::Failed("it is not a streaming job".to_owned());
+    desk.pass(1);
+    desk.job(JobState::Canceled, false, 0);
+    desk.pass(1);
+    assert!(desk.sends(is_run) && desk.run_id() != first);
+}
+
+#[test]
+fn nothing_begins_before_it_is_due() {
+    let mut desk = Desk::new();
+    desk.desired.versions[0].kind = Kind::Batch;
+    desk.desired.end_run = Some(0);
+    desk.pass(100);
+    assert_eq!((desk.row.phase, desk.row.run.is_none()), (Phase::New, true));
+    // What is left of a batch job's wishes does not hold for a stream job.
+    desk.desired.versions[0].kind = Kind::Streaming;
+    desk.pass(1);
+    assert!(desk.sends(is_run));
+}

@@ -99,6 +99,10 @@ pub struct Desired {
     pub rollback_to: Option<u64>,
     /// Raised to ask for another try of what was given up, or for another run of a batch job that has ended.
     pub nonce: u64,
+    /// Runs of a batch job that were asked for with this nonce or an earlier one are over: one that is there is ended,
+    /// with a savepoint where it can make one, else cancelled; none begins. See [`crate::deployment::agenda`].
+    #[serde(default)]
+    pub end_run: Option<u64>,
     /// Raised to ask for a savepoint.
     pub savepoint_nonce: u64,
     /// The state from which the next run begins, as somebody asked.

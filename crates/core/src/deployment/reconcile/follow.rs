@@ -25,7 +25,7 @@ impl Pass<'_> {
         // One that was sent as an older spec says is not sent again: what it would leave behind may be wanted by now.
         let batch = self.run_kind() == Kind::Batch;
         let is = |wanted| wanted == runs || batch && self.desired.is_same_job(wanted, runs);
-        matches!(self.goal(), Goal::Run(wanted) if is(wanted))
+        matches!(self.goal(), Goal::Run(wanted) if is(wanted)) && !self.run_is_over()
     }
 
     fn run_has_spec(&self) -> bool {
@@ -330,6 +330,7 @@ impl Pass<'_> {
                 .is_some_and(|operation| operation.act == Act::Cancel { discard: true });
         let Some(run) = self.row.run.as_mut() else { return };
         let (id, generation) = (run.id, run.generation);
+        let was_seen = !matches!(run.fate, Fate::Sent(_));
         run.fate = Fate::Ended(how);
         run.prove_by = None;
         run.proof = None;
@@ -337,7 +338,12 @@ impl Pass<'_> {
             self.row.state = left;
         }
         match self.row.stable.as_mut() {
-            Some(stable) if stable.generation == generation => stable.state.clone_from(&self.row.state),
+            // A run that was to begin without state, and of which nobody knows whether it did, takes none away.
+            Some(stable) if stable.generation == generation => {
+                if was_seen || self.row.state.is_some() {
+                    stable.state.clone_from(&self.row.state);
+                }
+            }
             Some(stable) if discard => self.row.state.clone_from(&stable.state),
             Some(_) | None => {}
         }

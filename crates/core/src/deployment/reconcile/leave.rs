@@ -16,6 +16,9 @@ impl Pass<'_> {
         if self.run_was_given_up() {
             return self.begin(Act::Cancel { discard: true });
         }
+        if self.run_is_over() && is_well(job) {
+            return self.begin(Act::Stop);
+        }
         if !self.wants_savepoint() {
             return self.begin(Act::Cancel { discard: false });
         }
@@ -41,6 +44,7 @@ impl Pass<'_> {
         let upgrade = |generation| self.desired.version(generation).map(|version| version.upgrade);
         let by = match self.goal() {
             Goal::Run(next) => upgrade(next),
+            Goal::Idle => upgrade(self.desired.target()),
             Goal::Suspend => match upgrade(run.generation) {
                 // What is suspended keeps its state: only a new generation leaves it behind.
                 Some(Upgrade::Stateless) => Some(Upgrade::Savepoint),
@@ -114,6 +118,17 @@ impl Pass<'_> {
 
     fn follow_stop(&mut self, job: &Job, operation: &Operation) {
         let poll = Effect::Poll { job: operation.job, trigger: operation.trigger };
+        let grace = operation.since.plus_micros(self.desired.timing.end_grace);
+        // A batch job that can't be stopped, or takes too long for it, is cancelled: there is no state to wait for.
+        let gives_up = match &self.cluster.trigger {
+            Trigger::Failed(_) => true,
+            Trigger::NotAsked | Trigger::Unknown | Trigger::InProgress | Trigger::Completed(_) => {
+                self.now() >= grace
+            }
+        };
+        if gives_up && !job.state.is_terminal() && self.run_kind() == Kind::Batch {
+            return self.begin(Act::Cancel { discard: false });
+        }
         match (job.state, &self.cluster.trigger) {
             (JobState::Finished, answer) => match self.savepoint_of(job, answer, operation) {
                 Some(path) => self.stopped_with(path),
@@ -155,7 +170,7 @@ impl Pass<'_> {
             self.effects.push(poll);
             return self.poll();
         }
-        let checked = self.cluster.disk.is_some();
+        let checked = self.cluster.disk.is_some() || self.run_kind() == Kind::Batch;
         let directory = operation.directory.clone();
         self.end(End::Finished);
         if !checked {

@@ -1,10 +1,10 @@
 //! One pass over a row: what it is made of, and its order.
 
-use super::desired::{Desired, Mode};
+use super::desired::{Desired, Kind, Mode, Version};
 use super::effect::{Effect, Event};
 use super::flink_id::FlinkId;
 use super::observed::{Cluster, Job};
-use super::row::{Fate, Phase, Refused, Row, Run, Wish};
+use super::row::{End, Fate, Phase, Refused, Row, Run, Wish};
 use super::trouble::Trouble;
 use super::{Moment, Step};
 use crate::time::Timestamp;
@@ -18,6 +18,8 @@ pub(super) enum Goal {
     Suspend,
     /// Nothing runs.
     Delete,
+    /// Nothing runs until another run of the batch job is asked for.
+    Idle,
     /// Everything stays as it is.
     Rest,
 }
@@ -98,6 +100,7 @@ impl<'a> Pass<'a> {
 
     pub(super) fn goal(&self) -> Goal {
         let wanted = match self.desired.mode {
+            Mode::Running if self.nothing_is_due() => Goal::Idle,
             Mode::Running => Goal::Run(self.desired.target()),
             Mode::Suspended => Goal::Suspend,
             Mode::Deleted { savepoint: _ } => Goal::Delete,
@@ -108,6 +111,21 @@ impl<'a> Pass<'a> {
             }
             Some(_) | None => wanted,
         }
+    }
+
+    fn is_over(&self, nonce: u64) -> bool {
+        self.desired.end_run.is_some_and(|end| nonce <= end)
+    }
+
+    /// True when the present run is one of a batch job, and it has had its time.
+    pub(super) fn run_is_over(&self) -> bool {
+        self.run_kind() == Kind::Batch && self.row.run.as_ref().is_some_and(|run| self.is_over(run.nonce))
+    }
+
+    /// A batch job whose next run was not asked for yet.
+    fn nothing_is_due(&self) -> bool {
+        let batch = |version: &Version| version.kind == Kind::Batch;
+        self.is_over(self.desired.nonce) && self.desired.version(self.desired.target()).is_some_and(batch)
     }
 
     /// True when the present run is one that was given up in favour of the last stable generation.
@@ -226,12 +244,26 @@ impl<'a> Pass<'a> {
         let live = self.run_is(&Fate::Live);
         let runs = self.row.run.as_ref().filter(|_| live).map(|run| run.generation);
         match (self.goal(), runs) {
+            (_, Some(_)) if self.run_is_over() => self.leave(),
             (Goal::Run(wanted), Some(runs)) if self.desired.is_same_job(wanted, runs) => self.tend(),
-            (Goal::Run(_) | Goal::Suspend | Goal::Delete, Some(_)) => self.leave(),
+            (Goal::Run(_) | Goal::Suspend | Goal::Delete | Goal::Idle, Some(_)) => self.leave(),
             (Goal::Run(wanted), None) => self.start(wanted),
             (Goal::Suspend, None) => self.rest_as(Phase::Suspended),
             (Goal::Delete, None) => self.rest_as(Phase::Deleted),
+            (Goal::Idle, None) => self.rest_as(self.between_runs()),
             (Goal::Rest, _) => self.row.phase = Phase::Failed,
+        }
+    }
+
+    fn between_runs(&self) -> Phase {
+        match self.row.run.as_ref().map(|run| &run.fate) {
+            None => Phase::New,
+            Some(Fate::Ended(End::Finished | End::Stopped)) => Phase::Completed,
+            Some(
+                Fate::Ended(End::Failed | End::Outside | End::Vanished | End::NeverRan | End::Refused)
+                | Fate::Sent(_)
+                | Fate::Live,
+            ) => Phase::Failed,
         }
     }
 

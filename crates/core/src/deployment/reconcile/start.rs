@@ -106,13 +106,15 @@ impl Pass<'_> {
             self.row.state = Some(State { path: given.path.clone(), generation: 0 });
             self.row.given_nonce = given.nonce;
         }
-        // A generation without state forgets what was before it; its own checkpoints count.
+        // A generation without state forgets what was before it; its own checkpoints count, and so does what its run
+        // began with, even if nobody has seen that run.
+        let own = |state: &State| {
+            let last = self.row.run.as_ref().and_then(|run| run.from.as_ref());
+            [0, version.generation].contains(&state.generation)
+                || last.is_some_and(|from| from.path == state.path && from.generation == version.generation)
+        };
         let leaves = match version.upgrade {
-            Upgrade::Stateless => self
-                .row
-                .state
-                .as_ref()
-                .is_some_and(|state| ![0, version.generation].contains(&state.generation)),
+            Upgrade::Stateless => self.row.state.as_ref().is_some_and(|state| !own(state)),
             Upgrade::Savepoint | Upgrade::LastCheckpoint => false,
         };
         let id = self.fresh();

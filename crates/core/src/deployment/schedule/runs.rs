@@ -5,7 +5,7 @@ use crate::time::{MICROS_PER_SECOND, Timestamp};
 
 use super::Schedule;
 
-/// How long a run has to end by itself after its time is over, in microseconds; then it is cancelled.
+/// How long a run may take to stop after its time is over, in microseconds; then it is cancelled.
 pub const GRACE: i64 = 60 * MICROS_PER_SECOND;
 
 /// A run that has not ended.
@@ -15,8 +15,6 @@ pub struct Run {
     pub due: Timestamp,
     /// When its job began.
     pub since: Timestamp,
-    /// When it was asked to end, if it was.
-    pub asked_to_end: Option<Timestamp>,
 }
 
 /// What is known of a batch job's runs.
@@ -71,7 +69,7 @@ pub fn turn(
     if first > now {
         return Turn::Wait(first);
     }
-    let due = latest(schedule, first, now);
+    let due = schedule.latest(first, now);
     match (runs.current, overlap) {
         (None, _) => Turn::Start(due),
         (Some(_), Overlap::Skip) => Turn::Skip(due),
@@ -80,46 +78,20 @@ pub fn turn(
     }
 }
 
-/// The latest time of the schedule from `first`, which is one, up to `now`. Steps get longer, so that a year of
-/// minutes is not counted one by one.
-fn latest(schedule: &Schedule, first: Timestamp, now: Timestamp) -> Timestamp {
-    let mut found = first;
-    let mut step = now.0.saturating_sub(first.0);
-    while step > 0 {
-        let probe = now.plus_micros(-step).max(found);
-        if let Some(at) = schedule.next(probe).filter(|at| *at <= now) {
-            found = at;
-        }
-        step /= 2;
-    }
-    while let Some(at) = schedule.next(found).filter(|at| *at <= now) {
-        found = at;
-    }
-    found
-}
-
 /// Has a run lasted long enough?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TurnOver {
     /// It may run; look again at this time, if ever.
     Runs(Option<Timestamp>),
-    /// Its time is over: it is asked to end.
-    AskToEnd,
-    /// It was asked, and is cancelled at this time.
-    Ending(Timestamp),
-    /// It was asked and did not end: it is cancelled.
-    Cancel,
+    /// Its time is over: it is ended.
+    Over,
 }
 
-/// What a run's time to live makes necessary: first a request to end, after [`GRACE`] the end.
-pub fn over(run: &Run, ttl_seconds: Option<u64>, now: Timestamp) -> TurnOver {
-    if let Some(asked) = run.asked_to_end {
-        let end = asked.plus_micros(GRACE);
-        return if now >= end { TurnOver::Cancel } else { TurnOver::Ending(end) };
-    }
+/// What a run's time to live makes necessary.
+pub fn over(since: Timestamp, ttl_seconds: Option<u64>, now: Timestamp) -> TurnOver {
     let Some(ttl) = ttl_seconds else { return TurnOver::Runs(None) };
-    let end = run.since.plus_seconds(i64::try_from(ttl).unwrap_or(i64::MAX));
-    if now >= end { TurnOver::AskToEnd } else { TurnOver::Runs(Some(end)) }
+    let end = since.plus_seconds(i64::try_from(ttl).unwrap_or(i64::MAX));
+    if now >= end { TurnOver::Over } else { TurnOver::Runs(Some(end)) }
 }
 
 #[cfg(test)]
@@ -133,7 +105,7 @@ mod tests {
     }
 
     fn runs(last_due: Option<i64>, started: u32, running: bool) -> Runs {
-        let current = running.then_some(Run { due: at(0), since: at(0), asked_to_end: None });
+        let current = running.then_some(Run { due: at(0), since: at(0) });
         Runs { since: at(0), last_due: last_due.map(at), started, current }
     }
 
@@ -163,13 +135,10 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_asked_and_then_ended() {
-        let run = |asked: Option<i64>| Run { due: at(0), since: at(10), asked_to_end: asked.map(at) };
-        assert_eq!(over(&run(None), None, at(1_000_000)), TurnOver::Runs(None));
-        assert_eq!(over(&run(None), Some(60), at(10)), TurnOver::Runs(Some(at(11))));
-        assert_eq!(over(&run(None), Some(60), at(11)), TurnOver::AskToEnd);
-        assert_eq!(over(&run(Some(11)), Some(60), at(11)), TurnOver::Ending(at(12)));
-        assert_eq!(over(&run(Some(11)), Some(60), at(12)), TurnOver::Cancel);
+    fn a_run_has_its_time() {
+        assert_eq!(over(at(10), None, at(1_000_000)), TurnOver::Runs(None));
+        assert_eq!(over(at(10), Some(60), at(10)), TurnOver::Runs(Some(at(11))));
+        assert_eq!(over(at(10), Some(60), at(11)), TurnOver::Over);
     }
 
     proptest::proptest! {
@@ -178,7 +147,7 @@ mod tests {
             for text in [format!("*/{every} * * * *"), format!("5 {hour} * * *")] {
                 let schedule = Schedule::parse(&text, None).unwrap();
                 let Some(first) = schedule.next(at(0)).filter(|first| *first <= at(minutes)) else { continue };
-                let found = latest(&schedule, first, at(minutes));
+                let found = schedule.latest(first, at(minutes));
                 proptest::prop_assert!(found <= at(minutes));
                 proptest::prop_assert!(schedule.next(found).unwrap() > at(minutes), "{}", text);
                 proptest::prop_assert_eq!(schedule.next(found.plus_micros(-1)), Some(found));
