@@ -130,7 +130,7 @@ fn savepoint_of(trigger: Trigger) -> String {
 /// What a deployment of this name sees of the cluster, whose job and operation these are.
 async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, FlinkId)>) -> Cluster {
     let version = Version {
-        job: String::new(),
+        job: None,
         generation: 1,
         digest: flink::digest(&flink::jobs_jar()),
         kind: Kind::Streaming,
@@ -144,6 +144,7 @@ async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, 
         rollback_to: None,
         nonce: 0,
         savepoint_nonce: 0,
+        end_run: None,
         given: None,
         savepoint_directory: String::new(),
         versions: vec![version],

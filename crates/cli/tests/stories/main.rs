@@ -11,6 +11,7 @@ mod clusters;
 mod command_line;
 mod connect_server;
 mod database;
+mod deployment_times;
 mod deployments;
 mod events_feed;
 mod external_server;

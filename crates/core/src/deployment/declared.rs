@@ -172,7 +172,13 @@ impl ClusterFacts {
 }
 
 /// Everything that the reconciler is told of a deployment. None when the wanted generation is not among `generations`.
-pub fn desired(declared: &Declared, generations: &[Generation], facts: &ClusterFacts) -> Option<Desired> {
+/// `end_run` is the agenda's.
+pub fn desired(
+    declared: &Declared,
+    end_run: Option<u64>,
+    generations: &[Generation],
+    facts: &ClusterFacts,
+) -> Option<Desired> {
     let target = generations.iter().find(|generation| generation.number == declared.target())?;
     let defaults = Timing::default();
     let zombie_window = facts
@@ -186,6 +192,7 @@ pub fn desired(declared: &Declared, generations: &[Generation], facts: &ClusterF
         rollback_to: declared.rollback_to,
         nonce: declared.nonce,
         savepoint_nonce: declared.savepoint_nonce,
+        end_run,
         given: declared.given.clone(),
         savepoint_directory: facts.savepoints_of(&target.normal).unwrap_or_default(),
         versions: generations.iter().map(|of| of.normal.version(of.number, of.digest.clone())).collect(),
@@ -243,15 +250,15 @@ mod tests {
             savepoint_directory: Some("file:///var/sp".to_owned()),
             heartbeat_timeout_ms: Some(8_000),
         };
-        let newest = desired(&wish, &generations, &facts).unwrap();
+        let newest = desired(&wish, None, &generations, &facts).unwrap();
         assert_eq!(newest.savepoint_directory, "s3://b/sp/etl");
         assert_eq!((newest.versions.len(), newest.timing.zombie_window), (2, 8_000_000));
         wish.roll_back(1).unwrap();
-        let older = desired(&wish, &generations, &facts).unwrap();
+        let older = desired(&wish, None, &generations, &facts).unwrap();
         assert_eq!(
             (older.savepoint_directory.as_str(), older.stability.window),
             ("file:///var/sp/etl", 5_000_000)
         );
-        assert_eq!(desired(&wish, &generations[1..], &facts), None, "it is not stored");
+        assert_eq!(desired(&wish, None, &generations[1..], &facts), None, "it is not stored");
     }
 }

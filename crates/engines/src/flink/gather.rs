@@ -67,6 +67,11 @@ impl Look {
         &self.settings
     }
 
+    /// Flink's id of an uploaded program.
+    pub fn jar(&self, digest: &str) -> Option<&str> {
+        self.jars.get(digest).map(String::as_str)
+    }
+
     /// The state of a job that is listed.
     pub fn state(&self, job: FlinkId) -> Option<JobState> {
         self.jobs.get(&job).map(|line| line.state)

@@ -1,5 +1,6 @@
 -- Deployments: Flink jobs that are declared and kept as they are declared. The wish is people's, the row is the
--- reconciler's write-ahead log; each has a number of its own that its writers name. JSON.
+-- reconciler's write-ahead log; each has a number of its own that its writers name. The agenda is what time has asked
+-- for. All three are JSON.
 CREATE TABLE deployments (
     tenant TEXT NOT NULL,
     id TEXT NOT NULL,
@@ -9,6 +10,7 @@ CREATE TABLE deployments (
     wish TEXT NOT NULL,
     revision BIGINT NOT NULL,
     state TEXT NOT NULL,
+    agenda TEXT NOT NULL,
     events BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,

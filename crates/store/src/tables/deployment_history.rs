@@ -140,6 +140,13 @@ pub fn generations(tx: &mut dyn Tx, name: &Name) -> Result<Vec<StoredGeneration>
     all(tx, &sql, &[(&name.tenant).into(), (&name.id).into()], read_generation)
 }
 
+/// True when another deployment has a generation with this program.
+pub fn is_shared(tx: &mut dyn Tx, name: &Name, digest: &str) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM deployment_generations WHERE digest = ?3 AND (tenant <> ?1 OR deployment <> ?2) LIMIT 1";
+    let found = first(tx, sql, &[(&name.tenant).into(), (&name.id).into(), digest.into()], |row| row.int(0))?;
+    Ok(found.is_some())
+}
+
 /// The digests of all generations of all deployments: what must be kept of programs.
 pub fn digests(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
     all(tx, "SELECT DISTINCT digest FROM deployment_generations", &[], |row| row.text(0))

@@ -3,6 +3,7 @@
 //! Two writers, two numbers: people change the wish and name the version that they saw; the reconciler changes its row
 //! and names the revision that it read, under the fence of the leader. Neither waits for the other.
 
+use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::Declared;
 use libra_core::deployment::reconcile::Row as Log;
 use libra_core::time::Timestamp;
@@ -11,7 +12,7 @@ use super::deployment_history::{Happening, StoredGeneration, add_generation, sto
 use super::{feed, from_json, json};
 use crate::error::StoreError;
 use crate::lane::Fence;
-use crate::tx::{Row, Tx, all, first};
+use crate::tx::{Arg, Row, Tx, all, first};
 
 /// Which deployment: names are unique within a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,6 +38,8 @@ pub struct Deployment {
     pub wish: Declared,
     /// The reconciler's row.
     pub log: Log,
+    /// What is remembered of its times.
+    pub agenda: Agenda,
     /// When it was first applied.
     pub created_at: Timestamp,
     /// When the wish or the log last changed.
@@ -52,7 +55,7 @@ pub enum Written {
     Stale,
 }
 
-const COLUMNS: &str = "tenant, id, user_id, cluster, version, wish, state, created_at, updated_at";
+const COLUMNS: &str = "tenant, id, user_id, cluster, version, wish, state, agenda, created_at, updated_at";
 
 fn read(row: &dyn Row) -> Result<Deployment, StoreError> {
     Ok(Deployment {
@@ -62,8 +65,9 @@ fn read(row: &dyn Row) -> Result<Deployment, StoreError> {
         version: row.int(4)?,
         wish: from_json("wish of a deployment", &row.text(5)?)?,
         log: from_json("state of a deployment", &row.text(6)?)?,
-        created_at: Timestamp(row.int(7)?),
-        updated_at: Timestamp(row.int(8)?),
+        agenda: from_json("agenda of a deployment", &row.text(7)?)?,
+        created_at: Timestamp(row.int(8)?),
+        updated_at: Timestamp(row.int(9)?),
     })
 }
 
@@ -100,9 +104,10 @@ pub fn create(
 ) -> Result<Written, StoreError> {
     let wish = json("wish of a deployment", &deployment.wish)?;
     let log = json("state of a deployment", &deployment.log)?;
+    let agenda = json("agenda of a deployment", &deployment.agenda)?;
     let changed = tx.execute(
-        "INSERT INTO deployments (tenant, id, user_id, cluster, version, wish, revision, state, events, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?9) ON CONFLICT (tenant, id) DO NOTHING",
+        "INSERT INTO deployments (tenant, id, user_id, cluster, version, wish, revision, state, agenda, events, created_at, \
+         updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?10, 0, ?9, ?9) ON CONFLICT (tenant, id) DO NOTHING",
         &[
             (&deployment.name.tenant).into(),
             (&deployment.name.id).into(),
@@ -113,6 +118,7 @@ pub fn create(
             stored("revision", deployment.log.revision)?.into(),
             (&log).into(),
             deployment.created_at.0.into(),
+            (&agenda).into(),
         ],
     )?;
     if changed == 0 {
@@ -162,6 +168,56 @@ pub fn wish(tx: &mut dyn Tx, wished: &Wished) -> Result<Written, StoreError> {
         add_generation(tx, name, generation)?;
     }
     tell(tx, name, *at, wish.generation, std::slice::from_ref(what))?;
+    Ok(Written::Done)
+}
+
+/// What time has asked for.
+#[derive(Clone, Debug)]
+pub struct Timed {
+    /// Whose.
+    pub name: Name,
+    /// The version that was read.
+    pub version: i64,
+    /// The agenda afterwards.
+    pub agenda: Agenda,
+    /// The wish afterwards, where it changes.
+    pub wish: Option<Declared>,
+    /// The generation that was wanted.
+    pub generation: u64,
+    /// What is told.
+    pub what: Vec<Happening>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Stores what time has asked for together with the wish that it changes, unless somebody else has changed that since, or
+/// the leader's lease is another's. Only a changed wish has another version.
+pub fn time(tx: &mut dyn Tx, fence: &Fence, timed: &Timed) -> Result<Written, StoreError> {
+    let Timed { name, version, agenda, wish, generation, what, at } = timed;
+    if !feed::holds(tx, fence)? {
+        return Ok(Written::Stale);
+    }
+    let text = json("agenda of a deployment", agenda)?;
+    let of = [(&name.tenant).into(), (&name.id).into(), (*version).into(), (&text).into(), at.0.into()];
+    let changed = match wish {
+        None => tx.execute(
+            "UPDATE deployments SET agenda = ?4, updated_at = ?5 WHERE tenant = ?1 AND id = ?2 AND version = ?3",
+            &of,
+        )?,
+        Some(wish) => {
+            let wish = json("wish of a deployment", wish)?;
+            let all: Vec<Arg<'_>> = of.into_iter().chain([(&wish).into()]).collect();
+            tx.execute(
+                "UPDATE deployments SET agenda = ?4, wish = ?6, version = version + 1, updated_at = ?5 \
+                 WHERE tenant = ?1 AND id = ?2 AND version = ?3",
+                &all,
+            )?
+        }
+    };
+    if changed == 0 {
+        return Ok(Written::Stale);
+    }
+    tell(tx, name, *at, *generation, what)?;
     Ok(Written::Done)
 }
 

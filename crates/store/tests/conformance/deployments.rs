@@ -1,11 +1,12 @@
 //! Deployments: two writers that name what they saw, generations, and events without gaps.
 
+use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::Declared;
 use libra_core::deployment::reconcile::{Phase, Row};
 use libra_core::time::Timestamp;
 use libra_store::lane::Fence;
 use libra_store::tables::deployment_history::{self as history, Happening, StoredGeneration};
-use libra_store::tables::deployments::{self, Deployment, Name, Stepped, Wished, Written};
+use libra_store::tables::deployments::{self, Deployment, Name, Stepped, Timed, Wished, Written};
 use libra_store::tables::leases;
 
 use crate::given::Store;
@@ -15,6 +16,7 @@ on_every_store!(
     a_deployment_is_created_once,
     a_wish_names_the_version_that_was_seen,
     a_step_names_its_revision_and_the_leader,
+    what_time_asks_for_is_stored_with_the_wish,
     what_is_forgotten_leaves_nothing,
 );
 
@@ -47,6 +49,7 @@ fn new(tenant: &str, id: &str) -> Deployment {
         version: 1,
         wish: Declared::first(),
         log: Row::default(),
+        agenda: Agenda::default(),
         created_at: Timestamp(5),
         updated_at: Timestamp(5),
     }
@@ -147,6 +150,37 @@ async fn a_step_names_its_revision_and_the_leader(s: Store) {
     assert_eq!(kinds, [(1, "applied"), (2, "phase"), (3, "starts")]);
     let heads = s.db.read(deployments::heads).await.unwrap();
     assert_eq!(heads, [(name("t", "etl"), "main".to_owned(), 1, 2)]);
+}
+
+async fn what_time_asks_for_is_stored_with_the_wish(s: Store) {
+    create(&s, "t", "etl").await;
+    let fence = leader(&s).await;
+    let time = |fence: &Fence, version, agenda: Agenda, wish: Option<Declared>| {
+        let timed = Timed {
+            name: name("t", "etl"),
+            version,
+            agenda,
+            wish,
+            generation: 1,
+            what: vec![happening("run_due")],
+            at: Timestamp(8),
+        };
+        let fence = fence.clone();
+        s.db.write(move |tx| deployments::time(tx, &fence, &timed))
+    };
+    let seen = Agenda { generation: 1, ..Agenda::default() };
+    assert_eq!(time(&fence, 1, seen.clone(), None).await.unwrap(), Written::Done);
+    assert_eq!(found(&s, "t", "etl").await.unwrap().version, 1, "the wish is as it was");
+    let asked = Agenda { started: 1, ..seen };
+    let wish = Declared { nonce: 1, ..Declared::first() };
+    assert_eq!(time(&fence, 1, asked.clone(), Some(wish.clone())).await.unwrap(), Written::Done);
+    assert_eq!(time(&fence, 1, Agenda::default(), Some(wish)).await.unwrap(), Written::Stale);
+    let next = leader(&s).await;
+    assert_eq!(time(&fence, 2, Agenda::default(), None).await.unwrap(), Written::Stale, "of before");
+    assert_eq!(time(&next, 2, asked.clone(), None).await.unwrap(), Written::Done);
+    let now = found(&s, "t", "etl").await.unwrap();
+    assert_eq!((now.version, now.wish.nonce, now.agenda), (2, 1, asked));
+    assert_eq!(kinds(&s, "t", "etl").await.len(), 4);
 }
 
 async fn what_is_forgotten_leaves_nothing(s: Store) {

@@ -2,6 +2,7 @@
 
 use libra_api::deployments::{AppliedView, PlanView};
 use libra_api::problem::{Code, Violation};
+use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::Declared;
 use libra_core::deployment::normal::Normal;
 use libra_core::deployment::plan::{Plan, plan};
@@ -140,6 +141,7 @@ impl Service {
             version: 1,
             wish: Declared::first(),
             log: Row::default(),
+            agenda: Agenda::default(),
             created_at: at,
             updated_at: at,
         };

@@ -62,7 +62,7 @@ async fn ask(
     };
     let facts = cluster.facts().unwrap_or_default();
     let first = Declared::first();
-    let told = desired(wish.unwrap_or(&first), generations, &facts);
+    let told = desired(wish.unwrap_or(&first), None, generations, &facts);
     let observed = match told {
         Some(told) => look.of(flink, &told, row, Known::default()).await,
         None => look.named(flink, id, row).await,

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use super::disk;
 use super::effects::{self, Removals};
 use super::keeper::USUAL;
+use super::times::{self, Taken};
 use crate::flink::FlinkCluster;
 use crate::service::standing::leader_fence;
 use crate::service::{Service, generations_of};
@@ -109,11 +110,17 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
             Ok(Some((found, generations)))
         })
         .await?;
-    let Some((deployment, generations)) = found else { return Ok(nothing(task.name, None)) };
+    let Some((mut deployment, generations)) = found else { return Ok(nothing(task.name, None)) };
     let facts = cluster.facts().unwrap_or_default();
-    let Some(told) = desired(&deployment.wish, &generations, &facts) else {
+    let end_run = deployment.agenda.end_run;
+    let Some(mut told) = desired(&deployment.wish, end_run, &generations, &facts) else {
         tracing::error!(deployment = deployment.name.id, "its wanted generation is not stored");
         return Ok(nothing(task.name, None));
+    };
+    let taken = times::take(service, &mut deployment, &generations, &mut told, task.epoch).await?;
+    let (look_at, clean_up) = match taken {
+        Taken::Stored { look_at, clean_up } => (look_at, clean_up),
+        Taken::Overtaken => return Ok(nothing(task.name, Some(service.clock.now()))),
     };
     let row = &deployment.log;
     let observed = match &task.look {
@@ -139,6 +146,9 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
     }
     let told = Told { deployment: &deployment, generations: &generations, facts: &facts };
     let heard = act(service, cluster, &told, &step, task.removals).await;
+    if let (true, Ok(look)) = (clean_up, &task.look) {
+        times::clean_up(service, cluster, look, &deployment, &generations, task.epoch).await?;
+    }
     let usual = service.clock.now().plus_micros(USUAL);
     let due = step.effects.iter().find_map(|effect| match effect {
         Effect::WaitUntil(at) => Some(*at),
@@ -153,7 +163,7 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
     });
     Ok(Attended {
         name: task.name,
-        due: Some(due.map_or(usual, |at| Timestamp(at.0.min(usual.0)))),
+        due: [due, look_at, Some(usual)].into_iter().flatten().min(),
         revision: i64::try_from(step.row.revision).ok(),
         heard: Some(heard),
         started: starts.then(|| moment.now),

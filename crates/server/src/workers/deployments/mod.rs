@@ -9,6 +9,7 @@ mod attend;
 mod disk;
 mod effects;
 mod keeper;
+mod times;
 
 use std::sync::Arc;
 
