@@ -93,7 +93,7 @@ fn desired() -> Desired {
         given: None,
         savepoint_directory: "file:/s".to_owned(),
         versions: vec![version],
-        stability: Stability { checkpoints: 1, window: 0, within: 0 },
+        stability: Stability { checkpoints: 1, window: 0, max_restarts: 0, within: 0 },
         retention: Retention { count: 1, age: 0 },
         timing: Timing::default(),
     }
