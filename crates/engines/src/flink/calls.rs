@@ -11,7 +11,7 @@ use super::answers::{
     Checkpoints, ClusterSettings, Config, Exceptions, Features, History, JarFile, Jars, JobDetail, JobLine,
     Jobs, Metric, Overview, Polled, Requested, Setting, Started, Status,
 };
-use super::error::{About, Error, classify_run};
+use super::error::{About, Error, classify_run, is_absent};
 use super::transport::{ASK_PATIENCE, Flink, RUN_PATIENCE, exchange, read};
 
 /// What a run is told. Flink ignores what it does not know, so every name here is one that it was seen to honour.
@@ -160,9 +160,13 @@ impl Flink {
         Ok(self.post::<Requested>("/savepoint-disposal", &body, About::Cluster).await?.request_id)
     }
 
-    /// What became of a removal.
+    /// What became of a removal. What is not there is removed: an earlier request was not heard of.
     pub async fn poll_disposal(&self, trigger: FlinkId) -> Result<Trigger, Error> {
-        known(self.get::<Polled>(&format!("/savepoint-disposal/{trigger}"), About::Trigger).await)
+        let polled = self.get::<Polled>(&format!("/savepoint-disposal/{trigger}"), About::Trigger).await;
+        Ok(match known(polled)? {
+            Trigger::Failed(why) if is_absent(&why) => Trigger::Completed(String::new()),
+            other => other,
+        })
     }
 }
 

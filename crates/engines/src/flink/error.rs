@@ -104,13 +104,15 @@ struct Told {
     errors: Vec<String>,
 }
 
+/// What Flink says itself; None for a page of somebody on the way.
+fn told(body: &[u8]) -> Option<String> {
+    let told = serde_json::from_slice::<Told>(body).ok().filter(|told| !told.errors.is_empty())?;
+    Some(told.errors.join("\n"))
+}
+
 /// Reads an answer that is no success.
 pub(super) fn classify(status: u16, body: &[u8], about: About) -> Error {
-    let raw = String::from_utf8_lossy(body);
-    let text = match serde_json::from_slice::<Told>(body) {
-        Ok(told) if !told.errors.is_empty() => told.errors.join("\n"),
-        Ok(_) | Err(_) => raw.into_owned(),
-    };
+    let text = told(body).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let says = |part: &str| text.contains(part);
     let words = cause(&text);
     // From the most particular to the least: a main() that fails wraps what went wrong in it.
@@ -124,8 +126,7 @@ pub(super) fn classify(status: u16, body: &[u8], about: About) -> Error {
         Error::MissingJar
     } else if says("Cannot map checkpoint/savepoint state") || says("StateMigrationException") {
         Error::StateMismatch(words)
-    } else if says("Cannot find checkpoint or savepoint")
-        || says("Cannot find meta data file")
+    } else if is_absent(&text)
         // Damaged, or somewhere that Flink has no plugin for.
         || says("Unexpected magic number")
         || says("for checkpoint/savepoint path")
@@ -155,8 +156,20 @@ pub(super) fn classify(status: u16, body: &[u8], about: About) -> Error {
     }
 }
 
-/// [`classify`] for a run from `savepoint`: a file that is not there is its own matter, or that of `main()`.
+/// True when Flink says that there is no such savepoint or checkpoint.
+pub(super) fn is_absent(text: &str) -> bool {
+    ["Cannot find checkpoint or savepoint", "Cannot find meta data file"]
+        .iter()
+        .any(|part| text.contains(part))
+}
+
+/// [`classify`] for a run from `savepoint`: a file that is not there is its own matter, or that of `main()`. Whoever on
+/// the way answers in Flink's place does not know whether the run began; who wants to know us first (401, 403) has let
+/// nothing through.
 pub(super) fn classify_run(status: u16, body: &[u8], savepoint: Option<&str>) -> Error {
+    if told(body).is_none() && ![401, 403].contains(&status) {
+        return Error::Garbage(format!("status {status}, and no words of Flink's"));
+    }
     let error = classify(status, body, About::Jar);
     let text = String::from_utf8_lossy(body);
     let names =

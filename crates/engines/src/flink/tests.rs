@@ -268,6 +268,17 @@ fn a_damaged_savepoint_is_no_fault_of_the_program() {
 }
 
 #[test]
+fn who_answers_a_run_in_flinks_place_does_not_know_whether_it_began() {
+    for status in [404, 408, 413, 429, 500, 502, 504] {
+        let page = classify_run(status, b"<html>not here</html>", None);
+        assert!(matches!(page.answer(), Answer::Unclear(_)), "{status}: {page}");
+    }
+    let own = classify_run(404, br#"{"errors":["Not found: /jars/x/run"]}"#, None);
+    assert_eq!(own, Error::MissingJar);
+    assert!(matches!(classify_run(401, b"<html>who?</html>", None), Error::Refused { status: 401, .. }));
+}
+
+#[test]
 fn what_nobody_knows_is_no_refusal() {
     let unclear = [
         Error::TimedOut,
@@ -362,6 +373,12 @@ async fn nobody_there_is_unreachable_and_an_unknown_trigger_is_an_answer() {
         answered(http("404 Not Found", r#"{"errors":["Operation not found under key: x"]}"#)).await;
     let flink = Flink::new(&Access { url, ..Access::default() }).unwrap();
     assert_eq!(flink.poll(id(), id()).await, Ok(Trigger::Unknown));
+    let gone =
+        "java.io.FileNotFoundException: Cannot find checkpoint or savepoint file/directory 'file:/s/1'.";
+    let gone = json!({"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"class": "x", "stack-trace": gone}}});
+    let (url, _served) = answered(http("200 OK", &gone.to_string())).await;
+    let flink = Flink::new(&Access { url, ..Access::default() }).unwrap();
+    assert_eq!(flink.poll_disposal(id()).await, Ok(Trigger::Completed(String::new())));
     let (url, served) = answered(http("202 Accepted", &format!(r#"{{"request-id":"{ID}"}}"#))).await;
     let flink = Flink::new(&Access { url, ..Access::default() }).unwrap();
     assert_eq!(flink.stop(id(), id(), "file:///s", false).await, Ok(id()));
@@ -397,6 +414,23 @@ async fn an_empty_path_is_not_sent_as_it_would_mean_no_state() {
     let flink = Flink::new(&Access { url: "http://127.0.0.1:9".to_owned(), ..Access::default() }).unwrap();
     let run = RunRequest { savepoint_path: Some(" ".to_owned()), ..RunRequest::default() };
     assert!(matches!(flink.run("x.jar", &run).await, Err(Error::StateNotFound(_))));
+}
+
+#[tokio::test]
+async fn a_question_whose_connection_breaks_is_asked_once_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let served = tokio::spawn(async move {
+        for answer in [String::new(), http("200 OK", r#"{"jobs":[]}"#)] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let read = stream.read(&mut [0; 4096]).await.unwrap();
+            assert!(read > 0);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let flink = Flink::new(&Access { url, ..Access::default() }).unwrap();
+    assert_eq!(flink.jobs().await, Ok(Vec::new()));
+    served.await.unwrap();
 }
 
 proptest::proptest! {

@@ -98,7 +98,12 @@ impl Flink {
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, about: About) -> Result<T, Error> {
-        let (status, body) = exchange(self.request(Method::GET, path, ASK_PATIENCE)).await?;
+        let asked = || exchange(self.request(Method::GET, path, ASK_PATIENCE));
+        // A connection that was kept may be closed just when it is used again. A question can be asked twice.
+        let (status, body) = match asked().await {
+            Err(Error::Unreachable(_)) => asked().await?,
+            answer => answer?,
+        };
         read(status, &body, about)
     }
 
