@@ -456,3 +456,49 @@ fn nothing_begins_before_it_is_due() {
     desk.pass(1);
     assert!(desk.sends(is_run));
 }
+
+#[test]
+fn a_job_that_lost_its_tasks_is_not_called_stable_until_they_run_again() {
+    let mut desk = Desk::stable();
+    desk.job(JobState::Running, false, 6);
+    desk.pass(1);
+    assert_eq!(desk.row.phase, Phase::Ailing, "RUNNING says nothing of its tasks");
+    desk.job(JobState::Restarting, false, 6);
+    desk.pass(1);
+    assert_eq!(desk.row.phase, Phase::Ailing);
+    desk.job(JobState::Running, true, 6);
+    desk.pass(1);
+    assert_eq!(desk.row.phase, Phase::Stable, "it has proven itself before");
+    desk.cluster.jobs.clear();
+    desk.pass(1);
+    assert_eq!(desk.row.phase, Phase::Ailing, "nobody knows where it is");
+}
+
+#[test]
+fn a_savepoint_that_is_not_there_leaves_a_ghost_and_the_own_state() {
+    let mut desk = Desk::stable();
+    desk.desired.mode = Mode::Suspended;
+    desk.pass(1);
+    desk.job(JobState::Finished, false, 6);
+    desk.cluster.trigger = Trigger::Completed("svpt/own".to_owned());
+    desk.pass(1);
+    assert_eq!(desk.row.phase, Phase::Suspended);
+    desk.cluster.trigger = Trigger::NotAsked;
+    desk.desired.mode = Mode::Running;
+    desk.desired.nonce = 1;
+    desk.desired.given = Some(Given { nonce: 1, path: "svpt/absent".to_owned() });
+    desk.pass(1);
+    assert_eq!(desk.row.run.clone().unwrap().from.unwrap().path, "svpt/absent");
+    // The first try finds no room: it is tried again with what was named.
+    desk.answer(Answer::Refused(Refusal::NoResources("none".to_owned())));
+    desk.pass(5);
+    assert_eq!(desk.row.run.clone().unwrap().from.unwrap().path, "svpt/absent");
+    desk.job(JobState::Failed, false, 0);
+    desk.answer(Answer::Refused(Refusal::StateNotFound("no such file".to_owned())));
+    desk.pass(30);
+    assert_eq!(desk.row.phase, Phase::Failed);
+    assert_eq!(desk.row.trouble, Some(Trouble::StateGone("svpt/absent".to_owned())), "at once");
+    desk.desired.nonce = 2;
+    desk.pass(1);
+    assert_eq!(desk.row.run.clone().unwrap().from.unwrap().path, "svpt/own", "it is not lost");
+}

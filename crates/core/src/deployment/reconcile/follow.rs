@@ -34,12 +34,21 @@ impl Pass<'_> {
 
     fn seen(&mut self, job: &Job, fate: &Fate) {
         let alive = !job.state.is_terminal();
+        // A run that Flink refuses may leave the ghost of a job: the answer says more than its end.
+        if let (Fate::Sent(sent), JobState::Failed) = (fate, job.state) {
+            let mut sent = sent.clone();
+            self.hear(&mut sent);
+            if let Some(Heard::Refused(refusal)) = sent.heard {
+                return self.refused(refusal);
+            }
+        }
         let newest = newest([job.checkpoint.as_ref(), job.savepoint.as_ref()]);
         let by = self.now().plus_micros(self.desired.stability.within);
         let begins = matches!(fate, Fate::Sent(_));
         if let Some(run) = self.row.run.as_mut() {
             if begins {
-                self.row.state.clone_from(&run.from);
+                // Also one that somebody has named: from now on it is the state of this generation.
+                self.row.state = run.from.clone().map(|from| State { generation: run.generation, ..from });
             }
             run.absent_since = None;
             if newest.is_some() {

@@ -25,6 +25,8 @@ pub enum Phase {
     Proving,
     /// The job has shown it.
     Stable,
+    /// It has shown it, and not all of its tasks run now: Flink restarts them, or the cluster has lost the job.
+    Ailing,
     /// The job is being stopped or cancelled.
     Stopping,
     /// It waits for what somebody else has to do.
@@ -47,6 +49,7 @@ impl Phase {
             Self::Starting => "starting",
             Self::Proving => "running, not yet stable",
             Self::Stable => "running and stable",
+            Self::Ailing => "not well: not all of its tasks run",
             Self::Stopping => "stopping",
             Self::Blocked => "blocked",
             Self::Suspended => "suspended",

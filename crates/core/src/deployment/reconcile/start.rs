@@ -101,11 +101,12 @@ impl Pass<'_> {
 
     fn send(&mut self, version: &Version, jar: String) {
         let given = self.desired.given.as_ref().filter(|given| given.nonce > self.row.given_nonce);
-        let asked = given.is_some();
-        if let Some(given) = given {
-            self.row.state = Some(State { path: given.path.clone(), generation: 0 });
-            self.row.given_nonce = given.nonce;
+        let given = given.map(|given| (given.nonce, State { path: given.path.clone(), generation: 0 }));
+        if let Some((nonce, _)) = &given {
+            self.row.given_nonce = *nonce;
         }
+        // The own state stays in the row until a job has begun with the one that was named.
+        let named = given.map(|(_, state)| state).or_else(|| self.named_before());
         // A generation without state forgets what was before it; its own checkpoints count, and so does what its run
         // began with, even if nobody has seen that run.
         let own = |state: &State| {
@@ -124,9 +125,10 @@ impl Pass<'_> {
             self.row.past.drain(..over);
         }
         // It stays in the row until the job is seen: a run that never begins has left nothing behind.
-        let without = leaves || version.kind == Kind::Batch && !asked;
-        let from = self.row.state.clone().filter(|_| !without);
-        let from = from.map(|state| State { generation: version.generation, ..state });
+        let without = leaves || version.kind == Kind::Batch;
+        let own = self.row.state.clone().filter(|_| !without);
+        let own = own.map(|state| State { generation: version.generation, ..state });
+        let from = named.or(own);
         let fate = Fate::Sent(Sent {
             sends: 1,
             at: self.now(),
@@ -149,6 +151,18 @@ impl Pass<'_> {
         self.say(Event::Starts { generation: version.generation, job: id, from: from.clone() });
         self.effects.push(run_effect(id, 1, version, jar, from));
         self.poll();
+    }
+
+    /// The state that somebody has named for a run that never began; the same wish tries again with it.
+    fn named_before(&self) -> Option<State> {
+        let last = self.row.run.as_ref().filter(|run| run.nonce == self.desired.nonce)?;
+        let never = match last.fate {
+            Fate::Ended(End::NeverRan | End::Refused) => true,
+            Fate::Ended(End::Stopped | End::Finished | End::Failed | End::Outside | End::Vanished)
+            | Fate::Sent(_)
+            | Fate::Live => false,
+        };
+        last.from.clone().filter(|from| never && from.generation == 0)
     }
 
     /// The same request with the same id: Flink refuses the second of two that it got.

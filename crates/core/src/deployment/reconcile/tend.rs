@@ -14,8 +14,11 @@ impl Pass<'_> {
         self.row.upload = None;
         let proven = self.row.run.as_ref().is_some_and(|run| run.proven);
         self.row.phase = if proven { Phase::Stable } else { Phase::Proving };
-        // Not listed at the moment: its end is found out elsewhere.
-        let Some(job) = self.own_job() else { return };
+        let Some(job) = self.own_job() else {
+            // Its end is found out elsewhere.
+            self.row.phase = Phase::Ailing;
+            return;
+        };
         if self.run_kind() == Kind::Batch {
             // It proves itself by its end.
             self.row.phase = if is_well(job) { Phase::Stable } else { Phase::Proving };
@@ -23,8 +26,10 @@ impl Pass<'_> {
         }
         if !proven {
             self.prove(job);
+        } else if !is_well(job) {
+            self.row.phase = Phase::Ailing;
         }
-        if self.row.phase != Phase::Proving && self.row.phase != Phase::Stable {
+        if ![Phase::Proving, Phase::Stable, Phase::Ailing].contains(&self.row.phase) {
             return;
         }
         if self.desired.savepoint_nonce > self.row.savepoint_nonce {
