@@ -27,7 +27,10 @@ pub(super) fn deployment(of: &Deployment) -> DeploymentView {
         .to_owned(),
         generation: wish.generation,
         running_generation: running,
-        stable: log.phase == Phase::Stable && running == Some(wish.target()),
+        // Of a cluster that does not answer nobody knows.
+        stable: log.phase == Phase::Stable
+            && running == Some(wish.target())
+            && log.unreachable_since.is_none(),
         stable_generation: log.stable.as_ref().map(|stable| stable.generation),
         job_id: job,
         last_savepoint: log.savepoints.last().map(|savepoint| savepoint.path.clone()),
