@@ -19,7 +19,8 @@ use super::transport::{ASK_PATIENCE, Flink, RUN_PATIENCE, exchange, read};
 #[serde(rename_all = "camelCase")]
 pub struct RunRequest {
     /// The job id to give: ours, stored before. Good for one job, and only in the life of the JobManager to which it was
-    /// sent: a later one takes it, and TaskManagers that ran it refuse the jar.
+    /// sent: a later one takes it again, but TaskManagers may refuse its jar, and the former job's checkpoints are in
+    /// the way of the new one's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_id: Option<FlinkId>,
     /// The entry class; the jar's own without one.

@@ -9,7 +9,8 @@ use super::{FlinkCluster, JOB_MANAGER};
 use crate::watchdog;
 
 /// What the cluster's own file says; paths and ports come beside. Heartbeats tell in 6 s what is gone (by default 50 s),
-/// `web.refresh-interval` is what `/jobs/{id}` may lag behind.
+/// `web.refresh-interval` is what `/jobs/{id}` may lag behind. A JVM on a busy machine gives up by default when it has not
+/// opened its port after 10 s.
 const CONFIG: &str = "
 jobmanager.rpc.address: 127.0.0.1
 jobmanager.bind-host: 127.0.0.1
@@ -24,6 +25,7 @@ web.refresh-interval: 100
 heartbeat.interval: 1000
 heartbeat.timeout: 6000
 cluster.registration.error-delay: 1000
+pekko.startup-timeout: 120 s
 execution.checkpointing.num-retained: 3
 ";
 
