@@ -1,8 +1,8 @@
 //! Single steps, one behaviour each.
 
 use libra_core::deployment::reconcile::{
-    Answer, Effect, Event, Fate, FlinkId, JobState, Kind, Observed, Phase, Refusal, Reply, Trigger, Trouble,
-    Upgrade,
+    Answer, Effect, Event, Fate, FlinkId, Given, JobState, Kind, Mode, Observed, Phase, Refusal, Reply,
+    Trigger, Trouble, Upgrade,
 };
 
 use super::desk::{Desk, is_cancel, is_run, job, second};
