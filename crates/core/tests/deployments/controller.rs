@@ -158,7 +158,8 @@ impl Controller {
     fn judge(step: &Step, cluster: &mut Cluster) {
         for effect in &step.effects {
             let Effect::Emit(Event::RolledBack { to, .. }) = effect else { continue };
-            let from = cluster.ran.iter().rposition(|(_, generation, _)| generation == to);
+            let is_its_job = |generation: &u64| cluster.keys.get(generation) == cluster.keys.get(to);
+            let from = cluster.ran.iter().rposition(|(_, generation, _)| is_its_job(generation));
             let since = cluster.ran.iter().skip(from.map_or(0, |at| at + 1)).map(|(id, ..)| *id);
             let ids: Vec<FlinkId> = since.collect();
             cluster.discarded.extend(ids);
