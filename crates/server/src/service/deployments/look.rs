@@ -54,10 +54,11 @@ async fn ask(
         Err(e) => return silent(cluster, &e.to_string()),
     };
     cluster.learn(look.settings().clone());
-    let (overview, features) = tokio::join!(flink.overview(), flink.features());
+    let overview = flink.overview().await;
     let view = ClusterView {
         name: cluster.name.clone(),
-        rescale: features.is_ok_and(|features| features.web_rescale),
+        // Nothing is rescaled in place yet: a plan must not promise it.
+        rescale: false,
         free_slots: overview.ok().and_then(|overview| u32::try_from(overview.slots_available).ok()),
     };
     let facts = cluster.facts().unwrap_or_default();
