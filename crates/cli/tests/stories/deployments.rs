@@ -163,6 +163,7 @@ async fn a_bad_version_is_rolled_back_with_its_state() {
     let mut bad = good.clone();
     bad["args"].as_array_mut().unwrap().push(json!("--fail-always"));
     bad["args"].as_array_mut().unwrap().push(json!("1"));
+    // It restarts again and again, which is enough: nothing is waited for until a time is over.
     apply(&api, &bad).await;
     wait::until_async("it is rolled back", async || told(&api, "bills", "rolled_back").await).await;
     let back = until(&api, "bills", "as it was", |view| {

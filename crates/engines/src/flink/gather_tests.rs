@@ -77,6 +77,7 @@ fn row(job: FlinkId) -> Row {
 
 fn desired() -> Desired {
     let version = Version {
+        job: None,
         generation: 1,
         digest: "ab".repeat(32),
         kind: Kind::Streaming,
@@ -90,6 +91,7 @@ fn desired() -> Desired {
         rollback_to: None,
         nonce: 0,
         savepoint_nonce: 0,
+        end_run: None,
         given: None,
         savepoint_directory: "file:/s".to_owned(),
         versions: vec![version],

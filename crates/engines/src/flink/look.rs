@@ -25,14 +25,17 @@ pub fn observed_job(
     exceptions: &Exceptions,
     restarts: Option<&str>,
 ) -> Job {
+    let failures = u64::try_from(exceptions.entries.len()).unwrap_or(u64::MAX);
     let failure = exceptions.entries.first().map(|newest| cause(&newest.stacktrace));
     Job {
         id: line.jid,
         name: line.name.clone(),
         state: line.state,
         all_tasks_run: all_tasks_run(line.tasks),
-        restarts: restarts.and_then(|text| text.parse().ok()).unwrap_or(0),
-        exceptions: u64::try_from(exceptions.entries.len()).unwrap_or(u64::MAX),
+        // The metric is empty for the first seconds, also of a job that does nothing but restart. Each failure that is in
+        // the history has led to one.
+        restarts: restarts.and_then(|text| text.parse().ok()).unwrap_or(0).max(failures),
+        exceptions: failures,
         checkpoints: checkpoints.counts.completed,
         checkpoint: kept(checkpoints.latest.completed.as_ref()),
         savepoint: kept(checkpoints.latest.savepoint.as_ref()),
