@@ -166,7 +166,7 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
         due: [due, look_at, Some(usual)].into_iter().flatten().min(),
         revision: i64::try_from(step.row.revision).ok(),
         heard: Some(heard),
-        started: starts.then(|| moment.now),
+        started: starts.then_some(moment.now),
         standing: standing(&deployment, &generations, &step.row),
     })
 }
