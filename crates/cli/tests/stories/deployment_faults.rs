@@ -107,7 +107,7 @@ impl Drill {
     }
 
     /// The next generation; another program where its upload is the matter.
-    async fn upgraded(&mut self, generation: u64) -> Value {
+    fn upgraded(&self, generation: u64) -> Value {
         let mut next = self.spec.clone();
         next["args"][3] = json!((50 + generation).to_string());
         if self.point.starts_with("upload") {
@@ -135,12 +135,12 @@ impl Drill {
             }
             Step::Upgrade => {
                 self.first().await;
-                let next = self.upgraded(2).await;
+                let next = self.upgraded(2);
                 self.ask("", &next).await;
             }
             Step::Rollback => {
                 self.first().await;
-                let next = self.upgraded(2).await;
+                let next = self.upgraded(2);
                 apply(&self.libra.api(), &next).await;
                 stable(&self.libra.api(), &id).await;
                 self.ask(&format!("/{id}/rollback"), &json!({})).await;

@@ -49,7 +49,7 @@ async fn a_specification_that_is_wrong_is_refused_with_its_place_and_nothing_is_
         (with("job_id: again\n"), 400, &["job_id", "line 4"]),
         ("job_type: stream\nartifact_path: a.jar\n".to_owned(), 400, &["job_id"]),
         (with("upgrade_mode: sometimes\n"), 400, &["sometimes", "savepoint", "line 4"]),
-        (with("deployment: {parallelism: many}\n"), 400, &["many", "line 4"]),
+        (with("deployment: {parallelism: many}\n"), 400, &["line 4", "column 27"]),
         (String::new(), 400, &["job_id"]),
         ("[]".to_owned(), 400, &["line 1"]),
         ("job_id: &a [*a, *a]\n".to_owned(), 400, &["job_id"]),
@@ -136,15 +136,13 @@ async fn a_version_that_flink_refuses_goes_back_and_the_old_one_goes_on() {
     let good = counter("refused", &progress);
     apply(&api, &good).await;
     stable(&api, "refused").await;
-    let mut generation = 1;
-    for (class, reason, words) in [
-        ("libra.jobs.Nowhere", "bad_program", "libra.jobs.Nowhere"),
-        ("libra.jobs.BadMain", "main_failed", "no topic is named"),
+    for (generation, class, reason, words) in [
+        (2, "libra.jobs.Nowhere", "bad_program", "libra.jobs.Nowhere"),
+        (3, "libra.jobs.BadMain", "main_failed", "no topic is named"),
     ] {
         let mut bad = good.clone();
         bad["entry_class"] = json!(class);
         apply(&api, &bad).await;
-        generation += 1;
         let back = until(&api, "refused", "back", |view| {
             view["generation"] == generation
                 && view["state"] == "stable"

@@ -99,8 +99,8 @@ async fn forward(mut caller: TcpStream, flink: &str, rules: &Mutex<Vec<Rule>>) -
     });
     let mut there = TcpStream::connect(flink).await?;
     let plain = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
-    let head: String = plain.filter(|line| !line.is_empty()).map(|line| format!("{line}\r\n")).collect();
-    there.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await?;
+    let head: Vec<&str> = plain.filter(|line| !line.is_empty()).collect();
+    there.write_all(format!("{}\r\nConnection: close\r\n\r\n", head.join("\r\n")).as_bytes()).await?;
     there.write_all(&body).await?;
     let mut answer = Vec::new();
     if let Some(Fault::Early(status)) = fault {
