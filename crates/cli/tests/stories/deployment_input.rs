@@ -50,9 +50,9 @@ async fn a_specification_that_is_wrong_is_refused_with_its_place_and_nothing_is_
         ("job_type: stream\nartifact_path: a.jar\n".to_owned(), 400, &["job_id"]),
         (with("upgrade_mode: sometimes\n"), 400, &["sometimes", "savepoint", "line 4"]),
         (with("deployment: {parallelism: many}\n"), 400, &["line 4", "column 27"]),
-        (String::new(), 400, &["job_id"]),
+        (String::new(), 400, &["end of input", "line 1"]),
         ("[]".to_owned(), 400, &["line 1"]),
-        ("job_id: &a [*a, *a]\n".to_owned(), 400, &["job_id"]),
+        ("job_id: &a [*a, *a]\n".to_owned(), 400, &["line 1"]),
     ] {
         let answer = yaml(&api, &text).await;
         assert_eq!(answer.status, status, "{text}: {}", answer.text);
