@@ -8,7 +8,7 @@ use libra_testkit::{Answer, Api, Libra, wait};
 use serde_json::{Value, json};
 
 use crate::authorisation::with_keys;
-use crate::deployments::{alive, apply, counter, programs, stable, until, view, with_flink};
+use crate::deployments::{alive, apply, away, counter, programs, stable, until, view, with_flink};
 use crate::surroundings::submit_only;
 
 const PATH: &str = "/api/v1/deployments";
@@ -27,12 +27,6 @@ async fn yaml(api: &Api, text: &str) -> Answer {
 fn with(lines: &str) -> String {
     let jar = flink::jobs_jar();
     format!("job_id: wrong\njob_type: stream\nartifact_path: {}\n{lines}", jar.display())
-}
-
-/// Forgets a deployment, so that its slots are free.
-async fn away(api: &Api, cluster: &FlinkCluster, id: &str) {
-    api.delete(&format!("{PATH}/{id}?savepoint=false")).await.expect(202);
-    wait::until_async("its place is free", async || alive(cluster, id).await.is_empty()).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::path::Path;
 use libra_testkit::{Api, FlinkCluster, flink, wait};
 use serde_json::{Value, json};
 
-use crate::deployments::{alive, apply, counter, events, programs, stable, told, until, view, with_flink};
+use crate::deployments::{
+    alive, apply, away, counter, events, programs, stable, told, until, view, with_flink,
+};
 
 fn batch(id: &str, out: &Path, pause_ms: u32, config: &Value) -> Value {
     json!({
@@ -97,4 +99,5 @@ async fn savepoints_are_made_as_time_goes_by_and_the_job_goes_on() {
     .await;
     assert_eq!(now["jobId"], job, "{now:#}");
     assert_eq!(count(&api, "saved", "starts").await, 1);
+    away(&api, cluster, "saved").await;
 }

@@ -92,6 +92,12 @@ pub async fn alive(cluster: &FlinkCluster, name: &str) -> Vec<String> {
         .collect()
 }
 
+/// Forgets a deployment, so that its slots are free.
+pub async fn away(api: &Api, cluster: &FlinkCluster, id: &str) {
+    api.delete(&format!("{PATH}/{id}?savepoint=false")).await.expect(202);
+    wait::until_async("its place is free", async || alive(cluster, id).await.is_empty()).await;
+}
+
 async fn start() -> (&'static FlinkCluster, Libra) {
     let cluster = FlinkCluster::shared().await;
     let libra = with_flink(cluster, &programs()).start().await;
@@ -175,4 +181,5 @@ async fn a_bad_version_is_rolled_back_with_its_state() {
     assert!(!back["trouble"].is_null(), "{back:#}");
     assert_eq!(alive(cluster, "bills").await, [back["jobId"].as_str().unwrap()]);
     flink::assert_unbroken(&progress);
+    away(&api, cluster, "bills").await;
 }
