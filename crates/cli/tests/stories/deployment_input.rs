@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use libra_testkit::flink::{self, FlinkCluster};
-use libra_testkit::{Answer, Api, Libra, wait};
+use libra_testkit::{Answer, Api, Libra};
 use serde_json::{Value, json};
 
 use crate::authorisation::with_keys;

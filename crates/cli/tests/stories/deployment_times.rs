@@ -81,23 +81,26 @@ async fn savepoints_are_made_as_time_goes_by_and_the_job_goes_on() {
     let libra = with_flink(cluster, &programs()).start().await;
     let api = libra.api();
     let progress = libra.scratch("progress");
-    let mut spec = counter("saved", &progress);
+    let mut spec = counter("saved-by-the-clock", &progress);
     spec["stream_config"] = json!({"savepoint_trigger_interval": 2_000});
     apply(&api, &spec).await;
-    stable(&api, "saved").await;
-    wait::until_async("there are some", async || count(&api, "saved", "savepoint_made").await >= 3).await;
-    assert_eq!(count(&api, "saved", "starts").await, 1);
+    stable(&api, "saved-by-the-clock").await;
+    wait::until_async("there are some", async || {
+        count(&api, "saved-by-the-clock", "savepoint_made").await >= 3
+    })
+    .await;
+    assert_eq!(count(&api, "saved-by-the-clock", "starts").await, 1);
     flink::assert_nothing_twice(&progress);
 
     // What only Libra goes by changes nothing in Flink.
-    let job = view(&api, "saved").await["jobId"].clone();
+    let job = view(&api, "saved-by-the-clock").await["jobId"].clone();
     spec["stream_config"]["savepoint_trigger_interval"] = json!(3_600_000);
     assert_eq!(apply(&api, &spec).await, "none");
-    let now = until(&api, "saved", "the same job of another generation", |view| {
+    let now = until(&api, "saved-by-the-clock", "the same job of another generation", |view| {
         view["generation"] == 2 && view["runningGeneration"] == 2 && view["stable"] == true
     })
     .await;
     assert_eq!(now["jobId"], job, "{now:#}");
-    assert_eq!(count(&api, "saved", "starts").await, 1);
-    away(&api, cluster, "saved").await;
+    assert_eq!(count(&api, "saved-by-the-clock", "starts").await, 1);
+    away(&api, cluster, "saved-by-the-clock").await;
 }

@@ -94,7 +94,7 @@ pub async fn alive(cluster: &FlinkCluster, name: &str) -> Vec<String> {
 
 /// Forgets a deployment, so that its slots are free.
 pub async fn away(api: &Api, cluster: &FlinkCluster, id: &str) {
-    api.delete(&format!("{PATH}/{id}?savepoint=false")).await.expect(202);
+    api.delete(&format!("/api/v1/deployments/{id}?savepoint=false")).await.expect(202);
     wait::until_async("its place is free", async || alive(cluster, id).await.is_empty()).await;
 }
 

@@ -242,7 +242,10 @@ async fn a_look_sees_the_job_its_checkpoints_and_its_namesake() {
     wait::until_async("it has checkpoints", async || of(&look().await, job).checkpoints > 1).await;
     let now = look().await;
     assert!(now.life.is_some());
-    assert_eq!(now.jars, [(flink::digest(&flink::jobs_jar()), uploaded(&client, &flink::jobs_jar()).await)]);
+    // Others may have uploaded it as well; any of them will do.
+    let digest = flink::digest(&flink::jobs_jar());
+    let [(found, jar)] = now.jars.as_slice() else { panic!("one: {:?}", now.jars) };
+    assert_eq!((found, jar.ends_with(&format!("_{digest}.jar"))), (&digest, true), "{jar}");
     assert_eq!(now.jobs.len(), 2, "its own and its namesake: {now:#?}");
     assert_eq!(of(&now, other).name, "looked-at");
     assert_eq!(now.trigger, Trigger::NotAsked);
@@ -326,8 +329,8 @@ async fn a_savepoint_leaves_the_job_alone_and_can_be_removed() {
     assert!(!local(&path).exists());
     let removal = client.dispose(&path).await.unwrap();
     let poll = async || client.poll_disposal(removal).await.unwrap();
-    wait::until_async("it is refused", async || poll().await != Trigger::InProgress).await;
-    assert!(matches!(poll().await, Trigger::Failed(_)), "there is none");
+    wait::until_async("that is told", async || poll().await != Trigger::InProgress).await;
+    assert_eq!(poll().await, Trigger::Completed(String::new()), "it is gone, as was wanted");
     assert_eq!(client.poll_disposal(fresh()).await.unwrap(), Trigger::Unknown);
 }
 
