@@ -1,4 +1,4 @@
-//! Programs of deployments on disk: one file for each digest under `programs/`, kept as long as a generation names it.
+//! Programs of deployments on disk: one file for each digest under `programs/`.
 //!
 //! A program is copied when a specification is applied, and never changes afterwards; what is read is checked against
 //! its name before Flink is given it (contract F6).

@@ -76,6 +76,7 @@ impl Declared {
         self.stays()?;
         self.generation += 1;
         self.rollback_to = None;
+        self.given = None;
         Ok(self.generation)
     }
 
@@ -89,6 +90,7 @@ impl Declared {
             return Err(NotNow::NoSuchGeneration);
         }
         self.rollback_to = (to != self.generation).then_some(to);
+        self.given = None;
         self.nonce += 1;
         Ok(())
     }
@@ -111,10 +113,8 @@ impl Declared {
         self.stays()?;
         self.mode = Mode::Running;
         self.nonce += 1;
-        if let Some(path) = from {
-            let nonce = self.given.as_ref().map_or(0, |given| given.nonce) + 1;
-            self.given = Some(Given { nonce, path });
-        }
+        // One that was named for an earlier wish counts no more.
+        self.given = from.map(|path| Given { nonce: self.nonce, path });
         Ok(())
     }
 
@@ -228,8 +228,10 @@ mod tests {
         );
         wish.resume(Some("file:/s/1".to_owned())).unwrap();
         wish.resume(Some("file:/s/2".to_owned())).unwrap();
-        assert_eq!(wish.given, Some(Given { nonce: 2, path: "file:/s/2".to_owned() }));
-        wish.roll_back(3).unwrap();
+        assert_eq!(wish.given, Some(Given { nonce: 3, path: "file:/s/2".to_owned() }), "nonces only grow");
+        assert_eq!(wish.apply(), Ok(4));
+        assert_eq!(wish.given, None, "it was meant for the wish before");
+        wish.roll_back(4).unwrap();
         assert_eq!(wish.rollback_to, None, "the newest is no older one");
         wish.delete(true);
         assert_eq!(wish.suspend(), Err(NotNow::Leaving));

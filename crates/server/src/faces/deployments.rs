@@ -170,7 +170,8 @@ async fn list_deployment_events(
     Ok(Json(service.deployment_events(&who, &named(id)?, after, limit).await?))
 }
 
-/// Back to an older generation, with its own last state.
+/// Back to an older generation, with the state of the job that runs. Without a generation: the last stable one where that is
+/// older than the wanted one, else the one before.
 #[utoipa::path(post, path = "/api/v1/deployments/{id}/rollback", tag = "deployments", params(("id" = String, Path)),
     request_body = Option<RollbackRequest>,
     responses((status = 202, body = DeploymentView), (status = 400, body = Problem), (status = 401, body = Problem),

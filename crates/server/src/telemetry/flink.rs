@@ -137,6 +137,16 @@ impl FlinkMetrics {
         self.health.get_or_create(&OfCluster { cluster: cluster.to_owned() }).set(i64::from(answers));
     }
 
+    /// Another replica looks after this cluster from now on.
+    pub fn leaves(&self, cluster: &str) {
+        let of = OfCluster { cluster: cluster.to_owned() };
+        self.health.remove(&of);
+        self.savepoint_age.remove(&of);
+        for job_type in [JobType::Stream, JobType::Batch] {
+            self.active.remove(&OfType { job_type: type_word(job_type), cluster: cluster.to_owned() });
+        }
+    }
+
     /// How the deployments of a cluster stand.
     pub fn stands(&self, cluster: &str, standing: &Standing) {
         for job_type in [JobType::Stream, JobType::Batch] {

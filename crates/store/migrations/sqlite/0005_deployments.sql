@@ -16,6 +16,8 @@ CREATE TABLE deployments (
     updated_at BIGINT NOT NULL,
     PRIMARY KEY (tenant, id)
 );
+-- Jobs of one name on one cluster would take each other's place.
+CREATE UNIQUE INDEX deployments_by_cluster ON deployments (cluster, id);
 -- Every specification that was applied, as it was written.
 CREATE TABLE deployment_generations (
     tenant TEXT NOT NULL,

@@ -77,15 +77,10 @@ pub fn get(tx: &mut dyn Tx, name: &Name) -> Result<Option<Deployment>, StoreErro
     first(tx, &sql, &[(&name.tenant).into(), (&name.id).into()], read)
 }
 
-/// All deployments by name; of one tenant, or of all.
-pub fn list(tx: &mut dyn Tx, tenant: Option<&str>) -> Result<Vec<Deployment>, StoreError> {
-    match tenant {
-        Some(tenant) => {
-            let sql = format!("SELECT {COLUMNS} FROM deployments WHERE tenant = ?1 ORDER BY id");
-            all(tx, &sql, &[tenant.into()], read)
-        }
-        None => all(tx, &format!("SELECT {COLUMNS} FROM deployments ORDER BY tenant, id"), &[], read),
-    }
+/// All deployments of a tenant, by name.
+pub fn list(tx: &mut dyn Tx, tenant: &str) -> Result<Vec<Deployment>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM deployments WHERE tenant = ?1 ORDER BY id");
+    all(tx, &sql, &[tenant.into()], read)
 }
 
 /// The names and numbers of all deployments: enough to see which have changed. `(name, cluster, version, revision)`.
@@ -95,7 +90,8 @@ pub fn heads(tx: &mut dyn Tx) -> Result<Vec<(Name, String, i64, i64)>, StoreErro
     })
 }
 
-/// Stores a new deployment with its first generation; [`Written::Stale`] when there is one of that name.
+/// Stores a new deployment with its first generation; [`Written::Stale`] when there is one of that name, or
+/// another tenant has one of that name on the same cluster: their jobs would take each other's place.
 pub fn create(
     tx: &mut dyn Tx,
     deployment: &Deployment,
@@ -107,7 +103,7 @@ pub fn create(
     let agenda = json("agenda of a deployment", &deployment.agenda)?;
     let changed = tx.execute(
         "INSERT INTO deployments (tenant, id, user_id, cluster, version, wish, revision, state, agenda, events, created_at, \
-         updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?10, 0, ?9, ?9) ON CONFLICT (tenant, id) DO NOTHING",
+         updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?10, 0, ?9, ?9) ON CONFLICT DO NOTHING",
         &[
             (&deployment.name.tenant).into(),
             (&deployment.name.id).into(),

@@ -45,7 +45,7 @@ fn new(tenant: &str, id: &str) -> Deployment {
     Deployment {
         name: name(tenant, id),
         user: "ada".into(),
-        cluster: "main".into(),
+        cluster: format!("of-{tenant}"),
         version: 1,
         wish: Declared::first(),
         log: Row::default(),
@@ -93,9 +93,13 @@ async fn a_deployment_is_created_once(s: Store) {
     assert_eq!(create(&s, "u", "etl").await, Written::Done, "another tenant's has nothing to do with it");
     assert_eq!(create(&s, "t", "a").await, Written::Done);
     assert_eq!(found(&s, "t", "etl").await, Some(new("t", "etl")));
+    let taken = Deployment { cluster: "of-t".into(), ..new("v", "etl") };
+    let taken =
+        s.db.write(move |tx| deployments::create(tx, &taken, &generation(1), &happening("applied"))).await;
+    assert_eq!(taken.unwrap(), Written::Stale, "the name is taken on that cluster");
     let ids = |found: Vec<Deployment>| found.into_iter().map(|d| d.name.id).collect::<Vec<_>>();
-    assert_eq!(ids(s.db.read(|tx| deployments::list(tx, Some("t"))).await.unwrap()), ["a", "etl"]);
-    assert_eq!(ids(s.db.read(|tx| deployments::list(tx, None)).await.unwrap()), ["a", "etl", "etl"]);
+    assert_eq!(ids(s.db.read(|tx| deployments::list(tx, "t")).await.unwrap()), ["a", "etl"]);
+    assert_eq!(ids(s.db.read(|tx| deployments::list(tx, "u")).await.unwrap()), ["etl"]);
     assert_eq!(kinds(&s, "t", "etl").await, [(1, "applied".to_owned())]);
 }
 
@@ -149,7 +153,7 @@ async fn a_step_names_its_revision_and_the_leader(s: Store) {
     let kinds: Vec<(u64, &str)> = kinds.iter().map(|(seq, kind)| (*seq, kind.as_str())).collect();
     assert_eq!(kinds, [(1, "applied"), (2, "phase"), (3, "starts")]);
     let heads = s.db.read(deployments::heads).await.unwrap();
-    assert_eq!(heads, [(name("t", "etl"), "main".to_owned(), 1, 2)]);
+    assert_eq!(heads, [(name("t", "etl"), "of-t".to_owned(), 1, 2)]);
 }
 
 async fn what_time_asks_for_is_stored_with_the_wish(s: Store) {

@@ -3,10 +3,10 @@
 use libra_api::deployments::{AppliedView, PlanView};
 use libra_api::problem::{Code, Violation};
 use libra_core::deployment::agenda::Agenda;
-use libra_core::deployment::declared::Declared;
+use libra_core::deployment::declared::{Declared, NotNow};
 use libra_core::deployment::normal::Normal;
 use libra_core::deployment::plan::{Plan, plan};
-use libra_core::deployment::reconcile::Row;
+use libra_core::deployment::reconcile::{Mode, Row};
 use libra_core::deployment::spec::{DeploymentSpec, JobType, UpgradeMode};
 use libra_store::tables::deployment_history::{self as history, Happening, StoredGeneration};
 use libra_store::tables::deployments::{self, Deployment, Name, Wished, Written};
@@ -68,6 +68,15 @@ impl Service {
                 return Err(stale(&id));
             }
             (Precondition::None | Precondition::Absent | Precondition::Version(_), _) => {}
+        }
+        let leaving = |wish: &Declared| matches!(wish.mode, Mode::Deleted { savepoint: _ });
+        if prepared.before.as_ref().is_some_and(|before| leaving(&before.wish)) {
+            return Err(not_now(&id, NotNow::Leaving));
+        }
+        if !self.alone && self.config.shared_dir.is_none() {
+            let message =
+                "replicas need `libra.shared-dir` for programs of deployments: any of them may lead";
+            return Err(ServiceError::new(Code::Unsupported, message));
         }
         self.keep_program(&prepared.program).await?;
         let is_new = prepared.before.is_none();
@@ -151,7 +160,14 @@ impl Service {
             self.db.write(move |tx| deployments::create(tx, &deployment, &generation, &what)).await?;
         match written {
             Written::Done => Ok(()),
-            Written::Stale => Err(stale(&new.spec.job_id)),
+            Written::Stale => {
+                let own = Name { tenant: principal.tenant.clone(), id: new.spec.job_id.clone() };
+                if self.db.read(move |tx| deployments::get(tx, &own)).await?.is_some() {
+                    return Err(stale(&new.spec.job_id));
+                }
+                let reason = format!("is taken on the cluster `{}`; choose another one", new.cluster);
+                Err(ServiceError::fields(vec![Violation::new("/job_id", reason)]))
+            }
         }
     }
 

@@ -7,20 +7,17 @@ use libra_store::tables::deployment_history as history;
 use libra_store::tables::deployments::{self, Deployment};
 
 use super::view;
-use crate::auth::{Principal, Role, may_see};
+use crate::auth::{Principal, may_see};
 use crate::service::{Service, ServiceError};
 
 impl Service {
-    /// All deployments that `principal` may see, by name.
+    /// All deployments of the tenant that `principal` may see, by name.
     pub(crate) async fn deployments(
         &self,
         principal: &Principal,
     ) -> Result<DeploymentListView, ServiceError> {
-        let tenant = match principal.role {
-            Role::Admin => None,
-            Role::Viewer | Role::Developer => Some(principal.tenant.clone()),
-        };
-        let found = self.db.read(move |tx| deployments::list(tx, tenant.as_deref())).await?;
+        let tenant = principal.tenant.clone();
+        let found = self.db.read(move |tx| deployments::list(tx, &tenant)).await?;
         let seen = found.into_iter().filter(|d| may_see(principal, &d.user, &d.name.tenant));
         Ok(DeploymentListView { deployments: seen.map(|d| view::deployment(&d)).collect() })
     }

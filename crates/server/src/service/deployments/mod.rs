@@ -23,28 +23,18 @@ pub(crate) use apply::Precondition;
 pub(crate) use text::SpecText;
 
 use super::{Service, ServiceError};
-use crate::auth::{Principal, Role, may_see};
+use crate::auth::{Principal, may_see};
 
 impl Service {
-    /// A deployment that `principal` may see.
+    /// A deployment of the principal's tenant that it may see.
     pub(super) async fn deployment(
         &self,
         principal: &Principal,
         id: &str,
     ) -> Result<Deployment, ServiceError> {
+        // Also for an admin: a name means one thing, whatever other tenants have.
         let own = Name { tenant: principal.tenant.clone(), id: id.to_owned() };
-        let everybodys = principal.role == Role::Admin;
-        let wanted = id.to_owned();
-        let found = self
-            .db
-            .read(move |tx| match deployments::get(tx, &own)? {
-                // An admin means one of another tenant where its own has none of that name.
-                None if everybodys => {
-                    Ok(deployments::list(tx, None)?.into_iter().find(|other| other.name.id == wanted))
-                }
-                found => Ok(found),
-            })
-            .await?;
+        let found = self.db.read(move |tx| deployments::get(tx, &own)).await?;
         found.filter(|found| may_see(principal, &found.user, &found.name.tenant)).ok_or_else(|| not_found(id))
     }
 

@@ -3,6 +3,7 @@
 use libra_api::deployments::{DeploymentView, ResumeRequest, RollbackRequest};
 use libra_api::problem::{Code, Violation};
 use libra_core::deployment::declared::{Declared, NotNow};
+use libra_core::deployment::reconcile::Run;
 use libra_store::tables::deployment_history::Happening;
 use libra_store::tables::deployments::{self, Deployment, Wished, Written};
 
@@ -16,7 +17,8 @@ const TRIES: usize = 5;
 const MAX_PATH_BYTES: usize = 4_096;
 
 impl Service {
-    /// Back to an older generation: the one that is named, else the last stable one before the newest.
+    /// Back to an older generation: the one that is named; else the last stable one where that is older than the wanted
+    /// one, else the one before.
     pub(crate) async fn roll_back_deployment(
         &self,
         principal: &Principal,
@@ -60,7 +62,13 @@ impl Service {
                 format!("must be the path of a savepoint or checkpoint, at most {MAX_PATH_BYTES} bytes");
             return Err(ServiceError::fields(vec![Violation::new("/from", reason)]));
         }
-        self.wish(principal, id, "resume", |_, wish| {
+        self.wish(principal, id, "resume", |deployment, wish| {
+            let lives = deployment.log.run.as_ref().is_some_and(Run::may_live);
+            if request.from.is_some() && lives {
+                let message =
+                    format!("deployment {id} has a job; suspend it first, then resume from that state");
+                return Err(ServiceError::new(Code::NotApplicable, message));
+            }
             let from = request.from.clone();
             let with = from.as_ref().map_or_else(String::new, |path| format!(" from {path}"));
             wish.resume(from).map_err(|why| not_now(id, why))?;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use libra_core::deployment::declared::{ClusterFacts, Generation, desired};
 use libra_core::deployment::reconcile::{
-    Effect, Event, JobState, Mode, Moment, Observed, Phase, Reply, Row, Run, Step, reconcile,
+    Effect, Event, JobState, Mode, Moment, Observed, Phase, RESEND_AFTER, Reply, Row, Run, Step, reconcile,
 };
 use libra_core::deployment::spec::JobType;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
@@ -145,7 +145,7 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
         return Ok(nothing(task.name, None));
     }
     let told = Told { deployment: &deployment, generations: &generations, facts: &facts };
-    let heard = act(service, cluster, &told, &step, task.removals).await;
+    let heard = act(service, cluster, &told, &step, task.removals, (task.epoch, moment.now)).await;
     if let (true, Ok(look)) = (clean_up, &task.look) {
         times::clean_up(service, cluster, look, &deployment, &generations, task.epoch).await?;
     }
@@ -261,10 +261,16 @@ async fn act(
     told: &Told<'_>,
     step: &Step,
     mut removals: Removals,
+    (epoch, since): (i64, Timestamp),
 ) -> (Option<Reply>, Removals) {
     let mut reply = None;
     for effect in &step.effects {
         let Some(point) = effects::point(effect) else { continue };
+        // After a long sleep its successor may have given this request up: what is sent now would be a second job.
+        let late = service.clock.now().0.saturating_sub(since.0) > RESEND_AFTER;
+        if matches!(effect, Effect::Run { .. }) && (late || service.leader_epoch() != Some(epoch)) {
+            continue;
+        }
         failpoint::hit(&format!("flink-{point}-recorded"));
         if let Some(heard) = effects::perform(service, cluster, told, effect, &mut removals).await {
             reply = Some(heard);

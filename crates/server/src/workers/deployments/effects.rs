@@ -110,6 +110,12 @@ pub(super) async fn perform(
             };
             Some(Reply { key: *job, send: *send, answer })
         }
+        Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. } if !has_place(told) => {
+            let why = "nobody has said where savepoints go; set deployment.savepoint_path, or savepoint-directory of the \
+                       cluster";
+            let answer = Answer::Refused(Refusal::Other(why.to_owned()));
+            Some(Reply { key: *trigger, send: *send, answer })
+        }
         Effect::Stop { job, trigger, send, directory } => {
             let answer = said(flink.stop(*job, *trigger, directory, false).await);
             Some(Reply { key: *trigger, send: *send, answer })
@@ -134,6 +140,13 @@ pub(super) async fn perform(
         }
         Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => None,
     }
+}
+
+/// True when savepoints of the wanted generation have a directory.
+fn has_place(told: &Told<'_>) -> bool {
+    let target = told.deployment.wish.target();
+    let found = told.generations.iter().find(|of| of.number == target);
+    found.is_some_and(|of| told.facts.savepoints_of(&of.normal).is_some())
 }
 
 /// What a run is told, but for its id and its state; None when the generation is not stored.

@@ -50,6 +50,8 @@ struct Known {
     /// When it is looked at next, in microseconds since 1970.
     due: i64,
     busy: bool,
+    /// It was told that the cluster does not answer.
+    silent: bool,
     reply: Option<Reply>,
     removals: Removals,
     started: Option<Timestamp>,
@@ -71,7 +73,12 @@ impl Keeper {
 
     /// Keeps them until it is time to stop, or another leads. What is under way then is left: everything that was asked
     /// for is in the rows.
-    pub(super) async fn keep(mut self, mut shutdown: Shutdown) {
+    pub(super) async fn keep(mut self, shutdown: Shutdown) {
+        self.keep_while_it_leads(shutdown).await;
+        self.service.metrics.flink.leaves(&self.cluster.name);
+    }
+
+    async fn keep_while_it_leads(&mut self, mut shutdown: Shutdown) {
         while self.service.leader_epoch() == Some(self.epoch) {
             if let Err(error) = self.notice_changes().await {
                 tracing::warn!(%error, "deployments could not be read; trying again");
@@ -107,18 +114,17 @@ impl Keeper {
             there.insert(name, known);
         }
         // What is under way for one that is gone finds no row.
+        let gone = !self.known.is_empty();
         self.known = there;
+        if gone {
+            self.show();
+        }
         Ok(())
     }
 
     async fn look_at_what_is_due(&mut self) {
         let now = self.service.clock.now();
-        let due: Vec<Name> = self
-            .known
-            .iter()
-            .filter(|(_, known)| !known.busy && known.due <= now.0)
-            .map(|(name, _)| name.clone())
-            .collect();
+        let mut due = self.names(|known| known.due <= now.0);
         if due.is_empty() {
             return;
         }
@@ -139,10 +145,13 @@ impl Keeper {
         if let Err(why) = &look {
             tracing::debug!(cluster = self.cluster.name, why, "the cluster does not answer");
             self.breaker.failed(self.service.clock.now(), self.service.clock.jitter());
+            // All are told, whenever they are due: none of them is seen now.
+            due.extend(self.names(|known| known.due > now.0 && !known.silent));
         }
         for name in due {
             let Some(known) = self.known.get_mut(&name) else { continue };
             known.busy = true;
+            known.silent = look.is_err();
             let task = Task {
                 name,
                 look: look.clone(),
@@ -155,6 +164,15 @@ impl Keeper {
             let (service, cluster) = (Arc::clone(&self.service), Arc::clone(&self.cluster));
             self.under_way.spawn(attend(service, cluster, Arc::clone(&self.places), task));
         }
+    }
+
+    /// Those that nobody works on and of which this holds.
+    fn names(&self, of: impl Fn(&Known) -> bool) -> Vec<Name> {
+        self.known
+            .iter()
+            .filter(|(_, known)| !known.busy && of(known))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 
     fn later(&mut self, names: &[Name], now: Timestamp) {
