@@ -90,14 +90,15 @@ struct Drill {
 impl Drill {
     /// Asks, of a Libra that dies at the point, and starts another one.
     async fn ask(&mut self, path: &str, body: &Value) {
-        self.arm().await;
+        self.arm("").await;
         let _ = self.libra.api().try_post(&format!("/api/v1/deployments{path}"), body).await;
         self.die().await;
     }
 
-    async fn arm(&mut self) {
+    /// From now on it dies at the point; `time` is `@2` for the second time that it gets there.
+    async fn arm(&mut self, time: &str) {
         self.libra.kill();
-        self.libra.start(&self.setup.clone().env(VARIABLE, &format!("flink-{}", self.point))).await;
+        self.libra.start(&self.setup.clone().env(VARIABLE, &format!("flink-{}{time}", self.point))).await;
     }
 
     async fn die(&mut self) {
@@ -150,12 +151,9 @@ impl Drill {
                 let mut bad = self.spec.clone();
                 bad["args"].as_array_mut().unwrap().extend([json!("--fail-always"), json!("1")]);
                 bad["stability"]["max_restarts"] = json!(0);
+                // The run that counts is the one that goes back, after that of the bad version.
+                self.arm(if self.point.starts_with("run") { "@2" } else { "" }).await;
                 apply(&self.libra.api(), &bad).await;
-                if self.point.starts_with("run") {
-                    // The run that counts is the one that goes back.
-                    until(&self.libra.api(), &id, "there", |view| view["state"] == "proving").await;
-                }
-                self.arm().await;
                 self.die().await;
             }
             Step::Suspend => {
@@ -175,7 +173,7 @@ impl Drill {
             }
             Step::Delete | Step::Discard => {
                 self.first().await;
-                self.arm().await;
+                self.arm("").await;
                 let keep = matches!(self.step, Step::Delete);
                 let api = self.libra.api();
                 let path = format!("/api/v1/deployments/{id}?savepoint={keep}");

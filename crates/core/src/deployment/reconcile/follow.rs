@@ -343,14 +343,21 @@ impl Pass<'_> {
         run.fate = Fate::Ended(how);
         run.prove_by = None;
         run.proof = None;
+        let has_run = was_seen || left.is_some();
+        let began = run.from.clone();
         if left.is_some() {
             self.row.state = left;
         }
+        let desired = self.desired;
         match self.row.stable.as_mut() {
-            // A run that was to begin without state, and of which nobody knows whether it did, takes none away.
-            Some(stable) if stable.generation == generation => {
-                if was_seen || self.row.state.is_some() {
-                    stable.state.clone_from(&self.row.state);
+            // The stable job may have a newer generation's number by now than the run that went on with it.
+            Some(stable) if desired.is_same_job(stable.generation, generation) => {
+                let own = |state| State { generation: stable.generation, ..state };
+                if has_run {
+                    stable.state = self.row.state.clone().map(own);
+                } else if how == End::Vanished && began.is_some() {
+                    // Nobody has seen it, and it may have run: from what it was sent with, not from what lies there.
+                    stable.state = began.map(own);
                 }
             }
             Some(stable) if discard => self.row.state.clone_from(&stable.state),
