@@ -87,6 +87,7 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/api/v1/webhooks", LIST),
     ("POST", "/api/v1/webhooks/replay", SUBMIT),
     ("POST", "/api/v1/webhooks/{id}/replay", REPLAY),
+    ("GET", "/api/v1/schemas/deployment", PUBLIC),
     ("GET", "/docs", PUBLIC),
     ("GET", "/docs/page.css", PUBLIC),
     ("GET", "/docs/page.js", PUBLIC),

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::surroundings::setup;
 
+/// One after another, with their state.
+const REDEPLOYS: u64 = 20;
+
 /// A Libra that knows a cluster and a directory with programs.
 pub fn with_flink(cluster: &FlinkCluster, programs: &Path) -> Setup {
     setup().env("LIBRA_EXECUTION_MODES_IN_CLUSTER_ENABLED", "false").config(format!(
@@ -126,7 +129,7 @@ async fn a_change_takes_the_state_along_and_nothing_is_counted_twice() {
     assert_eq!(apply(&api, &spec).await, "none", "nothing has changed");
     assert_eq!(view(&api, "orders").await["generation"], 1);
 
-    for generation in 2..=4 {
+    for generation in 2..=1 + REDEPLOYS {
         spec["args"][3] = json!(format!("{}", 40 + generation));
         assert_eq!(apply(&api, &spec).await, "savepoint-redeploy");
         let now = stable(&api, "orders").await;

@@ -27,15 +27,33 @@ async fn the_description_that_is_checked_in_is_the_one_that_is_served() {
     let libra = sleepy().start().await;
     let served = libra.api().get("/openapi.json").await;
     served.expect(200);
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../openapi/libra.json");
+    is_kept("libra.json", &served.text);
+}
+
+#[tokio::test]
+async fn the_schema_of_a_specification_that_is_checked_in_is_the_one_that_is_served() {
+    // contract: F1
+    let libra = sleepy().start().await;
+    let served = libra.api().get("/api/v1/schemas/deployment").await;
+    served.expect(200);
+    let schema: Value = serde_json::from_str(&served.text).unwrap();
+    is_kept("deployment.schema.json", &format!("{schema:#}\n"));
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["required"], serde_json::json!(["job_id", "job_type"]));
+}
+
+/// Panics when the file of `openapi/` is not this text; with `UPDATE=1` it becomes so.
+#[track_caller]
+fn is_kept(name: &str, text: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../openapi").join(name);
     if std::env::var_os("UPDATE").is_some_and(|v| v == "1") {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-        std::fs::write(&file, &served.text).unwrap();
+        std::fs::write(&file, text).unwrap();
     }
     let kept = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
-        kept == served.text,
-        "openapi/libra.json is not what Libra serves; if the change is meant, run \
+        kept == text,
+        "openapi/{name} is not what Libra serves; if the change is meant, run \
          `UPDATE=1 cargo test -p libra --test stories openapi` and look at the difference"
     );
 }

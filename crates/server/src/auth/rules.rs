@@ -139,7 +139,8 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
             | "/openapi.json"
             | "/docs"
             | "/docs/page.css"
-            | "/docs/page.js",
+            | "/docs/page.js"
+            | "/api/v1/schemas/deployment",
         ) => Some(Permission::Public),
         _ => None,
     }

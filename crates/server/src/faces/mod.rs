@@ -19,6 +19,7 @@ mod problem;
 mod queue;
 mod replicas;
 mod results;
+mod schemas;
 mod webhooks;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .nest("/api/v1/spark/jobs", jobs::router(jobs::Face::Spark))
         .merge(artifacts::router())
         .merge(deployments::router())
+        .merge(schemas::router())
         .merge(queue::router())
         .merge(replicas::router())
         .merge(feed::router())

@@ -1,9 +1,10 @@
 //! Fields with a fixed set of values.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How long a job runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JobType {
     /// Until it is stopped; it has state that is carried along.
@@ -13,7 +14,7 @@ pub enum JobType {
 }
 
 /// What kind of program a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ArtifactType {
     /// A jar with a `main`.
@@ -46,8 +47,8 @@ impl ArtifactType {
     }
 }
 
-/// How a change gets the state of a stream job across (contract F3).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a change gets the state of a stream job across.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpgradeMode {
     /// Stop with a savepoint, start from it. Where the job is down: from its last checkpoint.
@@ -60,7 +61,7 @@ pub enum UpgradeMode {
 }
 
 /// What Flink does when a job fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartStrategy {
     /// So many restarts, the same wait before each.
@@ -83,7 +84,7 @@ impl RestartStrategy {
 }
 
 /// Whose classes come first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResolveOrder {
     /// Flink's.
@@ -103,7 +104,7 @@ impl ResolveOrder {
 }
 
 /// Who shares a class loader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CacheMode {
     /// Nobody: what Flink does.
@@ -113,7 +114,7 @@ pub enum CacheMode {
 }
 
 /// What happens when a run is due while the one before it still runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overlap {
     /// The new one is left out.

@@ -1,7 +1,9 @@
 //! Lengths of time in a specification: milliseconds as in the reference, or a number with a unit.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -74,6 +76,22 @@ impl<'de> Deserialize<'de> for Millis {
     }
 }
 
+impl JsonSchema for Millis {
+    fn schema_name() -> Cow<'static, str> {
+        "Millis".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": HOW,
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": r"^\s*[0-9]+\s*(ms|s|sec|m|min|h|d)?\s*$"},
+            ],
+        })
+    }
+}
+
 /// How often something is done: at a distance, or by a cron text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Every {
@@ -89,6 +107,19 @@ impl Serialize for Every {
             Self::Interval(millis) => millis.serialize(serializer),
             Self::Cron(text) => serializer.serialize_str(text),
         }
+    }
+}
+
+impl JsonSchema for Every {
+    fn schema_name() -> Cow<'static, str> {
+        "Every".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": format!("{HOW}, or a cron text"),
+            "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "minLength": 1}],
+        })
     }
 }
 

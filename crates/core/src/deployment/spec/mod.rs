@@ -13,6 +13,7 @@ mod validate;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use choices::{ArtifactType, CacheMode, JobType, Overlap, ResolveOrder, RestartStrategy, UpgradeMode};
@@ -28,17 +29,17 @@ pub use validate::{
 };
 
 /// A declared Flink job.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentSpec {
     /// The deployment's name for ever: letters, digits, `.`, `_`, `-`.
     pub job_id: String,
     /// `stream` runs until it is stopped, `batch` ends.
     pub job_type: JobType,
-    /// The configured cluster it runs on; None = the first one.
+    /// The configured cluster it runs on; the first one when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
-    /// What kind of program it is; None = it follows from `artifact_path` and `sql`.
+    /// What kind of program it is; it follows from `artifact_path` and `sql` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<ArtifactType>,
     /// A path in the configured directories, `artifact:<name>@<version>`, an upload, or an object's URL.
@@ -50,13 +51,13 @@ pub struct DeploymentSpec {
     /// An ed25519 signature of the artifact, as minisign writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
-    /// The class whose `main` is run; None = the one in the jar's manifest. For Python: the module.
+    /// The class whose `main` is run; the one in the jar's manifest when absent. For Python: the module.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry_class: Option<String>,
     /// SQL statements, as one text or as a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sql: Option<Statements>,
-    /// How a change gets the state across; None = `savepoint`.
+    /// How a change gets the state across; `savepoint` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade_mode: Option<UpgradeMode>,
     /// State of operators that are gone may be left out when the job is restored.
@@ -100,6 +101,11 @@ pub struct DeploymentSpec {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+/// The JSON Schema of a specification, for editors (draft 2020-12).
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(DeploymentSpec).to_value()
 }
 
 impl DeploymentSpec {

@@ -1,11 +1,12 @@
 //! The blocks of a specification.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{CacheMode, Every, Millis, Overlap, ResolveOrder, RestartStrategy};
 
 /// Parallelism, checkpoints and restarts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Deployment {
     /// Subtasks of each operator; 1 when absent.
@@ -14,7 +15,7 @@ pub struct Deployment {
     /// Time between checkpoints; 0 = none; 60 s when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_interval: Option<Millis>,
-    /// The directory in which savepoints are made; None = the cluster's own.
+    /// The directory in which savepoints are made; the cluster's own when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub savepoint_path: Option<String>,
     /// What Flink does when the job fails; `exponential-delay` without an end when nothing is said of restarts.
@@ -29,7 +30,7 @@ pub struct Deployment {
 }
 
 /// Sizes of Flink's processes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resources {
     /// Memory of the JobManager: `2g`.
@@ -44,7 +45,7 @@ pub struct Resources {
 }
 
 /// Who may, and what is verified.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Security {
     /// A principal; Libra does not log in with Kerberos.
@@ -59,7 +60,7 @@ pub struct Security {
 }
 
 /// What is watched, and of what is told.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Monitoring {
     /// A port for metrics; the cluster's processes have theirs.
@@ -77,10 +78,10 @@ pub struct Monitoring {
 }
 
 /// When a batch job runs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BatchConfig {
-    /// Five fields, or `@daily` and the like; None = once, at once.
+    /// Five fields, or `@daily` and the like; once, at once when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cron: Option<String>,
     /// The zone in which `cron` is read: `Europe/Berlin`; UTC when absent.
@@ -101,7 +102,7 @@ pub struct BatchConfig {
 }
 
 /// Savepoints and how checkpoints are made.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamConfig {
     /// How often Libra takes a savepoint: a time, or a cron text; never when absent.
@@ -119,7 +120,7 @@ pub struct StreamConfig {
 }
 
 /// Class loading and network.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Advanced {
     /// Whose classes come first where `main` runs.
@@ -136,8 +137,8 @@ pub struct Advanced {
     pub taskmanager_heap_size: Option<String>,
 }
 
-/// What has to be seen before a new version counts as well; else the old one comes back (contract F3).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// What has to be seen before a new version counts as well; else the old one comes back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stability {
     /// Completed checkpoints; 2 when absent, none where checkpoints are off.

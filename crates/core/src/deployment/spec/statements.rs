@@ -1,7 +1,9 @@
 //! SQL statements of a specification: one text with `;` between them, or a list.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -38,6 +40,18 @@ impl Serialize for Statements {
             Self::Text(text) => serializer.serialize_str(text),
             Self::List(texts) => texts.serialize(serializer),
         }
+    }
+}
+
+impl JsonSchema for Statements {
+    fn schema_name() -> Cow<'static, str> {
+        "Statements".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        })
     }
 }
 
