@@ -136,6 +136,8 @@ async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, 
         kind: Kind::Streaming,
         upgrade: Upgrade::Savepoint,
         allow_non_restored_state: false,
+        parallelism: 1,
+        shape: None,
     };
     let desired = Desired {
         name: name.to_owned(),

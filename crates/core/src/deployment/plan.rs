@@ -158,15 +158,18 @@ pub(super) fn job_key(normal: &Normal) -> String {
     change::job(normal).to_string()
 }
 
+/// See [`Normal::shape_key`].
+pub(super) fn shape_key(normal: &Normal) -> String {
+    change::shape(normal).to_string()
+}
+
 /// What is to be done so that `new` runs where `old` was deployed; `live` is how things are.
 pub fn plan(old: Option<&Normal>, new: &Normal, live: &Live) -> Plan {
     decide::Decision::new(old, new, live).plan()
 }
 
 impl Plan {
-    /// True when the job that is deployed is the new version's job as it is, or becomes so while it runs: then the new
-    /// generation has the [`super::reconcile::Version::job`] of the one that is deployed. Else it has its own
-    /// [`Normal::job_key`].
+    /// True when the job that is deployed is the new version's job as it is, or becomes so while it runs.
     pub fn is_same_job(&self) -> bool {
         let is_small = self.changes.iter().all(|change| change.needs <= Needs::NextRun);
         match self.kind {

@@ -23,16 +23,20 @@ impl Normal {
             },
             allow_non_restored_state: self.allow_non_restored_state,
             job: Some(self.job_key()),
+            parallelism: self.deployment.parallelism,
+            shape: (self.job_type == JobType::Stream).then(|| self.shape_key()),
         }
     }
 
     /// What of this form makes the job in Flink the job that it is. Forms with one key need no job to be stopped or
     /// started between them. The runs of a batch job with a schedule are one after the other anyway.
-    ///
-    /// Where the number of subtasks is changed in place, the new generation keeps the key of the one before: see
-    /// [`super::plan::Plan::is_same_job`].
     pub fn job_key(&self) -> String {
         super::plan::job_key(self)
+    }
+
+    /// The same without the number of subtasks: between forms with one key only that has to change.
+    pub fn shape_key(&self) -> String {
+        super::plan::shape_key(self)
     }
 
     /// When this form counts as stable.
@@ -65,9 +69,15 @@ mod tests {
         let stable = stream.stable_when();
         assert_eq!((stable.checkpoints, stable.window, stable.within), (3, 5_000_000, 600_000_000));
         assert_eq!(stable.max_restarts, 4);
+        let mut wider = stream.clone();
+        wider.deployment.parallelism = 2;
+        let wider = wider.version(5, "ab".into());
+        assert_eq!((&wider.shape, wider.parallelism), (&version.shape, 2));
+        assert_ne!(wider.job, version.job, "its job is another one all the same");
         let batch = normal(r#"{"job_id": "a", "job_type": "batch", "artifact_path": "a.jar"}"#);
         let version = batch.version(1, "ab".into());
         assert_eq!((version.kind, version.upgrade), (Kind::Batch, Upgrade::Stateless));
+        assert_eq!(version.shape, None, "each of its runs begins anew");
         assert_eq!(batch.stable_when().checkpoints, 0);
     }
 }

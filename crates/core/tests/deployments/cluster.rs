@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libra_core::deployment::reconcile::{
-    Answer, Cluster as Seen, Disk, Effect, FlinkId, Job, JobState, Kept, Refusal, Row, Trigger,
+    Act, Answer, Cluster as Seen, Disk, Effect, FlinkId, Job, JobState, Kept, Refusal, Row, Trigger,
 };
 use libra_core::simulate::Dice;
 
@@ -35,6 +35,10 @@ pub struct Work {
     began_with: u64,
     age: i64,
     has_slots: bool,
+    /// Subtasks that it is asked to have.
+    asked: u32,
+    /// Subtasks that it has.
+    pub subtasks: u32,
     restarts: u64,
     checkpoints: u64,
     number: u64,
@@ -70,6 +74,10 @@ pub struct Cluster {
     /// Whether its list names the jobs as the deployment does.
     pub named: bool,
     ha: bool,
+    /// Whether its scheduler changes the number of subtasks of a job that runs.
+    pub rescales: bool,
+    /// Subtasks of the generations, where they are not one.
+    pub subtasks: BTreeMap<u64, u32>,
     down_until: i64,
     life: u64,
     dice: Dice,
@@ -103,6 +111,8 @@ impl Cluster {
             readable: true,
             named: true,
             ha,
+            rescales: seed % 2 == 0,
+            subtasks: BTreeMap::new(),
             down_until: 0,
             life: 1,
             dice: Dice::new(seed),
@@ -127,6 +137,13 @@ impl Cluster {
         let jobs = self.jobs.iter().filter(|(_, work)| !work.state.is_terminal()).map(|(id, _)| *id);
         let zombies = self.zombies.iter().filter(|(_, until)| self.now < *until).map(|(id, _)| *id);
         jobs.chain(zombies).collect()
+    }
+
+    /// The job that runs is this generation's from now on.
+    pub fn becomes(&mut self, generation: u64) {
+        if let Some((_, last, _)) = self.ran.last_mut() {
+            *last = generation;
+        }
     }
 
     /// A second passes.
@@ -154,6 +171,18 @@ impl Cluster {
         }
     }
 
+    /// The job goes over to another number of subtasks: from its last checkpoint.
+    fn rescale(&mut self, id: FlinkId) {
+        let work = self.jobs.get_mut(&id).unwrap();
+        if work.asked == work.subtasks || !self.dice.once_in(3) {
+            return;
+        }
+        work.subtasks = work.asked;
+        work.age = 2;
+        let last = work.kept.last().and_then(|kept| self.disk.get(&kept.path));
+        work.counter = last.copied().unwrap_or(work.began_with);
+    }
+
     fn advance(&mut self, id: FlinkId) {
         let character = |work: &Work| self.characters.get(&work.generation).copied();
         let Some(work) = self.jobs.get(&id) else { return };
@@ -162,6 +191,8 @@ impl Cluster {
         if work.state.is_terminal() {
             return;
         }
+        self.rescale(id);
+        let work = self.jobs.get_mut(&id).unwrap();
         work.age += 1;
         match (character, work.age) {
             (_, ..=1) => work.state = JobState::Created,
@@ -290,6 +321,13 @@ impl Cluster {
             Effect::Savepoint { job, trigger, directory, .. } => {
                 self.trigger(*job, *trigger, directory, false)
             }
+            Effect::Rescale { job, from, to } => {
+                let work = self.jobs.get_mut(job).filter(|work| !work.state.is_terminal());
+                if let Some(work) = work.filter(|work| work.asked == *from) {
+                    work.asked = *to;
+                }
+                Answer::Accepted
+            }
             Effect::Cancel { job } => {
                 if Some(*job) == self.foreign {
                     self.violations.push("somebody else's job was cancelled".to_owned());
@@ -324,7 +362,10 @@ impl Cluster {
         }
         let floor = self.floor(generation);
         let has_slots = self.characters.get(&generation) != Some(&Character::NoSlots);
+        let subtasks = self.subtasks.get(&generation).copied().unwrap_or(1);
         let work = |state, counter| Work {
+            asked: subtasks,
+            subtasks,
             generation,
             state,
             counter,
@@ -402,11 +443,19 @@ impl Cluster {
             self.jobs.iter().map(|(id, work)| job(*id, work.state, Some(work))).collect();
         jobs.extend(foreign.map(|(id, state)| job(id, state, None)));
         let trigger = row.operation.as_ref().map_or(Trigger::NotAsked, |operation| {
+            if let Act::Rescale { from, .. } = operation.act {
+                return match self.jobs.get(&operation.job) {
+                    Some(work) if work.asked == from => Trigger::Unknown,
+                    Some(work) if work.asked == work.subtasks => Trigger::Completed(String::new()),
+                    Some(_) | None => Trigger::InProgress,
+                };
+            }
             self.triggers.get(&operation.trigger).map_or(Trigger::Unknown, |saving| saving.answer.clone())
         });
         let disposals = self.disposed.iter().map(|id| (*id, Trigger::Completed(String::new()))).collect();
         let life = Some(self.life.to_string());
-        Seen { life, jobs, jars: self.jars.clone(), trigger, reply: None, disk: self.files(row), disposals }
+        let (jars, disk) = (self.jars.clone(), self.files(row));
+        Seen { life, rescale: self.rescales, jobs, jars, trigger, reply: None, disk, disposals }
     }
 
     fn files(&self, row: &Row) -> Option<Disk> {

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use libra_core::deployment::reconcile::{
-    Act, Answer, Desired, Effect, Event, Fate, FlinkId, Mode, Moment, Observed, Reply, Row, Step, reconcile,
+    Act, Answer, Desired, Effect, Event, Fate, FlinkId, Mode, Moment, Observed, Operation, Reply, Row, Step,
+    reconcile,
 };
 use libra_core::simulate::Dice;
 use libra_core::time::Timestamp;
@@ -147,7 +148,7 @@ impl Controller {
             Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. } => {
                 Some((*trigger, *send))
             }
-            Effect::Cancel { job } => Some((*job, 0)),
+            Effect::Cancel { job } | Effect::Rescale { job, .. } => Some((*job, 0)),
             Effect::Dispose { trigger, .. } => Some((*trigger, 0)),
             Effect::Upload { .. } => Some((FlinkId(0), 0)),
             Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => None,
@@ -157,6 +158,9 @@ impl Controller {
     /// Keeps the books of what need not be gone on from: whatever ran since the last stable generation did.
     fn judge(step: &Step, cluster: &mut Cluster) {
         for effect in &step.effects {
+            if let Effect::Emit(Event::Rescaled { generation, .. }) = effect {
+                cluster.becomes(*generation);
+            }
             let Effect::Emit(Event::RolledBack { to, .. }) = effect else { continue };
             let is_its_job = |generation: &u64| cluster.keys.get(generation) == cluster.keys.get(to);
             let from = cluster.ran.iter().rposition(|(_, generation, _)| is_its_job(generation));
@@ -176,7 +180,7 @@ fn stops_for_nothing(desired: &Desired, before: &Row, step: &Step) -> Option<Str
         desired.mode == Mode::Running && !over && desired.is_same_job(run.generation, desired.target());
     // A wish that was taken back may still be at work, and so may its failure.
     let went_on = before.operation.as_ref().is_some_and(|o| o.act != Act::Savepoint);
-    let ends = operation.act != Act::Savepoint;
+    let ends = !matches!(operation.act, Act::Savepoint | Act::Rescale { .. });
     let odd = new && ends && wanted && !went_on && step.row.refused.is_none();
     odd.then(|| format!("the job that is wanted is ended: {operation:?}"))
 }
@@ -189,6 +193,10 @@ fn is_recorded(effect: &Effect, row: &Row) -> bool {
         }),
         Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. } => {
             row.operation.as_ref().is_some_and(|o| o.trigger == *trigger && o.sends == *send)
+        }
+        Effect::Rescale { job, .. } => {
+            let rescales = |o: &Operation| o.job == *job && matches!(o.act, Act::Rescale { .. });
+            row.operation.as_ref().is_some_and(rescales)
         }
         Effect::Cancel { job } => {
             row.strays.contains(job) || row.operation.as_ref().is_some_and(|o| o.job == *job)

@@ -32,6 +32,7 @@ pub fn timing() -> Timing {
         ailing_grace: 6 * SECOND,
         end_grace: 12 * SECOND,
         savepoint_within: 60 * SECOND,
+        rescale_within: 12 * SECOND,
         poll_every: SECOND,
         backoff_first: SECOND,
         backoff_most: 20 * SECOND,
@@ -67,6 +68,8 @@ pub fn version(generation: u64, upgrade: Upgrade) -> Version {
         upgrade,
         allow_non_restored_state: false,
         job: Some(format!("job {generation}")),
+        parallelism: 1,
+        shape: Some(format!("shape {generation}")),
     }
 }
 
@@ -107,11 +110,30 @@ impl History {
         let new = self.desired.versions.last_mut().unwrap();
         new.digest.clone_from(&old.digest);
         new.job.clone_from(&old.job);
+        (new.parallelism, new.shape) = (old.parallelism, old.shape);
         self.cluster.keys.extend(old.job.map(|job| (self.desired.generation, job)));
+        self.cluster.subtasks.insert(self.desired.generation, old.parallelism);
+    }
+
+    /// Applies the spec of generation `like` with another number of subtasks.
+    pub fn widen(&mut self, like: u64, parallelism: u32) {
+        self.retouch(like, Upgrade::Savepoint);
+        let generation = self.desired.generation;
+        let new = self.desired.versions.last_mut().unwrap();
+        if new.parallelism != parallelism {
+            new.parallelism = parallelism;
+            new.job = new.shape.as_ref().map(|shape| format!("{shape} on {parallelism}"));
+        }
+        self.cluster.keys.extend(new.job.clone().map(|job| (generation, job)));
+        self.cluster.subtasks.insert(generation, parallelism);
     }
 
     fn wish(&mut self) {
-        match self.dice.below(12) {
+        match self.dice.below(14) {
+            12 | 13 => {
+                let subtasks = 1 + u32::try_from(self.dice.below(4)).unwrap();
+                self.widen(self.desired.generation, subtasks);
+            }
             10 | 11 => {
                 let newest = self.desired.generation;
                 let like = if self.dice.once_in(3) { 1 + self.dice.below(newest) } else { newest };
@@ -204,7 +226,14 @@ impl History {
         let fine = match self.desired.mode {
             Mode::Suspended => row.phase == Phase::Suspended && alive.is_empty(),
             Mode::Deleted { .. } => row.phase == Phase::Deleted && alive.is_empty(),
-            Mode::Running if good => row.phase == Phase::Stable && runs == Some(target) && alive.len() == 1,
+            Mode::Running if good => {
+                let subtasks = |id| self.cluster.jobs.get(id).map(|work| work.subtasks);
+                let wanted = self.desired.version(target).map(|version| version.parallelism);
+                row.phase == Phase::Stable
+                    && runs == Some(target)
+                    && alive.len() == 1
+                    && subtasks(&alive[0]) == wanted
+            }
             Mode::Running => match &row.stable {
                 Some(stable) => {
                     row.phase == Phase::Stable && runs == Some(stable.generation) && alive.len() == 1

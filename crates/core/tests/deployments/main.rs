@@ -12,5 +12,6 @@ mod controller;
 mod desk;
 mod history;
 mod promises;
+mod rescaling;
 mod savepoints;
 mod steps;

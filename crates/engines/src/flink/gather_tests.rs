@@ -83,6 +83,8 @@ fn desired() -> Desired {
         kind: Kind::Streaming,
         upgrade: Upgrade::Savepoint,
         allow_non_restored_state: false,
+        parallelism: 1,
+        shape: None,
     };
     Desired {
         name: "orders".to_owned(),

@@ -121,6 +121,13 @@ pub(super) fn job(normal: &Normal) -> Fingerprint {
     Fingerprint::of(&serde_json::json!(fields).to_string())
 }
 
+/// The same without the number of subtasks.
+pub(super) fn shape(normal: &Normal) -> Fingerprint {
+    let mut one = normal.clone();
+    one.deployment.parallelism = 1;
+    job(&one)
+}
+
 fn counts(pointer: &str, normal: &Normal) -> bool {
     if pointer == "/artifact_path" && normal.artifact_digest.is_some() {
         return false;

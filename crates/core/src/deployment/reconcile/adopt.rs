@@ -13,21 +13,27 @@ impl Pass<'_> {
         let is_other = |generation: u64| generation != target && self.desired.is_same_job(generation, target);
         // A run of a batch job began with the spec that it had then.
         let batch = self.desired.version(target).is_some_and(|version| version.kind == Kind::Batch);
-        let row = &mut self.row;
         // A request of which nobody knows what became of it was made as the spec of its time says.
         let is_settled = |run: &Run| !matches!(run.fate, Fate::Sent(_));
-        if let Some(run) = row.run.as_mut().filter(|run| !batch && is_settled(run)) {
+        let run = self.row.run.as_ref().is_some_and(|run| !batch && is_settled(run));
+        self.take_over(target, run, &is_other);
+    }
+
+    /// What the row holds of other generations it holds of `target` from now on; with `run` the run as well.
+    pub(super) fn take_over(&mut self, target: u64, run: bool, is_other: &impl Fn(u64) -> bool) {
+        let row = &mut self.row;
+        if let Some(run) = row.run.as_mut().filter(|_| run) {
             if is_other(run.generation) {
                 run.generation = target;
             }
-            adopt_state(run.from.as_mut(), target, &is_other);
+            adopt_state(run.from.as_mut(), target, is_other);
         }
-        adopt_state(row.state.as_mut(), target, &is_other);
+        adopt_state(row.state.as_mut(), target, is_other);
         if let Some(stable) = row.stable.as_mut() {
             if is_other(stable.generation) {
                 stable.generation = target;
             }
-            adopt_state(stable.state.as_mut(), target, &is_other);
+            adopt_state(stable.state.as_mut(), target, is_other);
         }
     }
 

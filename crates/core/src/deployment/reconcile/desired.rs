@@ -60,6 +60,14 @@ pub struct Version {
     /// [`crate::deployment::normal::Normal::job_key`].
     #[serde(default)]
     pub job: Option<String>,
+    /// Subtasks of each operator.
+    #[serde(default)]
+    pub parallelism: u32,
+    /// What makes its job what it is, but for the number of subtasks: between generations with one text here a job that
+    /// runs becomes the other's where its cluster can rescale. None = never. See
+    /// [`crate::deployment::normal::Normal::shape_key`].
+    #[serde(default)]
+    pub shape: Option<String>,
 }
 
 /// When a generation counts as stable.

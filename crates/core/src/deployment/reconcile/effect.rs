@@ -50,6 +50,15 @@ pub enum Effect {
         /// Where to; no other savepoint is written there.
         directory: String,
     },
+    /// Change the number of subtasks of the job. Safe to repeat.
+    Rescale {
+        /// The job.
+        job: FlinkId,
+        /// Parts of the job with so many subtasks are meant; others have their number from the program.
+        from: u32,
+        /// How many they get.
+        to: u32,
+    },
     /// Cancel the job. Safe to repeat.
     Cancel {
         /// The job.
@@ -108,6 +117,22 @@ pub enum Event {
     /// A savepoint was removed.
     #[error("savepoint {0} is removed")]
     SavepointRemoved(String),
+    /// The job runs on with another number of subtasks.
+    #[error("generation {generation} runs with {to} subtasks where it had {from}; the job was not stopped")]
+    Rescaled {
+        /// The generation that it is now.
+        generation: u64,
+        /// Subtasks that it had.
+        from: u32,
+        /// Subtasks that it has.
+        to: u32,
+    },
+    /// The job is to have another number of subtasks, and the cluster has no room for them.
+    #[error("the cluster has no room for {0} subtasks yet; the job goes there by itself when it has")]
+    RescaleWaits(u32),
+    /// The number of subtasks could not be changed in place.
+    #[error("the number of subtasks could not be changed while the job runs; it is started anew")]
+    RescaleFailed,
     /// The cluster does not answer.
     #[error("the cluster does not answer ({0}); nothing is decided until it does")]
     Unreachable(String),

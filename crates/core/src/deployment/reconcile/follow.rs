@@ -70,7 +70,7 @@ impl Pass<'_> {
         match self.row.operation.as_ref().map(|operation| operation.act) {
             // The operation knows better how to end it.
             Some(Act::Stop | Act::Cancel { .. }) => {}
-            Some(Act::Savepoint) | None => {
+            Some(Act::Savepoint | Act::Rescale { .. }) | None => {
                 self.take_unheard_savepoint();
                 self.ended_by_itself(job);
             }
@@ -168,7 +168,7 @@ impl Pass<'_> {
             // It was stopped as asked, and only the answer is lost.
             (Some(Act::Stop), Some(savepoint)) => self.stopped_with(savepoint.path),
             (Some(Act::Cancel { .. }), _) => self.end(End::Stopped),
-            (Some(Act::Stop | Act::Savepoint) | None, _) => {
+            (Some(Act::Stop | Act::Savepoint | Act::Rescale { .. }) | None, _) => {
                 self.take_unheard_savepoint();
                 let wanted = self.run_is_wanted();
                 self.end(End::Vanished);

@@ -85,12 +85,13 @@ impl Pass<'_> {
         self.effects.push(match act {
             Act::Stop => Effect::Stop { job, trigger, send, directory },
             Act::Savepoint => Effect::Savepoint { job, trigger, send, directory },
+            Act::Rescale { generation: _, from, to } => Effect::Rescale { job, from, to },
             Act::Cancel { discard: _ } => Effect::Cancel { job },
         });
         self.poll();
     }
 
-    fn send_operation_again_in_time(&mut self) {
+    pub(super) fn send_operation_again_in_time(&mut self) {
         let again =
             self.row.operation.as_ref().map(|o| o.sent_at.plus_micros(self.desired.timing.resend_after));
         match again {
@@ -111,6 +112,9 @@ impl Pass<'_> {
         match operation.act {
             Act::Stop => self.follow_stop(job, &operation),
             Act::Savepoint => self.follow_savepoint(job, &operation),
+            Act::Rescale { generation, from, to } => {
+                self.follow_rescale(job, &operation, (generation, from, to));
+            }
             Act::Cancel { discard: _ } if job.state.is_terminal() => self.end(End::Stopped),
             Act::Cancel { discard: _ } => self.send_operation_again_in_time(),
         }

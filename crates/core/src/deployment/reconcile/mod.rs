@@ -19,7 +19,8 @@
 //!
 //! # Generations
 //! A new generation whose [`Version::job`] is that of the one before takes its job over as it is: nothing is stopped
-//! for a change that Flink has no part in.
+//! for a change that Flink has no part in. One that differs in the number of subtasks alone takes it over while it
+//! runs, where the cluster can rescale.
 //!
 //! Invariant: a cluster that does not answer changes nothing but the note that it does not.
 
@@ -32,6 +33,7 @@ mod follow;
 mod leave;
 mod observed;
 mod pass;
+mod rescale;
 mod retention;
 mod row;
 mod start;
@@ -50,7 +52,7 @@ pub use row::{
 };
 pub use timing::{
     AILING_GRACE, BACKOFF_FIRST, BACKOFF_MOST, END_GRACE, MAIN_BUDGET, MAX_SAVEPOINT_TRIES, MAX_SENDS,
-    MAX_TRIES, POLL_EVERY, RESEND_AFTER, SAVEPOINT_WITHIN, Timing, ZOMBIE_WINDOW,
+    MAX_TRIES, POLL_EVERY, RESCALE_WITHIN, RESEND_AFTER, SAVEPOINT_WITHIN, Timing, ZOMBIE_WINDOW,
 };
 pub use trouble::{MOST_WORDS, Trouble};
 

@@ -19,6 +19,8 @@ pub struct Cluster {
     /// A mark of this life of the JobManager: it changes when it is restarted or another one takes over. None where
     /// the cluster tells none; then every outage counts as a restart.
     pub life: Option<String>,
+    /// True when it can change the number of subtasks of a job that runs; asked only where that matters.
+    pub rescale: bool,
     /// The jobs that the cluster lists, ended ones included: all with an id that the row knows, and all of the
     /// deployment's name. Others may be left out.
     pub jobs: Vec<Job>,

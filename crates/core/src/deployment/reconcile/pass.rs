@@ -246,7 +246,8 @@ impl<'a> Pass<'a> {
         match (self.goal(), runs) {
             (_, Some(_)) if self.run_is_over() => self.leave(),
             (Goal::Run(wanted), Some(runs)) if self.desired.is_same_job(wanted, runs) => self.tend(),
-            (Goal::Run(_) | Goal::Suspend | Goal::Delete | Goal::Idle, Some(_)) => self.leave(),
+            (Goal::Run(wanted), Some(runs)) => self.change(runs, wanted),
+            (Goal::Suspend | Goal::Delete | Goal::Idle, Some(_)) => self.leave(),
             (Goal::Run(wanted), None) => self.start(wanted),
             (Goal::Suspend, None) => self.rest_as(Phase::Suspended),
             (Goal::Delete, None) => self.rest_as(Phase::Deleted),

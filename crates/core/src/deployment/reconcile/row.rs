@@ -180,6 +180,15 @@ pub enum Act {
     Stop,
     /// Make a savepoint on demand.
     Savepoint,
+    /// Let it run with another number of subtasks.
+    Rescale {
+        /// The generation that it is then.
+        generation: u64,
+        /// Subtasks that it has.
+        from: u32,
+        /// Subtasks that it gets.
+        to: u32,
+    },
     /// Cancel it. With `discard` its state is not the one that the next run begins with.
     Cancel {
         /// Go on from the last stable generation's state.
@@ -304,6 +313,9 @@ pub struct Row {
     pub ailing_since: Option<Timestamp>,
     /// The request for a savepoint that was last dealt with ([`super::Desired::savepoint_nonce`]).
     pub savepoint_nonce: u64,
+    /// The generation for which the job could not be rescaled: it is started anew.
+    #[serde(default)]
+    pub not_in_place: Option<u64>,
     /// The given state that was last taken ([`super::Given::nonce`]).
     pub given_nonce: u64,
     /// The life of the JobManager that was last seen.

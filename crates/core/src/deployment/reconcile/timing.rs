@@ -14,6 +14,9 @@ pub const ZOMBIE_WINDOW: i64 = 50 * MICROS_PER_SECOND;
 pub const AILING_GRACE: i64 = 30 * MICROS_PER_SECOND;
 /// How long a savepoint on demand is waited for, in microseconds.
 pub const SAVEPOINT_WITHIN: i64 = 900 * MICROS_PER_SECOND;
+/// How long a job may take to change its number of subtasks, in microseconds: Flink waits for half a minute between two
+/// changes, and for slots.
+pub const RESCALE_WITHIN: i64 = 120 * MICROS_PER_SECOND;
 /// How long a batch job that has had its time may take to stop before it is cancelled, in microseconds.
 pub const END_GRACE: i64 = crate::deployment::schedule::GRACE;
 /// The time between two looks while something is in flight, in microseconds.
@@ -42,6 +45,8 @@ pub struct Timing {
     pub ailing_grace: i64,
     /// See [`SAVEPOINT_WITHIN`].
     pub savepoint_within: i64,
+    /// See [`RESCALE_WITHIN`].
+    pub rescale_within: i64,
     /// See [`END_GRACE`].
     pub end_grace: i64,
     /// See [`POLL_EVERY`].
@@ -66,6 +71,7 @@ impl Default for Timing {
             zombie_window: ZOMBIE_WINDOW,
             ailing_grace: AILING_GRACE,
             savepoint_within: SAVEPOINT_WITHIN,
+            rescale_within: RESCALE_WITHIN,
             end_grace: END_GRACE,
             poll_every: POLL_EVERY,
             backoff_first: BACKOFF_FIRST,
