@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libra_core::deployment::reconcile::{
-    Answer, Cluster as Seen, Disk, Effect, FlinkId, Job, JobState, Kept, Refusal, Row, Trigger,
+    Answer, Cluster as Seen, Disk, Effect, FlinkId, Job, JobState, Kept, Open, Refusal, Row, Trigger,
 };
 use libra_core::simulate::Dice;
 
@@ -406,7 +406,16 @@ impl Cluster {
         });
         let disposals = self.disposed.iter().map(|id| (*id, Trigger::Completed(String::new()))).collect();
         let life = Some(self.life.to_string());
-        Seen { life, jobs, jars: self.jars.clone(), trigger, reply: None, disk: self.files(row), disposals }
+        Seen {
+            life,
+            jobs,
+            jars: self.jars.clone(),
+            trigger,
+            reply: None,
+            disk: self.files(row),
+            disposals,
+            open: Open::default(),
+        }
     }
 
     fn files(&self, row: &Row) -> Option<Disk> {

@@ -65,7 +65,7 @@ async fn ask(
     let first = Declared::first();
     let told = desired(wish.unwrap_or(&first), None, generations, &facts);
     let observed = match told {
-        Some(told) => look.of(flink, &told, row, Known::default()).await,
+        Some(told) => look.of(flink, &told, row, Known::default()).await.observed,
         None => look.named(flink, id, row).await,
     };
     (observed, view)
