@@ -6,6 +6,7 @@ mod concurrency;
 mod connect;
 mod end_to_end;
 mod figures;
+mod flink;
 mod follow;
 mod http1;
 mod jobs;
@@ -54,6 +55,14 @@ enum Part {
     Follow,
     /// Giving turns as the queue grows.
     Turns,
+    /// The gap of a Flink job's redeploy beside the bare REST sequence.
+    FlinkRedeploy,
+    /// A pass over many deployments of which nothing changes.
+    FlinkPass,
+    /// A cluster that answers slowly.
+    FlinkSlow,
+    /// Many deployments declared and changed at once.
+    FlinkCycle,
 }
 
 /// Measures Libra beside its bare parts.
@@ -97,6 +106,15 @@ struct Options {
     /// Pages read of each list.
     #[arg(long, default_value_t = 300)]
     pages: usize,
+    /// Redeploys of a Flink job on either side.
+    #[arg(long, default_value_t = 12)]
+    redeploys: u32,
+    /// Deployments of which nothing changes.
+    #[arg(long, default_value_t = 10_000)]
+    kept: u32,
+    /// Deployments that are declared and changed at once.
+    #[arg(long, default_value_t = 1_000)]
+    declared: u32,
 }
 
 fn main() -> ExitCode {
@@ -160,6 +178,22 @@ fn measure(part: Part, options: &Options, table: &mut Table) -> Outcome<()> {
         Part::Turns => {
             eprintln!("turns …");
             all_threads()?.block_on(turns::measure(table))
+        }
+        Part::FlinkRedeploy => {
+            eprintln!("redeploys on Flink …");
+            one_thread()?.block_on(flink::redeploy(&libra, options.redeploys, table))
+        }
+        Part::FlinkPass => {
+            eprintln!("deployments of which nothing changes …");
+            all_threads()?.block_on(flink::pass(&libra, options.kept, table))
+        }
+        Part::FlinkSlow => {
+            eprintln!("a slow Flink …");
+            all_threads()?.block_on(flink::slow(&libra, table))
+        }
+        Part::FlinkCycle => {
+            eprintln!("many deployments at once …");
+            all_threads()?.block_on(flink::cycle(&libra, options.declared, table))
         }
         Part::Lists => {
             eprintln!("lists …");

@@ -1,10 +1,12 @@
 //! The Flink clusters that are configured, each with its client and what is known of it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use libra_core::deployment::declared::ClusterFacts;
 use libra_engines::flink::{Access, ClusterSettings, Flink};
+use libra_store::tables::deployments::Name;
 use tokio::sync::Notify;
 
 use crate::config;
@@ -13,6 +15,31 @@ use crate::config;
 #[derive(Default)]
 pub(crate) struct FlinkClusters(Vec<Arc<FlinkCluster>>);
 
+/// Tells whoever looks after a cluster's deployments which of them have changed.
+#[derive(Default)]
+pub(crate) struct Wake {
+    bell: Notify,
+    names: Mutex<BTreeSet<Name>>,
+}
+
+impl Wake {
+    /// This one has changed.
+    pub(crate) fn ring(&self, name: &Name) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        self.bell.notify_one();
+    }
+
+    /// Until one has changed.
+    pub(crate) async fn rung(&self) {
+        self.bell.notified().await;
+    }
+
+    /// Those that have changed since this was last asked.
+    pub(crate) fn take(&self) -> BTreeSet<Name> {
+        std::mem::take(&mut self.names.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// One session cluster.
 pub(crate) struct FlinkCluster {
     /// Its configured name.
@@ -20,7 +47,7 @@ pub(crate) struct FlinkCluster {
     /// Its client.
     pub(crate) flink: Flink,
     /// Rings when something is wanted of a deployment on it.
-    pub(crate) wake: Notify,
+    pub(crate) wake: Wake,
     savepoint_directory: Option<String>,
     /// What it last said of itself.
     settings: RwLock<Option<ClusterSettings>>,
@@ -38,7 +65,7 @@ impl FlinkClusters {
             all.push(Arc::new(FlinkCluster {
                 name: cluster.name.clone(),
                 flink: Flink::new(&access(cluster).map_err(wrong)?).map_err(wrong)?,
-                wake: Notify::new(),
+                wake: Wake::default(),
                 savepoint_directory: cluster.savepoint_directory.clone(),
                 settings: RwLock::new(None),
             }));

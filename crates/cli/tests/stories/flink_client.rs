@@ -177,7 +177,7 @@ async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, 
     });
     let row = Row { run: Some(run), operation, ..Row::default() };
     let look = Look::at(client).await.unwrap();
-    match look.of(client, &desired, &row, Known::default()).await {
+    match look.of(client, &desired, &row, Known::default()).await.observed {
         Observed::Reachable(cluster) => *cluster,
         Observed::Unreachable(why) => panic!("{why}"),
     }

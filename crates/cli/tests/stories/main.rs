@@ -16,6 +16,7 @@ mod deployment_faults;
 mod deployment_input;
 mod deployment_outages;
 mod deployment_replies;
+mod deployment_rescale;
 mod deployment_times;
 mod deployments;
 mod events_feed;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libra_core::deployment::reconcile::{
-    Act, Answer, Cluster as Seen, Disk, Effect, FlinkId, Job, JobState, Kept, Refusal, Row, Trigger,
+    Act, Answer, Cluster as Seen, Disk, Effect, FlinkId, Job, JobState, Kept, Open, Refusal, Row, Trigger,
 };
 use libra_core::simulate::Dice;
 
@@ -362,7 +362,7 @@ impl Cluster {
         }
         let floor = self.floor(generation);
         let has_slots = self.characters.get(&generation) != Some(&Character::NoSlots);
-        let subtasks = self.subtasks.get(&generation).copied().unwrap_or(1);
+        let subtasks = self.subtasks.get(&generation).copied().unwrap_or(2);
         let work = |state, counter| Work {
             asked: subtasks,
             subtasks,
@@ -454,8 +454,17 @@ impl Cluster {
         });
         let disposals = self.disposed.iter().map(|id| (*id, Trigger::Completed(String::new()))).collect();
         let life = Some(self.life.to_string());
-        let (jars, disk) = (self.jars.clone(), self.files(row));
-        Seen { life, rescale: self.rescales, jobs, jars, trigger, reply: None, disk, disposals }
+        Seen {
+            life,
+            rescale: self.rescales,
+            jobs,
+            jars: self.jars.clone(),
+            trigger,
+            reply: None,
+            disk: self.files(row),
+            disposals,
+            open: Open::default(),
+        }
     }
 
     fn files(&self, row: &Row) -> Option<Disk> {

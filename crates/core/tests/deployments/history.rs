@@ -68,7 +68,7 @@ pub fn version(generation: u64, upgrade: Upgrade) -> Version {
         upgrade,
         allow_non_restored_state: false,
         job: Some(format!("job {generation}")),
-        parallelism: 1,
+        parallelism: 2,
         shape: Some(format!("shape {generation}")),
     }
 }
@@ -131,7 +131,7 @@ impl History {
     fn wish(&mut self) {
         match self.dice.below(14) {
             12 | 13 => {
-                let subtasks = 1 + u32::try_from(self.dice.below(4)).unwrap();
+                let subtasks = 1 + u32::try_from(self.dice.below(5)).unwrap();
                 self.widen(self.desired.generation, subtasks);
             }
             10 | 11 => {

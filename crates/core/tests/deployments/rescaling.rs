@@ -5,7 +5,7 @@ use libra_core::deployment::reconcile::{Effect, Event, JobState, Mode, Phase, Tr
 use super::desk::{Desk, is_run};
 
 fn is_rescale(effect: &Effect) -> bool {
-    matches!(effect, Effect::Rescale { from: 1, to: 3, .. })
+    matches!(effect, Effect::Rescale { from: 2, to: 3, .. })
 }
 
 fn is_stop(effect: &Effect) -> bool {
@@ -47,7 +47,7 @@ fn a_job_is_rescaled_and_not_stopped_where_that_is_all() {
     assert_eq!(desk.row.run.clone().unwrap().generation, 1, "not all of its tasks run");
     desk.job(JobState::Running, true, 9);
     desk.pass(1);
-    assert!(desk.sends(|e| *e == Effect::Emit(Event::Rescaled { generation: 2, from: 1, to: 3 })));
+    assert!(desk.sends(|e| *e == Effect::Emit(Event::Rescaled { generation: 2, from: 2, to: 3 })));
     let run = desk.row.run.clone().unwrap();
     assert_eq!((run.id, run.generation, desk.row.stable.clone().unwrap().generation), (job, 2, 2));
     desk.cluster.trigger = Trigger::NotAsked;
@@ -64,6 +64,10 @@ fn where_the_cluster_can_not_it_is_started_anew() {
     desk.desired.versions[1].shape = Some("another job".to_owned());
     desk.pass(1);
     assert!(desk.sends(is_stop), "more is different than the number");
+    let mut desk = wider(true);
+    desk.desired.versions[0].parallelism = 1;
+    desk.pass(1);
+    assert!(desk.sends(is_stop), "its one subtask may be the program's wish");
 }
 
 #[test]

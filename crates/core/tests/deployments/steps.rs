@@ -1,7 +1,7 @@
 //! Single steps, one behaviour each.
 
 use libra_core::deployment::reconcile::{
-    Answer, Effect, Event, Fate, FlinkId, Given, JobState, Kind, Mode, Observed, Phase, Refusal, Reply,
+    Answer, Effect, Event, Fate, FlinkId, Given, JobState, Kind, Mode, Observed, Open, Phase, Refusal, Reply,
     Trigger, Trouble, Upgrade,
 };
 
@@ -501,4 +501,36 @@ fn a_savepoint_that_is_not_there_leaves_a_ghost_and_the_own_state() {
     desk.desired.nonce = 2;
     desk.pass(1);
     assert_eq!(desk.row.run.clone().unwrap().from.unwrap().path, "svpt/own", "it is not lost");
+}
+
+#[test]
+fn a_request_that_is_still_waited_for_is_not_made_again() {
+    let mut desk = Desk::new();
+    desk.pass(1);
+    desk.cluster.open = Open { run: true, upload: false };
+    desk.pass(200);
+    let fate = |desk: &Desk| desk.row.run.clone().map(|run| run.fate);
+    let sent_once = |desk: &Desk| matches!(fate(desk), Some(Fate::Sent(sent)) if sent.sends == 1);
+    assert!(sent_once(&desk), "its main() is at work");
+    desk.job(JobState::Failed, false, 0);
+    desk.pass(1);
+    assert!(sent_once(&desk), "the answer says why, and it is on its way");
+    desk.cluster.open = Open::default();
+    desk.answer(Answer::Refused(Refusal::StateNotFound("none".to_owned())));
+    desk.pass(1);
+    assert!(matches!(desk.row.trouble, Some(Trouble::StateGone(_))), "{:?}", desk.row.trouble);
+
+    let mut desk = Desk::new();
+    desk.pass(1);
+    desk.cluster.open = Open { run: true, upload: false };
+    desk.job(JobState::Running, true, 0);
+    desk.pass(1);
+    assert_eq!(fate(&desk), Some(Fate::Live), "main() goes on, and so does the job");
+
+    let mut desk = Desk::new();
+    desk.cluster.jars.clear();
+    desk.pass(1);
+    desk.cluster.open = Open { run: false, upload: true };
+    desk.pass(200);
+    assert_eq!(desk.row.upload.clone().unwrap().sends, 1, "a large one takes its time");
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libra_core::deployment::reconcile::{
-    Cluster, Desired, Disk, FlinkId, JobState, Observed, Reply, Row, Trigger, Version,
+    Act, Cluster, Desired, Disk, FlinkId, Job, JobState, Observed, Open, Reply, Row, Trigger, may_rescale,
 };
 
 use super::answers::{Checkpoints, ClusterSettings, Exceptions, JobLine};
@@ -37,6 +37,28 @@ pub struct Known {
     pub disk: Option<Disk>,
     /// Removals of savepoints and what became of them.
     pub disposals: Vec<(FlinkId, Trigger)>,
+    /// Requests that are still waited for.
+    pub open: Open,
+    /// What the pages of its job said earlier, where that will do as long as nothing has changed.
+    pub pages: Option<Pages>,
+}
+
+/// What the pages of a job said, and its line in the list at that time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pages {
+    line: JobLine,
+    job: Job,
+}
+
+/// What a look has told of one deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// For the reconciler.
+    pub observed: Observed,
+    /// What the pages of its job said, where it is listed and they were read.
+    pub pages: Option<Pages>,
+    /// True when they were read now.
+    pub fresh: bool,
 }
 
 impl Look {
@@ -47,8 +69,7 @@ impl Look {
     pub async fn at(flink: &Flink) -> Result<Self, Error> {
         let settings = flink.settings().await?;
         let life = settings.life.clone();
-        let lines = flink.jobs().await?;
-        let jars = flink.jars().await?;
+        let (lines, jars) = tokio::try_join!(flink.jobs(), flink.jars())?;
         // A JobManager that was replaced in between has told us two stories.
         if flink.settings().await?.life != life {
             return Err(Error::Garbage("the JobManager changed while it was asked".to_owned()));
@@ -77,55 +98,85 @@ impl Look {
         self.jobs.get(&job).map(|line| line.state)
     }
 
-    /// Asks for what one deployment needs beside, and puts it together. Three requests while its job is listed, and
-    /// one for a trigger.
-    pub async fn of(&self, flink: &Flink, desired: &Desired, row: &Row, known: Known) -> Observed {
-        observed(self.cluster(flink, &desired.name, &desired.versions, row, known).await)
+    /// Asks for what one deployment needs beside, and puts it together. Three requests at once while its job is listed,
+    /// unless what its pages said earlier will do, and one for a trigger.
+    pub async fn of(&self, flink: &Flink, desired: &Desired, row: &Row, known: Known) -> Told {
+        told(self.cluster(flink, &desired.name, Some(desired), row, known).await)
     }
 
     /// The same for a deployment that is not stored yet: who has its name.
     pub async fn named(&self, flink: &Flink, name: &str, row: &Row) -> Observed {
-        observed(self.cluster(flink, name, &[], row, Known::default()).await)
+        told(self.cluster(flink, name, None, row, Known::default()).await).observed
     }
 
     async fn cluster(
         &self,
         flink: &Flink,
         name: &str,
-        versions: &[Version],
+        desired: Option<&Desired>,
         row: &Row,
         known: Known,
-    ) -> Result<Cluster, Error> {
+    ) -> Result<(Cluster, Option<Pages>, bool), Error> {
+        let Known { reply, disk, disposals, open, pages } = known;
         let own = row.run.as_ref().map(|run| run.id);
         let namesakes = self.named.get(name).into_iter().flatten();
         // Ours by their ids, others' by their name; nobody else matters to this deployment.
         let ids: BTreeSet<FlinkId> = own.iter().chain(&row.past).chain(namesakes).copied().collect();
-        let mut jobs = Vec::new();
-        for line in ids.iter().filter_map(|id| self.jobs.get(id)) {
-            jobs.push(if Some(line.jid) == own {
-                let checkpoints = perhaps(flink.checkpoints(line.jid).await, line)?;
-                let exceptions = perhaps(flink.exceptions(line.jid, MOST_EXCEPTIONS).await, line)?;
-                let metrics = perhaps(flink.metrics(line.jid, &[RESTARTS]).await, line)?;
-                observed_job(line, &checkpoints, &exceptions, metrics.get(RESTARTS).map(String::as_str))
-            } else {
-                observed_job(line, &Checkpoints::default(), &Exceptions::default(), None)
-            });
-        }
-        let trigger = match &row.operation {
-            Some(operation) => flink.poll(operation.job, operation.trigger).await?,
-            None => Trigger::NotAsked,
-        };
-        let digests = versions.iter().map(|version| &version.digest);
+        let line = own.and_then(|id| self.jobs.get(&id));
+        let earlier = pages.filter(|pages| line == Some(&pages.line));
+        let fresh = earlier.is_none() && line.is_some();
+        let may_rescale = desired.is_some_and(|desired| may_rescale(desired, row));
+        let (pages, trigger, rescale) = tokio::try_join!(
+            async {
+                match (line, earlier) {
+                    (Some(line), None) => read_pages(flink, line).await.map(Some),
+                    (Some(_) | None, earlier) => Ok(earlier),
+                }
+            },
+            async {
+                match row.operation.as_ref().map(|operation| (operation, operation.act)) {
+                    Some((operation, Act::Rescale { generation: _, from, to: _ })) => {
+                        flink.rescaled(operation.job, from).await
+                    }
+                    Some((operation, Act::Stop | Act::Savepoint | Act::Cancel { discard: _ })) => {
+                        flink.poll(operation.job, operation.trigger).await
+                    }
+                    None => Ok(Trigger::NotAsked),
+                }
+            },
+            async { if may_rescale { flink.features().await.map(|of| of.web_rescale) } else { Ok(false) } }
+        )?;
+        let lines = ids.iter().filter_map(|id| self.jobs.get(id)).filter(|line| Some(line.jid) != own);
+        let others =
+            lines.map(|line| observed_job(line, &Checkpoints::default(), &Exceptions::default(), None));
+        let jobs = pages.iter().map(|pages| pages.job.clone()).chain(others).collect();
+        let versions = desired.map(|desired| &desired.versions);
+        let digests = versions.into_iter().flatten().map(|version| &version.digest);
         let jars = digests.filter_map(|of| Some((of.clone(), self.jars.get(of)?.clone()))).collect();
-        let Known { reply, disk, disposals } = known;
-        Ok(Cluster { life: self.life.clone(), jobs, jars, trigger, reply, disk, disposals })
+        Ok((
+            Cluster { life: self.life.clone(), rescale, jobs, jars, trigger, reply, disk, disposals, open },
+            pages,
+            fresh,
+        ))
     }
 }
 
-fn observed(cluster: Result<Cluster, Error>) -> Observed {
+async fn read_pages(flink: &Flink, line: &JobLine) -> Result<Pages, Error> {
+    let (checkpoints, exceptions, metrics) = tokio::try_join!(
+        async { perhaps(flink.checkpoints(line.jid).await, line) },
+        async { perhaps(flink.exceptions(line.jid, MOST_EXCEPTIONS).await, line) },
+        async { perhaps(flink.metrics(line.jid, &[RESTARTS]).await, line) },
+    )?;
+    let restarts = metrics.get(RESTARTS).map(String::as_str);
+    Ok(Pages { line: line.clone(), job: observed_job(line, &checkpoints, &exceptions, restarts) })
+}
+
+fn told(cluster: Result<(Cluster, Option<Pages>, bool), Error>) -> Told {
     match cluster {
-        Ok(cluster) => Observed::Reachable(Box::new(cluster)),
-        Err(error) => Observed::Unreachable(error.to_string()),
+        Ok((cluster, pages, fresh)) => {
+            Told { observed: Observed::Reachable(Box::new(cluster)), pages, fresh }
+        }
+        Err(error) => Told { observed: Observed::Unreachable(error.to_string()), pages: None, fresh: false },
     }
 }
 

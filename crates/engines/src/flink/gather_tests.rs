@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::{Access, Error, Flink, Known, Look};
+use super::{Access, Error, Flink, Known, Look, Told};
 
 type Pages = Arc<Mutex<BTreeMap<String, (u16, Value)>>>;
 
@@ -104,7 +104,7 @@ fn desired() -> Desired {
 }
 
 async fn look(flink: &Flink, row: &Row) -> Observed {
-    Look::at(flink).await.unwrap().of(flink, &desired(), row, Known::default()).await
+    Look::at(flink).await.unwrap().of(flink, &desired(), row, Known::default()).await.observed
 }
 
 #[tokio::test]
@@ -155,4 +155,29 @@ async fn what_is_needed_and_not_told_makes_no_look() {
     assert!(matches!(look(&flink, &row(job)).await, Observed::Reachable(_)));
     pages.lock().unwrap().insert("/jobs/overview".to_owned(), wrong);
     assert!(matches!(Look::at(&flink).await, Err(Error::Server { .. })));
+}
+
+#[tokio::test]
+async fn earlier_pages_do_while_the_line_is_the_same() {
+    let job = FlinkId(1);
+    let pages = cluster(job);
+    let flink = serve(pages.clone()).await;
+    let row = row(job);
+    let ask = async |earlier| {
+        let known = Known { pages: earlier, ..Known::default() };
+        Look::at(&flink).await.unwrap().of(&flink, &desired(), &row, known).await
+    };
+    let completed = |told: &Told| match &told.observed {
+        Observed::Reachable(seen) => (seen.jobs[0].checkpoints, told.fresh),
+        Observed::Unreachable(why) => panic!("{why}"),
+    };
+    let first = ask(None).await;
+    assert_eq!(completed(&first), (3, true));
+    let more = (200, json!({"counts": {"completed": 4}, "latest": {}}));
+    pages.lock().unwrap().insert(format!("/jobs/{job}/checkpoints"), more);
+    let second = ask(first.pages).await;
+    assert_eq!(completed(&second), (3, false), "nothing was asked");
+    let line = json!({"jid": job, "name": "orders", "state": "RUNNING", "tasks": {"total": 2, "running": 1}});
+    pages.lock().unwrap().insert("/jobs/overview".to_owned(), (200, json!({"jobs": [line]})));
+    assert_eq!(completed(&ask(second.pages).await), (4, true), "a task runs no more");
 }

@@ -14,6 +14,7 @@ mod calls;
 mod error;
 mod gather;
 mod look;
+mod rescale;
 mod transport;
 mod upload;
 
@@ -28,7 +29,7 @@ pub use answers::{
 };
 pub use calls::RunRequest;
 pub use error::{Error, MOST_WORDS};
-pub use gather::{Known, Look};
+pub use gather::{Known, Look, Pages, Told};
 pub use look::{all_tasks_run, kept, observed_job};
 pub use transport::{
     ASK_PATIENCE, Access, CONNECT_PATIENCE, Flink, MOST_BYTES, RUN_PATIENCE, UPLOAD_PATIENCE,

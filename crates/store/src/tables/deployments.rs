@@ -1,7 +1,8 @@
 //! The `deployments` table: what is wanted of each, and the reconciler's write-ahead log.
 //!
 //! Two writers, two numbers: people change the wish and name the version that they saw; the reconciler changes its row
-//! and names the revision that it read, under the fence of the leader. Neither waits for the other.
+//! and names the revision that it read, and the version of the wish that it goes by, under the fence of the leader.
+//! Neither waits for the other.
 
 use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::Declared;
@@ -83,11 +84,29 @@ pub fn list(tx: &mut dyn Tx, tenant: &str) -> Result<Vec<Deployment>, StoreError
     all(tx, &sql, &[tenant.into()], read)
 }
 
-/// The names and numbers of all deployments: enough to see which have changed. `(name, cluster, version, revision)`.
-pub fn heads(tx: &mut dyn Tx) -> Result<Vec<(Name, String, i64, i64)>, StoreError> {
-    all(tx, "SELECT tenant, id, cluster, version, revision FROM deployments", &[], |row| {
-        Ok((Name { tenant: row.text(0)?, id: row.text(1)? }, row.text(2)?, row.int(3)?, row.int(4)?))
+/// The numbers of a deployment: enough to see whether it has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Raised by each change of the wish.
+    pub version: i64,
+    /// Raised by each step of the reconciler.
+    pub revision: i64,
+}
+
+/// The numbers of all deployments on a cluster.
+pub fn heads(tx: &mut dyn Tx, cluster: &str) -> Result<Vec<(Name, Head)>, StoreError> {
+    let sql = "SELECT tenant, id, version, revision FROM deployments WHERE cluster = ?1";
+    all(tx, sql, &[cluster.into()], |row| {
+        let head = Head { version: row.int(2)?, revision: row.int(3)? };
+        Ok((Name { tenant: row.text(0)?, id: row.text(1)? }, head))
     })
+}
+
+/// The numbers of one deployment on a cluster.
+pub fn head(tx: &mut dyn Tx, cluster: &str, name: &Name) -> Result<Option<Head>, StoreError> {
+    let sql = "SELECT version, revision FROM deployments WHERE tenant = ?1 AND id = ?2 AND cluster = ?3";
+    let of = [(&name.tenant).into(), (&name.id).into(), cluster.into()];
+    first(tx, sql, &of, |row| Ok(Head { version: row.int(0)?, revision: row.int(1)? }))
 }
 
 /// Stores a new deployment with its first generation; [`Written::Stale`] when there is one of that name, or
@@ -222,6 +241,8 @@ pub fn time(tx: &mut dyn Tx, fence: &Fence, timed: &Timed) -> Result<Written, St
 pub struct Stepped {
     /// Whose.
     pub name: Name,
+    /// The version of the wish that it follows from.
+    pub version: i64,
     /// The revision that was read.
     pub from: u64,
     /// The row afterwards.
@@ -234,16 +255,16 @@ pub struct Stepped {
     pub at: Timestamp,
 }
 
-/// Stores a step, unless another one was faster or the leader's lease is another's.
+/// Stores a step, unless another one was faster, something else is wanted by now, or the leader's lease is another's.
 pub fn step(tx: &mut dyn Tx, fence: &Fence, stepped: &Stepped) -> Result<Written, StoreError> {
-    let Stepped { name, from, log, generation, what, at } = stepped;
+    let Stepped { name, version, from, log, generation, what, at } = stepped;
     if !feed::holds(tx, fence)? {
         return Ok(Written::Stale);
     }
     let text = json("state of a deployment", log)?;
     let changed = tx.execute(
         "UPDATE deployments SET state = ?4, revision = ?5, updated_at = ?6 \
-         WHERE tenant = ?1 AND id = ?2 AND revision = ?3",
+         WHERE tenant = ?1 AND id = ?2 AND revision = ?3 AND version = ?7",
         &[
             (&name.tenant).into(),
             (&name.id).into(),
@@ -251,6 +272,7 @@ pub fn step(tx: &mut dyn Tx, fence: &Fence, stepped: &Stepped) -> Result<Written
             (&text).into(),
             stored("revision", log.revision)?.into(),
             at.0.into(),
+            (*version).into(),
         ],
     )?;
     if changed == 0 {

@@ -6,7 +6,7 @@ use libra_core::deployment::reconcile::{Phase, Row};
 use libra_core::time::Timestamp;
 use libra_store::lane::Fence;
 use libra_store::tables::deployment_history::{self as history, Happening, StoredGeneration};
-use libra_store::tables::deployments::{self, Deployment, Name, Stepped, Timed, Wished, Written};
+use libra_store::tables::deployments::{self, Deployment, Head, Name, Stepped, Timed, Wished, Written};
 use libra_store::tables::leases;
 
 use crate::given::Store;
@@ -79,6 +79,7 @@ async fn leader(s: &Store) -> Fence {
 fn stepped(from: u64, phase: Phase, what: &[&str]) -> Stepped {
     Stepped {
         name: name("t", "etl"),
+        version: 1,
         from,
         log: Row { revision: from + 1, phase, ..Row::default() },
         generation: 1,
@@ -142,6 +143,8 @@ async fn a_step_names_its_revision_and_the_leader(s: Store) {
         Written::Stale,
         "of before"
     );
+    let of_another_wish = Stepped { version: 2, ..stepped(1, Phase::Stable, &[]) };
+    assert_eq!(step(&next, of_another_wish).await.unwrap(), Written::Stale);
     assert_eq!(step(&next, stepped(1, Phase::Stable, &[])).await.unwrap(), Written::Done);
     let now = found(&s, "t", "etl").await.unwrap();
     assert_eq!(
@@ -152,8 +155,12 @@ async fn a_step_names_its_revision_and_the_leader(s: Store) {
     let kinds = kinds(&s, "t", "etl").await;
     let kinds: Vec<(u64, &str)> = kinds.iter().map(|(seq, kind)| (*seq, kind.as_str())).collect();
     assert_eq!(kinds, [(1, "applied"), (2, "phase"), (3, "starts")]);
-    let heads = s.db.read(deployments::heads).await.unwrap();
-    assert_eq!(heads, [(name("t", "etl"), "of-t".to_owned(), 1, 2)]);
+    let head = Head { version: 1, revision: 2 };
+    let heads = |cluster: &'static str| s.db.read(move |tx| deployments::heads(tx, cluster));
+    assert_eq!(heads("of-t").await.unwrap(), [(name("t", "etl"), head)]);
+    assert_eq!(heads("of-u").await.unwrap(), []);
+    let one = |cluster: &'static str| s.db.read(move |tx| deployments::head(tx, cluster, &name("t", "etl")));
+    assert_eq!((one("of-t").await.unwrap(), one("of-u").await.unwrap()), (Some(head), None));
 }
 
 async fn what_time_asks_for_is_stored_with_the_wish(s: Store) {

@@ -5,6 +5,7 @@ use super::drift::{self, Drift};
 use super::live::{Ending, Live, LiveJob, Newest, Wanted};
 use super::{Kind, Loss, Obstacle, Plan, StateUse};
 use crate::deployment::normal::Normal;
+use crate::deployment::reconcile::LEAST_RESCALED;
 use crate::deployment::spec::{JobType, Millis, UpgradeMode};
 
 /// What happens, with which state, and what is lost by it.
@@ -144,7 +145,9 @@ impl<'a> Decision<'a> {
         let drifted = self.drift.iter().any(|drift| matches!(drift, Drift::Parallelism { .. }));
         match self.needs {
             Needs::Nothing | Needs::NextRun if !drifted => Verdict::nothing(),
-            Needs::Nothing | Needs::NextRun | Needs::Rescale if self.live.cluster.rescale && well => {
+            Needs::Nothing | Needs::NextRun | Needs::Rescale
+                if self.live.cluster.rescale && well && old.deployment.parallelism >= LEAST_RESCALED =>
+            {
                 Verdict::of(Kind::InPlace, StateUse::Kept)
             }
             Needs::Nothing | Needs::NextRun | Needs::Rescale | Needs::Redeploy => self.redeploy(old, well),

@@ -34,6 +34,9 @@ impl Pass<'_> {
 
     fn seen(&mut self, job: &Job, fate: &Fate) {
         let alive = !job.state.is_terminal();
+        if self.cluster.open.run && matches!(fate, Fate::Sent(_)) && job.state.is_undecided() {
+            return self.poll();
+        }
         // A run that Flink refuses may leave the ghost of a job: the answer says more than its end.
         if let (Fate::Sent(sent), JobState::Failed) = (fate, job.state) {
             let mut sent = sent.clone();
@@ -233,6 +236,10 @@ impl Pass<'_> {
         let has_run = self.cluster.disk.as_ref().is_some_and(|disk| disk.checkpoint.is_some());
         if reborn || has_run || heard == Some(Heard::Taken) {
             return self.absent();
+        }
+        // Its main() may be at work.
+        if self.cluster.open.run {
+            return self.poll();
         }
         match heard {
             Some(Heard::Refused(refusal)) => match earlier.filter(|until| now < *until) {

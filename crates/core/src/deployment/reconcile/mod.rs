@@ -32,6 +32,7 @@ mod flink_id;
 mod follow;
 mod leave;
 mod observed;
+mod pages;
 mod pass;
 mod rescale;
 mod retention;
@@ -45,14 +46,17 @@ pub use breaker::{Breaker, Circuit, FAILURES_TO_OPEN, PAUSE_MOST, PROBE_PATIENCE
 pub use desired::{Desired, Given, Kind, Mode, Stability, Upgrade, Version};
 pub use effect::{Effect, Event};
 pub use flink_id::{FlinkId, NotAFlinkId};
-pub use observed::{Answer, Cluster, Disk, Job, JobState, Kept, Observed, Refusal, Reply, Trigger};
+pub use observed::{Answer, Cluster, Disk, Job, JobState, Kept, Observed, Open, Refusal, Reply, Trigger};
+pub use pages::needs_pages;
+pub use rescale::{LEAST_RESCALED, may_rescale};
 pub use row::{
     Act, End, Fate, Heard, MOST_PAST, Operation, Phase, Proof, Refused, Row, Run, Savepoint, Sent, Stable,
     State, Upload, Wish,
 };
 pub use timing::{
     AILING_GRACE, BACKOFF_FIRST, BACKOFF_MOST, END_GRACE, MAIN_BUDGET, MAX_SAVEPOINT_TRIES, MAX_SENDS,
-    MAX_TRIES, POLL_EVERY, RESCALE_WITHIN, RESEND_AFTER, SAVEPOINT_WITHIN, Timing, ZOMBIE_WINDOW,
+    MAX_TRIES, PAGES_MOST, POLL_EVERY, POLL_FIRST, RESCALE_WITHIN, RESEND_AFTER, SAVEPOINT_WITHIN, Timing,
+    USUAL, ZOMBIE_WINDOW, pages_after,
 };
 pub use trouble::{MOST_WORDS, Trouble};
 

@@ -34,6 +34,17 @@ pub struct Cluster {
     pub disk: Option<Disk>,
     /// Disposals: their trigger and what the cluster answers about it.
     pub disposals: Vec<(FlinkId, Trigger)>,
+    /// Requests of this row whose answers are still waited for.
+    pub open: Open,
+}
+
+/// Requests that may take minutes, and that are still waited for: none of them is made again meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// The last one for the row's run.
+    pub run: bool,
+    /// The upload.
+    pub upload: bool,
 }
 
 /// State of a job as Flink names it.
@@ -65,6 +76,22 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// True while the job is being made ready, or was only made to say why it can't be: who asked for it is about to
+    /// hear which.
+    pub(super) fn is_undecided(self) -> bool {
+        match self {
+            Self::Initializing | Self::Created | Self::Failed => true,
+            Self::Running
+            | Self::Failing
+            | Self::Cancelling
+            | Self::Canceled
+            | Self::Finished
+            | Self::Restarting
+            | Self::Suspended
+            | Self::Reconciling => false,
+        }
+    }
+
     /// True when nothing of the job runs, or ever will again.
     pub fn is_terminal(self) -> bool {
         match self {

@@ -77,7 +77,25 @@ impl<'a> Pass<'a> {
 
     /// Look again soon: something is in flight.
     pub(super) fn poll(&mut self) {
-        self.wait_until(self.now().plus_micros(self.desired.timing.poll_every));
+        let timing = self.desired.timing;
+        let going_on = self.in_flight_since().map(|since| self.now().0.saturating_sub(since.0));
+        let wait = going_on.map_or(timing.poll_every, |going_on| timing.poll_after(going_on));
+        self.wait_until(self.now().plus_micros(wait));
+    }
+
+    /// Since when the newest of what is in flight is so.
+    fn in_flight_since(&self) -> Option<Timestamp> {
+        let row = &self.row;
+        let run = row.run.as_ref();
+        let sent = run.and_then(|run| match &run.fate {
+            Fate::Sent(sent) => Some(sent.at),
+            Fate::Live | Fate::Ended(_) => None,
+        });
+        // So long has it had to prove itself.
+        let seen = run.and_then(|run| run.prove_by).map(|by| by.plus_micros(-self.desired.stability.within));
+        let operation = row.operation.as_ref().map(|operation| operation.since);
+        let upload = row.upload.as_ref().map(|upload| upload.sent_at);
+        [sent, seen, operation, upload, row.ailing_since].into_iter().flatten().max()
     }
 
     pub(super) fn job(&self, id: FlinkId) -> Option<&'a Job> {

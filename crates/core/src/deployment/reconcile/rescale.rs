@@ -3,11 +3,25 @@
 //!
 //! It is not proved anew: its program is the one that runs already. Flink goes back to its last checkpoint by itself.
 
+use super::desired::{Desired, Version};
 use super::effect::{Effect, Event};
 use super::leave::is_well;
 use super::observed::{Job, Trigger};
 use super::pass::{Goal, Pass};
-use super::row::{Act, Operation};
+use super::row::{Act, Fate, Operation, Row};
+
+/// A job with fewer subtasks is never rescaled in place: Flink does not tell which of its operators have their one subtask
+/// because the program says so, and a source that must be alone would be doubled.
+pub const LEAST_RESCALED: u32 = 2;
+
+/// True when whether the cluster can rescale may matter to the next step: a generation is known that differs from the
+/// job that runs in nothing else.
+pub fn may_rescale(desired: &Desired, row: &Row) -> bool {
+    let runs = row.run.as_ref().filter(|run| run.fate == Fate::Live);
+    let Some(runs) = runs.and_then(|run| desired.version(run.generation)) else { return false };
+    let other = |version: &Version| version.shape == runs.shape && version.parallelism != runs.parallelism;
+    runs.shape.is_some() && runs.parallelism >= LEAST_RESCALED && desired.versions.iter().any(other)
+}
 
 impl Pass<'_> {
     /// Generation `runs` is there and `wanted` is wanted: rescales its job if that is all, else leaves it.
@@ -22,7 +36,7 @@ impl Pass<'_> {
     /// From how many subtasks to how many, where that is all.
     fn in_place(&self, runs: u64, wanted: u64) -> Option<(u32, u32)> {
         let (old, new) = (self.desired.version(runs)?, self.desired.version(wanted)?);
-        let is_all = old.shape.is_some() && old.shape == new.shape;
+        let is_all = old.shape.is_some() && old.shape == new.shape && old.parallelism >= LEAST_RESCALED;
         let can = self.cluster.rescale && self.row.not_in_place != Some(wanted);
         (is_all && can).then_some((old.parallelism, new.parallelism))
     }
@@ -65,7 +79,12 @@ impl Pass<'_> {
     }
 
     fn rescaled(&mut self, generation: u64, from: u32, to: u32) {
-        let Some(before) = self.row.run.as_ref().map(|run| run.generation) else { return };
+        let by = self.now().plus_micros(self.desired.stability.within);
+        let Some(run) = self.row.run.as_mut() else { return };
+        let before = run.generation;
+        // Its tasks were restarted for it: one that has yet to show that it is well begins that anew.
+        run.proof = None;
+        run.prove_by = run.prove_by.map(|set| set.max(by));
         self.row.operation = None;
         self.take_over(generation, true, &|of| of == before);
         self.say(Event::Rescaled { generation, from, to });

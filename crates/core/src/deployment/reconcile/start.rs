@@ -75,6 +75,10 @@ impl Pass<'_> {
             self.row.upload = None;
             return found;
         }
+        if self.cluster.open.upload {
+            self.poll();
+            return None;
+        }
         let now = self.now();
         let sends = match self.row.upload.as_ref().filter(|upload| upload.digest == digest) {
             Some(upload) => {

@@ -19,8 +19,19 @@ pub const SAVEPOINT_WITHIN: i64 = 900 * MICROS_PER_SECOND;
 pub const RESCALE_WITHIN: i64 = 120 * MICROS_PER_SECOND;
 /// How long a batch job that has had its time may take to stop before it is cancelled, in microseconds.
 pub const END_GRACE: i64 = crate::deployment::schedule::GRACE;
-/// The time between two looks while something is in flight, in microseconds.
+/// The longest time between two looks while something is in flight, in microseconds.
 pub const POLL_EVERY: i64 = MICROS_PER_SECOND / 2;
+/// The shortest, in microseconds.
+pub const POLL_FIRST: i64 = MICROS_PER_SECOND / 20;
+/// What has been in flight for a time is looked at again after this part of it: its end is seen with a delay of so much
+/// at most.
+const POLL_PART: i64 = 10;
+/// A deployment of which nothing else is known is looked at this often, in microseconds.
+pub const USUAL: i64 = 5 * MICROS_PER_SECOND;
+/// The pages of a job that rests are read again after this long at the latest, in microseconds.
+pub const PAGES_MOST: i64 = 60 * MICROS_PER_SECOND;
+/// Jobs that rest and whose pages are read in a second, on one cluster.
+const PAGES_A_SECOND: i64 = 50;
 /// The first wait after a failure, in microseconds.
 pub const BACKOFF_FIRST: i64 = 2 * MICROS_PER_SECOND;
 /// The longest wait after a failure, in microseconds.
@@ -83,7 +94,22 @@ impl Default for Timing {
     }
 }
 
+/// How old the pages of jobs that rest may get on a cluster with so many deployments, in microseconds: as old as
+/// [`USUAL`] up to 250 of them, and more with more, so that a JobManager is not kept busy by being looked at.
+pub fn pages_after(deployments: usize) -> i64 {
+    let deployments = i64::try_from(deployments).unwrap_or(i64::MAX);
+    let needed = deployments.saturating_mul(MICROS_PER_SECOND) / PAGES_A_SECOND;
+    needed.clamp(USUAL, PAGES_MOST)
+}
+
 impl Timing {
+    /// The wait before the next look at what has been in flight for `going_on`; all in microseconds. What is quick is
+    /// seen at once, and what takes long is not asked about more than need be.
+    pub fn poll_after(&self, going_on: i64) -> i64 {
+        let most = self.poll_every.max(1);
+        (going_on / POLL_PART).clamp(POLL_FIRST.min(most), most)
+    }
+
     /// The wait before try number `tries` + 1, in microseconds: it doubles, and its upper half is random, so that what
     /// failed together does not come back together. `jitter` is any random number.
     pub fn backoff(&self, tries: u32, jitter: u64) -> i64 {
@@ -106,6 +132,17 @@ mod tests {
             let wait = timing.backoff(tries, jitter);
             proptest::prop_assert!(wait >= 0 && wait <= most.max(0));
         }
+    }
+
+    #[test]
+    fn what_is_quick_is_seen_at_once_and_what_takes_long_is_asked_about_less() {
+        let timing = Timing::default();
+        let waits =
+            [-1, 0, 400_000, 1_000_000, 3_000_000, 60_000_000].map(|of| timing.poll_after(of) / 1_000);
+        assert_eq!(waits, [50, 50, 50, 100, 300, 500], "milliseconds");
+        assert_eq!(Timing { poll_every: 10, ..timing }.poll_after(0), 10);
+        let seconds = [0, 250, 1_000, 10_000].map(|of| pages_after(of) / MICROS_PER_SECOND);
+        assert_eq!(seconds, [5, 5, 20, 60]);
     }
 
     #[test]

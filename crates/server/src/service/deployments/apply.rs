@@ -88,8 +88,8 @@ impl Service {
             Some(_) => {}
         }
         self.metrics.flink.applied(prepared.plan.kind);
-        self.wake_deployments(&prepared.cluster);
         let now = self.deployment(principal, &id).await?;
+        self.wake_deployments(&prepared.cluster, &now.name);
         let deployment = self.deployment_view_of(now).await?;
         Ok((AppliedView { plan: view::plan(&prepared.plan, prepared.before.as_ref()), deployment }, is_new))
     }

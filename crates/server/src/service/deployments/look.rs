@@ -54,18 +54,17 @@ async fn ask(
         Err(e) => return silent(cluster, &e.to_string()),
     };
     cluster.learn(look.settings().clone());
-    let overview = flink.overview().await;
+    let (overview, features) = tokio::join!(flink.overview(), flink.features());
     let view = ClusterView {
         name: cluster.name.clone(),
-        // Nothing is rescaled in place yet: a plan must not promise it.
-        rescale: false,
+        rescale: features.is_ok_and(|of| of.web_rescale),
         free_slots: overview.ok().and_then(|overview| u32::try_from(overview.slots_available).ok()),
     };
     let facts = cluster.facts().unwrap_or_default();
     let first = Declared::first();
     let told = desired(wish.unwrap_or(&first), None, generations, &facts);
     let observed = match told {
-        Some(told) => look.of(flink, &told, row, Known::default()).await,
+        Some(told) => look.of(flink, &told, row, Known::default()).await.observed,
         None => look.named(flink, id, row).await,
     };
     (observed, view)

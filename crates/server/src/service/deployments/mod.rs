@@ -38,10 +38,12 @@ impl Service {
         found.filter(|found| may_see(principal, &found.user, &found.name.tenant)).ok_or_else(|| not_found(id))
     }
 
-    /// Wakes the one that looks after a cluster's deployments, if it is in this process.
-    pub(super) fn wake_deployments(&self, cluster: &str) {
-        if let Some(cluster) = self.flink.named(Some(cluster)) {
-            cluster.wake.notify_one();
+    /// Tells the one that looks after a cluster's deployments that this one has changed. In another process it sees that
+    /// by itself, within a second.
+    pub(super) fn wake_deployments(&self, cluster: &str, name: &Name) {
+        let here = self.leader_epoch().is_some();
+        if let Some(cluster) = self.flink.named(Some(cluster)).filter(|_| here) {
+            cluster.wake.ring(name);
         }
     }
 }

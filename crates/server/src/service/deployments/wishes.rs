@@ -137,7 +137,7 @@ impl Service {
                 at: self.clock.now(),
             };
             if self.db.write(move |tx| deployments::wish(tx, &wished)).await? == Written::Done {
-                self.wake_deployments(&deployment.cluster);
+                self.wake_deployments(&deployment.cluster, &deployment.name);
                 let now = self.deployment(principal, id).await?;
                 return self.deployment_view_of(now).await;
             }

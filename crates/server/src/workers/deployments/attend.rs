@@ -3,53 +3,70 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use libra_core::deployment::declared::{ClusterFacts, Generation, desired};
+use libra_core::deployment::declared::Generation;
 use libra_core::deployment::reconcile::{
-    Effect, Event, JobState, Mode, Moment, Observed, Phase, RESEND_AFTER, Reply, Row, Run, Step, reconcile,
+    Effect, Event, Fate, JobState, Mode, Moment, Observed, Phase, Reply, Row, Run, Step, USUAL, needs_pages,
+    reconcile,
 };
 use libra_core::deployment::spec::JobType;
-use libra_core::time::{MICROS_PER_SECOND, Timestamp};
+use libra_core::time::Timestamp;
 use libra_engines::failpoint;
-use libra_engines::flink::{Known, Look};
+use libra_engines::flink::{Known, Look, Pages};
 use libra_store::StoreError;
 use libra_store::tables::deployment_history::Happening;
-use libra_store::tables::deployments::{self, Deployment, Name, Stepped, Written};
-use tokio::sync::Semaphore;
+use libra_store::tables::deployments::{self, Deployment, Head, Name, Stepped, Written};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::disk;
 use super::effects::{self, Removals};
-use super::keeper::USUAL;
+use super::requests::{self, Asked, Request};
+use super::stored::Stored;
 use super::times::{self, Taken};
 use crate::flink::FlinkCluster;
+use crate::service::Service;
 use crate::service::standing::leader_fence;
-use crate::service::{Service, generations_of};
 use crate::telemetry::flink::Outcome;
-
-/// A look that is older than this when its turn comes is not used, in microseconds.
-const FRESH: i64 = 10 * MICROS_PER_SECOND;
 
 /// What is to be looked at.
 pub(super) struct Task {
     pub(super) name: Name,
+    /// The numbers that its row had when it was last seen.
+    pub(super) head: Head,
+    /// The deployment as it was last read.
+    pub(super) stored: Option<Box<Stored>>,
     /// What the cluster says to all, or why it says nothing.
     pub(super) look: Result<Arc<Look>, String>,
-    pub(super) looked_at: Timestamp,
+    /// What the pages of its job said, and until when that will do.
+    pub(super) pages: Option<(Pages, Timestamp)>,
+    /// How old they may get, in microseconds.
+    pub(super) pages_after: i64,
     pub(super) reply: Option<Reply>,
+    /// Requests that are still waited for.
+    pub(super) asked: Vec<Asked>,
     pub(super) removals: Removals,
     pub(super) epoch: i64,
     /// When its present job was sent, where this process has seen it.
     pub(super) started: Option<Timestamp>,
+    /// Places for what takes long.
+    pub(super) places: Arc<Semaphore>,
 }
 
 /// How that went.
+#[derive(Default)]
 pub(super) struct Attended {
-    pub(super) name: Name,
     /// When to look again; None = something went wrong.
     pub(super) due: Option<Timestamp>,
-    /// The revision that is stored now.
-    pub(super) revision: Option<i64>,
+    /// The numbers of its row now, where they are known.
+    pub(super) head: Option<Head>,
+    /// The deployment as it is stored now.
+    pub(super) stored: Option<Box<Stored>>,
+    pub(super) pages: Option<(Pages, Timestamp)>,
     /// What came back on requests; None = what was known before still counts.
     pub(super) heard: Option<(Option<Reply>, Removals)>,
+    /// What is to be sent: it takes long.
+    pub(super) request: Option<(Request, Timestamp, OwnedSemaphorePermit)>,
+    /// Nothing was done, because what takes long has no place now.
+    pub(super) waits_for_place: bool,
     /// When its present job was sent, where that was now.
     pub(super) started: Option<Timestamp>,
     /// How it stands; None = nobody has looked.
@@ -66,108 +83,134 @@ pub(super) struct Standing {
 }
 
 /// Looks, decides, stores, acts.
-pub(super) async fn attend(
-    service: Arc<Service>,
-    cluster: Arc<FlinkCluster>,
-    places: Arc<Semaphore>,
-    task: Task,
-) -> Attended {
-    let name = task.name.clone();
-    let nothing = |due| Attended {
-        name: name.clone(),
-        due,
-        revision: None,
-        heard: None,
-        started: None,
-        standing: None,
-    };
-    // The places are never closed.
-    let Ok(_place) = places.acquire_owned().await else { return nothing(None) };
-    if service.clock.now().0.saturating_sub(task.looked_at.0) > FRESH {
-        return nothing(Some(service.clock.now()));
-    }
+pub(super) async fn attend(service: Arc<Service>, cluster: Arc<FlinkCluster>, task: Task) -> Attended {
+    let id = task.name.id.clone();
     let began = Instant::now();
     let went = go(&service, &cluster, task).await;
     service.metrics.flink.reconciled(began.elapsed().as_secs_f64(), went.is_ok());
-    match went {
-        Ok(attended) => attended,
-        Err(error) => {
-            tracing::warn!(deployment = name.id, %error, "a deployment could not be looked at; trying again");
-            nothing(None)
-        }
-    }
+    went.unwrap_or_else(|error| {
+        tracing::warn!(deployment = id, %error, "a deployment could not be looked at; trying again");
+        Attended::default()
+    })
 }
 
-async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Attended, StoreError> {
-    let nothing =
-        |name: Name, due| Attended { name, due, revision: None, heard: None, started: None, standing: None };
-    let name = task.name.clone();
-    let found = service
-        .db
-        .read(move |tx| {
-            let Some(found) = deployments::get(tx, &name)? else { return Ok(None) };
-            let generations = generations_of(tx, &found)?;
-            Ok(Some((found, generations)))
-        })
-        .await?;
-    let Some((mut deployment, generations)) = found else { return Ok(nothing(task.name, None)) };
+async fn go(service: &Service, cluster: &FlinkCluster, mut task: Task) -> Result<Attended, StoreError> {
+    let at_once = || Attended { due: Some(service.clock.now()), ..Attended::default() };
     let facts = cluster.facts().unwrap_or_default();
-    let end_run = deployment.agenda.end_run;
-    let Some(mut told) = desired(&deployment.wish, end_run, &generations, &facts) else {
-        tracing::error!(deployment = deployment.name.id, "its wanted generation is not stored");
-        return Ok(nothing(task.name, None));
+    let stored = match task.stored.take().filter(|stored| stored.head() == task.head) {
+        Some(stored) => Some(stored.with(facts)),
+        None => Stored::read(service, &task.name, facts).await?,
     };
-    let taken = times::take(service, &mut deployment, &generations, &mut told, task.epoch).await?;
+    let Some(mut stored) = stored else { return Ok(Attended::default()) };
+    let taken =
+        times::take(service, &mut stored.deployment, &stored.generations, &mut stored.told, task.epoch)
+            .await?;
     let (look_at, clean_up) = match taken {
         Taken::Stored { look_at, clean_up } => (look_at, clean_up),
-        Taken::Overtaken => return Ok(nothing(task.name, Some(service.clock.now()))),
+        Taken::Overtaken => return Ok(at_once()),
     };
-    let row = &deployment.log;
-    let observed = match &task.look {
-        Err(why) => Observed::Unreachable(why.clone()),
-        Ok(look) => {
-            let known = Known {
-                reply: task.reply.clone(),
-                disk: disk_of(cluster, look, row).await,
-                disposals: task.removals.answers(&cluster.flink).await,
-            };
-            look.of(&cluster.flink, &told, row, known).await
-        }
-    };
+    let (observed, pages) = observe(service, cluster, &stored, &mut task).await;
+    let row = &stored.deployment.log;
     let moment = Moment { now: service.clock.now(), fresh: fresh(service), jitter: service.clock.jitter() };
-    let step = reconcile(&told, row, &observed, moment);
-    if step.row != *row && store(service, &deployment, &step, task.epoch).await? == Written::Stale {
-        return Ok(nothing(task.name, Some(service.clock.now())));
+    let step = reconcile(&stored.told, row, &observed, moment);
+    // Before anything of it is stored: what stands in the row is sent at once.
+    let place = if step.effects.iter().any(effects::takes_long) {
+        let Ok(place) = task.places.try_acquire_owned() else {
+            return Ok(Attended {
+                waits_for_place: true,
+                pages,
+                stored: Some(Box::new(stored)),
+                ..at_once()
+            });
+        };
+        Some(place)
+    } else {
+        None
+    };
+    if step.row != *row && store(service, &stored.deployment, &step, task.epoch).await? == Written::Stale {
+        return Ok(at_once());
     }
     let starts = step.effects.iter().any(|effect| matches!(effect, Effect::Emit(Event::Starts { .. })));
-    count(service, &deployment, &generations, &step, task.started);
-    if forgotten(service, &deployment, &step, task.epoch).await? {
-        return Ok(nothing(task.name, None));
+    count(service, &stored.deployment, &stored.generations, &step, task.started);
+    if forgotten(service, &stored.deployment, &step, task.epoch).await? {
+        return Ok(Attended::default());
     }
-    let told = Told { deployment: &deployment, generations: &generations, facts: &facts };
-    let heard = act(service, cluster, &told, &step, task.removals, (task.epoch, moment.now)).await;
+    let (heard, request) = act(cluster, &stored, &step, task.removals).await;
     if let (true, Ok(look)) = (clean_up, &task.look) {
-        times::clean_up(service, cluster, look, &deployment, &generations, task.epoch).await?;
+        let (deployment, generations) = (&stored.deployment, &stored.generations);
+        times::clean_up(service, cluster, look, deployment, generations, task.epoch).await?;
     }
-    let usual = service.clock.now().plus_micros(USUAL);
-    let due = step.effects.iter().find_map(|effect| match effect {
+    let standing = standing(&stored.deployment, &stored.generations, &step.row);
+    let numbers = Head { revision: i64::try_from(step.row.revision).unwrap_or(i64::MAX), ..stored.head() };
+    let (wait, now) = (wait_until(&step), service.clock.now());
+    Ok(Attended {
+        due: [wait, look_at, Some(next_round(now))].into_iter().flatten().min(),
+        head: Some(numbers),
+        // What was removed is noted beside the numbers.
+        stored: stored.stepped(step.row).filter(|_| !clean_up).map(Box::new),
+        pages,
+        heard: Some(heard),
+        request: request.zip(place).map(|(request, place)| (request, moment.now, place)),
+        waits_for_place: false,
+        started: starts.then_some(moment.now),
+        standing,
+    })
+}
+
+/// What the cluster says of it; and what the pages of its job say, with the time until which that will do.
+async fn observe(
+    service: &Service,
+    cluster: &FlinkCluster,
+    stored: &Stored,
+    task: &mut Task,
+) -> (Observed, Option<(Pages, Timestamp)>) {
+    let row = &stored.deployment.log;
+    let earlier = task.pages.take();
+    let look = match &task.look {
+        Err(why) => return (Observed::Unreachable(why.clone()), earlier),
+        Ok(look) => look,
+    };
+    let now = service.clock.now();
+    let usable = earlier.filter(|(_, until)| now < *until && !needs_pages(&stored.told, row));
+    let (pages, until) = usable.unzip();
+    let known = Known {
+        reply: task.reply.clone(),
+        disk: disk_of(cluster, look, row).await,
+        disposals: task.removals.answers(&cluster.flink).await,
+        open: requests::open(&task.asked, row),
+        pages,
+    };
+    let told = look.of(&cluster.flink, &stored.told, row, known).await;
+    let until = match until.filter(|_| !told.fresh) {
+        Some(until) => until,
+        None => now.plus_micros(spread(task.pages_after, service.clock.jitter())),
+    };
+    (told.observed, told.pages.map(|pages| (pages, until)))
+}
+
+/// Between half of a time and all of it, so that what was read together is not read together again.
+fn spread(micros: i64, jitter: u64) -> i64 {
+    let half = (micros / 2).max(1);
+    half.saturating_add(i64::try_from(jitter % half.unsigned_abs()).unwrap_or(0))
+}
+
+/// Those of which nothing is awaited are looked at together: one question to the cluster does for all.
+fn next_round(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_sub(now.0.rem_euclid(USUAL)).saturating_add(USUAL))
+}
+
+fn wait_until(step: &Step) -> Option<Timestamp> {
+    step.effects.iter().find_map(|effect| match effect {
         Effect::WaitUntil(at) => Some(*at),
         Effect::Upload { .. }
         | Effect::Run { .. }
         | Effect::Stop { .. }
         | Effect::Savepoint { .. }
+        | Effect::Rescale { .. }
         | Effect::Cancel { .. }
         | Effect::Dispose { .. }
         | Effect::Poll { .. }
         | Effect::Emit(_) => None,
-    });
-    Ok(Attended {
-        name: task.name,
-        due: [due, look_at, Some(usual)].into_iter().flatten().min(),
-        revision: i64::try_from(step.row.revision).ok(),
-        heard: Some(heard),
-        started: starts.then_some(moment.now),
-        standing: standing(&deployment, &generations, &step.row),
     })
 }
 
@@ -209,13 +252,6 @@ fn count(
     }
 }
 
-/// What an effect is carried out with.
-pub(super) struct Told<'a> {
-    pub(super) deployment: &'a Deployment,
-    pub(super) generations: &'a [Generation],
-    pub(super) facts: &'a ClusterFacts,
-}
-
 async fn store(
     service: &Service,
     deployment: &Deployment,
@@ -228,6 +264,7 @@ async fn store(
     }
     let stepped = Stepped {
         name: deployment.name.clone(),
+        version: deployment.version,
         from: deployment.log.revision,
         log: step.row.clone(),
         generation: deployment.wish.target(),
@@ -254,31 +291,30 @@ async fn forgotten(
     Ok(written == Written::Done)
 }
 
-/// Does what was decided, in order; answers what came back.
+/// Does what was decided and is done at once, in order; answers what came back, and what takes long: a step has one
+/// such effect at most.
 async fn act(
-    service: &Service,
     cluster: &FlinkCluster,
-    told: &Told<'_>,
+    stored: &Stored,
     step: &Step,
     mut removals: Removals,
-    (epoch, since): (i64, Timestamp),
-) -> (Option<Reply>, Removals) {
-    let mut reply = None;
+) -> ((Option<Reply>, Removals), Option<Request>) {
+    let (mut reply, mut long) = (None, None);
     for effect in &step.effects {
-        let Some(point) = effects::point(effect) else { continue };
-        // After a long sleep its successor may have given this request up: what is sent now would be a second job.
-        let late = service.clock.now().0.saturating_sub(since.0) > RESEND_AFTER;
-        if matches!(effect, Effect::Run { .. }) && (late || service.leader_epoch() != Some(epoch)) {
-            continue;
+        match effects::request(stored, effect) {
+            Some(Ok(request)) => long = Some(request),
+            Some(Err(refused)) => reply = Some(refused),
+            None => {}
         }
+        let Some(point) = effects::point(effect) else { continue };
         failpoint::hit(&format!("flink-{point}-recorded"));
-        if let Some(heard) = effects::perform(service, cluster, told, effect, &mut removals).await {
+        if let Some(heard) = effects::perform(cluster, stored, effect, &mut removals).await {
             reply = Some(heard);
         }
         failpoint::hit(&format!("flink-{point}-done"));
     }
     removals.retain(&step.row.savepoints);
-    (reply, removals)
+    ((reply, removals), long)
 }
 
 /// What the directories hold, where they may tell more than the cluster: while something is asked of the job, and when it
@@ -288,7 +324,11 @@ async fn disk_of(
     look: &Look,
     row: &Row,
 ) -> Option<libra_core::deployment::reconcile::Disk> {
-    let listed = row.run.as_ref().and_then(|run| look.state(run.id));
+    let run = row.run.as_ref()?;
+    if matches!(run.fate, Fate::Ended(_)) {
+        return None;
+    }
+    let listed = look.state(run.id);
     let lives = listed.is_some_and(|state: JobState| !state.is_terminal());
     if lives && row.operation.is_none() {
         return None;

@@ -1,14 +1,13 @@
 //! What is asked of Flink: one effect, one call, and what came back on it.
 
-use libra_core::artifact::Digest;
 use libra_core::deployment::flink_config::flink_configuration;
 use libra_core::deployment::reconcile::{Answer, Effect, Event, FlinkId, Refusal, Reply, Savepoint, Trigger};
 use libra_engines::flink::{Error, Flink, RunRequest};
 use libra_store::tables::deployment_history::Happening;
 
-use super::attend::Told;
+use super::requests::Request;
+use super::stored::Stored;
 use crate::flink::FlinkCluster;
-use crate::service::Service;
 
 /// Removals of savepoints under way: ours, and Flink's own id of the request, for it takes none of ours.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +52,9 @@ fn kind(event: &Event) -> &'static str {
         Event::SavepointMade(_) => "savepoint_made",
         Event::SavepointFailed(_) => "savepoint_failed",
         Event::SavepointRemoved(_) => "savepoint_removed",
+        Event::Rescaled { .. } => "rescaled",
+        Event::RescaleWaits(_) => "rescale_waits",
+        Event::RescaleFailed => "rescale_failed",
         Event::Unreachable(_) => "unreachable",
         Event::ReachableAgain => "reachable_again",
         Event::JobManagerRestarted => "jobmanager_restarted",
@@ -66,51 +68,68 @@ fn kind(event: &Event) -> &'static str {
     }
 }
 
-/// The name of what is asked of Flink, for the points at which a test lets the process die; None for what asks nothing.
+/// The name of what is asked of Flink at once, for the points at which a test lets the process die; None for what asks
+/// nothing, or takes long ([`request`]).
 pub(super) fn point(effect: &Effect) -> Option<&'static str> {
     match effect {
-        Effect::Upload { .. } => Some("upload"),
-        Effect::Run { .. } => Some("run"),
         Effect::Stop { .. } => Some("stop"),
         Effect::Savepoint { .. } => Some("savepoint"),
+        Effect::Rescale { .. } => Some("rescale"),
         Effect::Cancel { .. } => Some("cancel"),
         Effect::Dispose { .. } => Some("dispose"),
-        Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => None,
+        Effect::Upload { .. }
+        | Effect::Run { .. }
+        | Effect::Poll { .. }
+        | Effect::Emit(_)
+        | Effect::WaitUntil(_) => None,
     }
 }
 
-/// Asks. Answers what came back, where the reconciler waits for a reply.
+/// True for what [`request`] is for.
+pub(super) fn takes_long(effect: &Effect) -> bool {
+    matches!(effect, Effect::Upload { .. } | Effect::Run { .. })
+}
+
+/// The request of an effect that takes long, or the answer where it can't be made.
+pub(super) fn request(stored: &Stored, effect: &Effect) -> Option<Result<Request, Reply>> {
+    match effect {
+        Effect::Upload { digest } => Some(Ok(Request::Upload { digest: digest.clone() })),
+        Effect::Run { job, send, generation, jar, from, allow_non_restored_state } => {
+            let Some(what) = run_request(stored, *generation) else {
+                let answer = Answer::Refused(Refusal::Other("the generation is not stored".to_owned()));
+                return Some(Err(Reply { key: *job, send: *send, answer }));
+            };
+            let what = Box::new(RunRequest {
+                job_id: Some(*job),
+                savepoint_path: from.clone(),
+                allow_non_restored_state: *allow_non_restored_state,
+                ..what
+            });
+            Some(Ok(Request::Run { job: *job, send: *send, jar: jar.clone(), what }))
+        }
+        Effect::Stop { .. }
+        | Effect::Savepoint { .. }
+        | Effect::Rescale { .. }
+        | Effect::Cancel { .. }
+        | Effect::Dispose { .. }
+        | Effect::Poll { .. }
+        | Effect::Emit(_)
+        | Effect::WaitUntil(_) => None,
+    }
+}
+
+/// Asks what is answered at once. Answers what came back, where the reconciler waits for a reply.
 pub(super) async fn perform(
-    service: &Service,
     cluster: &FlinkCluster,
-    told: &Told<'_>,
+    stored: &Stored,
     effect: &Effect,
     removals: &mut Removals,
 ) -> Option<Reply> {
     let flink = &cluster.flink;
     match effect {
-        Effect::Upload { digest } => {
-            if let Err(error) = upload(service, flink, digest).await {
-                tracing::warn!(deployment = told.deployment.name.id, %error, "a program could not be uploaded");
-            }
-            None
-        }
-        Effect::Run { job, send, generation, jar, from, allow_non_restored_state } => {
-            let answer = match request(told, *generation) {
-                Some(request) => {
-                    let request = RunRequest {
-                        job_id: Some(*job),
-                        savepoint_path: from.clone(),
-                        allow_non_restored_state: *allow_non_restored_state,
-                        ..request
-                    };
-                    said(flink.run(jar, &request).await)
-                }
-                None => Answer::Refused(Refusal::Other("the generation is not stored".to_owned())),
-            };
-            Some(Reply { key: *job, send: *send, answer })
-        }
-        Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. } if !has_place(told) => {
+        Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. }
+            if !has_place(stored) =>
+        {
             let why = "nobody has said where savepoints go; set deployment.savepoint_path, or savepoint-directory of the \
                        cluster";
             let answer = Answer::Refused(Refusal::Other(why.to_owned()));
@@ -123,6 +142,12 @@ pub(super) async fn perform(
         Effect::Savepoint { job, trigger, send, directory } => {
             let answer = said(flink.savepoint(*job, *trigger, directory).await);
             Some(Reply { key: *trigger, send: *send, answer })
+        }
+        Effect::Rescale { job, from, to } => {
+            if let Err(error) = flink.rescale(*job, *from, *to).await {
+                tracing::warn!(%job, %error, "the number of subtasks could not be changed; it is asked again");
+            }
+            None
         }
         Effect::Cancel { job } => {
             // Its end is seen in the list; a job that is gone needs no end.
@@ -138,23 +163,27 @@ pub(super) async fn perform(
             }
             None
         }
-        Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => None,
+        Effect::Upload { .. }
+        | Effect::Run { .. }
+        | Effect::Poll { .. }
+        | Effect::Emit(_)
+        | Effect::WaitUntil(_) => None,
     }
 }
 
 /// True when savepoints of the wanted generation have a directory.
-fn has_place(told: &Told<'_>) -> bool {
-    let target = told.deployment.wish.target();
-    let found = told.generations.iter().find(|of| of.number == target);
-    found.is_some_and(|of| told.facts.savepoints_of(&of.normal).is_some())
+fn has_place(stored: &Stored) -> bool {
+    let target = stored.deployment.wish.target();
+    let found = stored.generations.iter().find(|of| of.number == target);
+    found.is_some_and(|of| stored.facts.savepoints_of(&of.normal).is_some())
 }
 
 /// What a run is told, but for its id and its state; None when the generation is not stored.
-fn request(told: &Told<'_>, generation: u64) -> Option<RunRequest> {
-    let found = told.generations.iter().find(|of| of.number == generation)?;
+fn run_request(stored: &Stored, generation: u64) -> Option<RunRequest> {
+    let found = stored.generations.iter().find(|of| of.number == generation)?;
     let normal = &found.normal;
     let mut settings = flink_configuration(normal);
-    if let Some(directory) = told.facts.savepoints_of(normal) {
+    if let Some(directory) = stored.facts.savepoints_of(normal) {
         settings.insert("execution.checkpointing.savepoint-dir".to_owned(), directory);
     }
     Some(RunRequest {
@@ -166,18 +195,9 @@ fn request(told: &Told<'_>, generation: u64) -> Option<RunRequest> {
     })
 }
 
-fn said(result: Result<FlinkId, Error>) -> Answer {
+pub(super) fn said(result: Result<FlinkId, Error>) -> Answer {
     match result {
         Ok(_) => Answer::Accepted,
         Err(error) => error.answer(),
     }
-}
-
-/// Uploads a program whose bytes were checked just before.
-async fn upload(service: &Service, flink: &Flink, digest: &str) -> Result<(), String> {
-    let named = Digest::of_hex(digest).ok_or("its digest is none")?;
-    let programs = service.programs.clone();
-    let checked = tokio::task::spawn_blocking(move || programs.checked(&named)).await;
-    let path = checked.map_err(|e| e.to_string())?.map_err(|e| format!("its file: {e}"))?;
-    flink.upload(&path, digest).await.map(drop).map_err(|e| e.to_string())
 }

@@ -1,35 +1,48 @@
 //! The deployments of one cluster: which of them are looked at, and when.
+//!
+//! One that is due waits for the next look at the cluster, which does for all that are due; then somebody attends to it.
+//! Invariant: whoever is attended to was at rest when the look began that is used for it, so that look has seen whatever
+//! was done before.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libra_core::deployment::reconcile::{Breaker, Reply};
+use libra_core::deployment::reconcile::{Breaker, pages_after};
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use libra_engines::flink::Look;
 use libra_store::StoreError;
-use libra_store::tables::deployments::{self, Name};
+use libra_store::tables::deployments::{self, Head, Name};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::super::Shutdown;
-use super::attend::{Attended, Standing, Task, attend};
-use super::effects::Removals;
+use super::attend::{Attended, Task, attend};
+use super::known::{Known, Stage, figures};
+use super::queue::Queue;
+use super::requests::{Answered, Asked, Letter, send};
 use crate::flink::FlinkCluster;
 use crate::service::Service;
-use crate::telemetry::flink as figures;
 
-/// Changes are looked for this often, besides when this process is told of them.
-const PERIOD: Duration = Duration::from_secs(1);
-/// A deployment of which nothing else is known is looked at after this long, in microseconds.
-pub(super) const USUAL: i64 = 5 * MICROS_PER_SECOND;
+/// Changes are looked for this often, besides when this process is told of them, in microseconds.
+const PERIOD: i64 = MICROS_PER_SECOND;
 /// One that could not be looked at, in microseconds.
 const TRY_AGAIN: i64 = MICROS_PER_SECOND;
+/// One that found no place for what takes long, where none becomes free before, in microseconds.
+const PLACE_AGAIN: i64 = 5 * MICROS_PER_SECOND;
 /// The cluster has this long to answer what concerns all deployments.
 const LOOK_PATIENCE: Duration = Duration::from_secs(20);
-/// Deployments that are looked at, or for which something is done, at one time.
-const AT_ONCE: usize = 64;
+/// The shortest time from one such question to the next, in microseconds.
+const LOOK_EVERY: i64 = MICROS_PER_SECOND / 20;
+/// The cluster is left alone as long as the last such question took it, but no longer than this, in microseconds.
+const LOOK_PAUSE: i64 = MICROS_PER_SECOND;
+/// A look that is older than this when its turn comes is not used, in microseconds.
+const FRESH: i64 = 10 * MICROS_PER_SECOND;
+/// Deployments that are looked at at one time.
+const AT_ONCE: usize = 256;
+/// Requests that take long, at one time.
+const LONG_AT_ONCE: usize = 256;
 
 /// Keeps the deployments of one cluster, while this replica leads.
 pub(super) struct Keeper {
@@ -38,24 +51,32 @@ pub(super) struct Keeper {
     epoch: i64,
     breaker: Breaker,
     known: HashMap<Name, Known>,
+    /// Those at rest, by their time.
+    queue: Queue,
+    /// Those that wait for the next look.
+    due: Vec<Name>,
+    /// The look under way, and for whom.
+    looking: JoinSet<Looked>,
+    for_whom: Vec<Name>,
+    /// No look begins before, in microseconds since 1970.
+    next_look: i64,
+    /// Those that were looked for.
+    seen: VecDeque<(Name, Arc<Looked>)>,
     under_way: JoinSet<Attended>,
+    attended: HashMap<Id, Name>,
     places: Arc<Semaphore>,
+    requests: JoinSet<Answered>,
+    requested: HashMap<Id, (Name, Asked)>,
+    /// Those that found no place for what takes long.
+    placeless: VecDeque<Name>,
+    /// When all rows are read next, in microseconds since 1970.
+    next_read: i64,
 }
 
-/// What is remembered of a deployment between two looks. A restart forgets it, and loses only time.
-#[derive(Default)]
-struct Known {
-    version: i64,
-    revision: i64,
-    /// When it is looked at next, in microseconds since 1970.
-    due: i64,
-    busy: bool,
-    /// It was told that the cluster does not answer.
-    silent: bool,
-    reply: Option<Reply>,
-    removals: Removals,
-    started: Option<Timestamp>,
-    standing: Option<Standing>,
+/// A look at the cluster.
+struct Looked {
+    look: Result<Arc<Look>, String>,
+    began: Timestamp,
 }
 
 impl Keeper {
@@ -66,8 +87,19 @@ impl Keeper {
             epoch,
             breaker: Breaker::default(),
             known: HashMap::new(),
+            queue: Queue::default(),
+            due: Vec::new(),
+            looking: JoinSet::new(),
+            for_whom: Vec::new(),
+            next_look: 0,
+            seen: VecDeque::new(),
             under_way: JoinSet::new(),
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            attended: HashMap::new(),
+            places: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+            requests: JoinSet::new(),
+            requested: HashMap::new(),
+            placeless: VecDeque::new(),
+            next_read: 0,
         }
     }
 
@@ -79,154 +111,286 @@ impl Keeper {
     }
 
     async fn keep_while_it_leads(&mut self, mut shutdown: Shutdown) {
+        let cluster = Arc::clone(&self.cluster);
         while self.service.leader_epoch() == Some(self.epoch) {
             if let Err(error) = self.notice_changes().await {
                 tracing::warn!(%error, "deployments could not be read; trying again");
             }
-            self.look_at_what_is_due().await;
+            self.gather_due();
+            self.begin_look();
+            self.attend_to_seen();
             let wait = self.until_next();
             tokio::select! {
                 () = shutdown.wait() => return,
-                () = self.cluster.wake.notified() => {}
-                Some(done) = self.under_way.join_next() => self.take_in(done.ok()),
+                () = cluster.wake.rung() => {}
+                Some(looked) = self.looking.join_next() => self.take_look(looked.ok()),
+                Some(done) = self.under_way.join_next_with_id() => self.take_in(done),
+                Some(done) = self.requests.join_next_with_id() => self.take_answer(done),
                 () = sleep(wait) => {}
             }
-            while let Some(done) = self.under_way.try_join_next() {
-                self.take_in(done.ok());
+            while let Some(done) = self.under_way.try_join_next_with_id() {
+                self.take_in(done);
+            }
+            while let Some(done) = self.requests.try_join_next_with_id() {
+                self.take_answer(done);
             }
         }
     }
 
-    /// New deployments, and those that somebody has changed, are due at once.
+    /// New deployments, and those that somebody has changed, are due at once: all are read now and then, and those of
+    /// which this process was told at once.
     async fn notice_changes(&mut self) -> Result<(), StoreError> {
-        let heads = self.service.db.read(deployments::heads).await?;
-        let now = self.service.clock.now().0;
-        let mut there = HashMap::with_capacity(heads.len());
-        for (name, cluster, version, revision) in heads {
-            if cluster != self.cluster.name {
-                continue;
+        let told = self.cluster.wake.take();
+        let now = self.service.clock.now();
+        let cluster = self.cluster.name.clone();
+        if now.0 < self.next_read {
+            if told.is_empty() {
+                return Ok(());
             }
-            let mut known = self.known.remove(&name).unwrap_or_default();
-            if known.version != version || known.revision != revision {
-                known.due = now;
-                (known.version, known.revision) = (version, revision);
+            let read = move |tx: &mut dyn libra_store::tx::Tx| {
+                let mut heads = Vec::with_capacity(told.len());
+                for name in told {
+                    heads.extend(deployments::head(tx, &cluster, &name)?.map(|head| (name, head)));
+                }
+                Ok(heads)
+            };
+            for (name, head) in self.service.db.read(read).await? {
+                self.notice(name, head);
             }
-            there.insert(name, known);
+            return Ok(());
         }
-        // What is under way for one that is gone finds no row.
-        let gone = !self.known.is_empty();
-        self.known = there;
-        if gone {
-            self.show();
+        let heads = self.service.db.read(move |tx| deployments::heads(tx, &cluster)).await?;
+        self.next_read = now.0.saturating_add(PERIOD);
+        let there: HashSet<Name> = heads.iter().map(|(name, _)| name.clone()).collect();
+        for (name, head) in heads {
+            self.notice(name, head);
         }
+        for (name, known) in &mut self.known {
+            known.gone = !there.contains(name);
+            if known.gone {
+                self.queue.remove(name);
+            }
+        }
+        // Who is attended to may not be doubled by one of the same name that comes back.
+        self.known.retain(|_, known| !known.gone || known.stage != Stage::Idle);
+        let figures = figures(self.known.values(), now);
+        self.service.metrics.flink.stands(&self.cluster.name, &figures);
         Ok(())
     }
 
-    async fn look_at_what_is_due(&mut self) {
+    fn notice(&mut self, name: Name, head: Head) {
         let now = self.service.clock.now();
-        let mut due = self.names(|known| known.due <= now.0);
-        if due.is_empty() {
+        match self.known.get_mut(&name) {
+            Some(known) if known.head == head => {}
+            Some(known) => {
+                known.head = head;
+                if known.stage == Stage::Idle {
+                    self.queue.put(&name, now.0);
+                }
+            }
+            None => {
+                self.queue.put(&name, now.0);
+                self.known.insert(name, Known { head, ..Known::default() });
+            }
+        }
+    }
+
+    fn gather_due(&mut self) {
+        let now = self.service.clock.now();
+        while let Some(name) = self.queue.pop_due(now.0) {
+            self.make_due(name);
+        }
+    }
+
+    fn make_due(&mut self, name: Name) {
+        if let Some(known) = self.known.get_mut(&name) {
+            known.stage = Stage::Due;
+            self.due.push(name);
+        }
+    }
+
+    /// Asks the cluster for those that are due.
+    fn begin_look(&mut self) {
+        let now = self.service.clock.now();
+        if self.due.is_empty() || !self.looking.is_empty() || now.0 < self.next_look {
             return;
         }
         if !self.breaker.may_ask(now) {
-            return self.later(&due, now);
+            self.next_look = now.0.saturating_add(TRY_AGAIN);
+            return;
         }
-        let asked = timeout(LOOK_PATIENCE, Look::at(&self.cluster.flink)).await;
-        let look = match asked {
-            Ok(Ok(look)) => {
-                self.breaker.answered();
-                self.cluster.learn(look.settings().clone());
-                Ok(Arc::new(look))
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("no answer in time".to_owned()),
-        };
-        self.service.metrics.flink.health(&self.cluster.name, look.is_ok());
-        if let Err(why) = &look {
-            tracing::debug!(cluster = self.cluster.name, why, "the cluster does not answer");
-            self.breaker.failed(self.service.clock.now(), self.service.clock.jitter());
-            // All are told, whenever they are due: none of them is seen now.
-            due.extend(self.names(|known| known.due > now.0 && !known.silent));
-        }
-        for name in due {
-            let Some(known) = self.known.get_mut(&name) else { continue };
-            known.busy = true;
-            known.silent = look.is_err();
-            let task = Task {
-                name,
-                look: look.clone(),
-                looked_at: self.service.clock.now(),
-                reply: known.reply.clone(),
-                removals: known.removals.clone(),
-                epoch: self.epoch,
-                started: known.started,
+        self.for_whom = std::mem::take(&mut self.due);
+        self.stage(Stage::Attended);
+        let cluster = Arc::clone(&self.cluster);
+        self.looking.spawn(async move {
+            let look = match timeout(LOOK_PATIENCE, Look::at(&cluster.flink)).await {
+                Ok(Ok(look)) => Ok(Arc::new(look)),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("no answer in time".to_owned()),
             };
-            let (service, cluster) = (Arc::clone(&self.service), Arc::clone(&self.cluster));
-            self.under_way.spawn(attend(service, cluster, Arc::clone(&self.places), task));
-        }
+            Looked { look, began: now }
+        });
     }
 
-    /// Those that nobody works on and of which this holds.
-    fn names(&self, of: impl Fn(&Known) -> bool) -> Vec<Name> {
-        self.known
-            .iter()
-            .filter(|(_, known)| !known.busy && of(known))
-            .map(|(name, _)| name.clone())
-            .collect()
-    }
-
-    fn later(&mut self, names: &[Name], now: Timestamp) {
-        for name in names {
+    /// Of those for whom a look is taken.
+    fn stage(&mut self, stage: Stage) {
+        for name in &self.for_whom {
             if let Some(known) = self.known.get_mut(name) {
-                known.due = now.0.saturating_add(TRY_AGAIN);
+                known.stage = stage;
             }
         }
     }
 
-    fn take_in(&mut self, done: Option<Attended>) {
-        let Some(done) = done else {
-            self.service.metrics.flink.reconciled(0.0, false);
-            // A look that panicked says not whose it was: all are looked at again.
-            tracing::error!(cluster = self.cluster.name, "a look at a deployment has failed");
-            for known in self.known.values_mut() {
-                known.busy = false;
-            }
+    fn take_look(&mut self, looked: Option<Looked>) {
+        let Some(looked) = looked else {
+            tracing::error!(cluster = self.cluster.name, "a look at the cluster has failed");
+            self.stage(Stage::Due);
+            self.due.append(&mut self.for_whom);
             return;
         };
-        let Some(known) = self.known.get_mut(&done.name) else { return };
-        known.busy = false;
-        known.due = done.due.map_or_else(|| self.service.clock.now().0.saturating_add(TRY_AGAIN), |at| at.0);
-        if let Some(revision) = done.revision {
-            known.revision = revision;
-        }
-        if let Some((reply, removals)) = done.heard {
-            known.reply = reply;
-            known.removals = removals;
-        }
-        known.started = done.started.or(known.started);
-        known.standing = done.standing.or(known.standing);
-        self.show();
-    }
-
-    /// The figures of this cluster's deployments.
-    fn show(&self) {
-        let mut all = figures::Standing::default();
         let now = self.service.clock.now();
-        for standing in self.known.values().filter_map(|known| known.standing) {
-            if standing.lives {
-                *all.active.entry(figures::type_word(standing.job_type)).or_default() += 1;
+        let took = now.0.saturating_sub(looked.began.0).max(0);
+        self.next_look =
+            now.0.saturating_add(took.min(LOOK_PAUSE)).max(looked.began.0.saturating_add(LOOK_EVERY));
+        match &looked.look {
+            Ok(look) => {
+                self.breaker.answered();
+                self.cluster.learn(look.settings().clone());
             }
-            let age = standing.saved_at.map(|at| now.seconds_since(at));
-            all.savepoint_age = [all.savepoint_age, age].into_iter().flatten().reduce(f64::max);
+            Err(why) => {
+                tracing::debug!(cluster = self.cluster.name, why, "the cluster does not answer");
+                self.breaker.failed(now, self.service.clock.jitter());
+                // All are told, whenever they are due: none of them is seen now.
+                let untold = |known: &Known| known.stage == Stage::Idle && !known.silent && !known.gone;
+                let untold = self.known.iter().filter(|(_, known)| untold(known));
+                let untold: Vec<Name> = untold.map(|(name, _)| name.clone()).collect();
+                for name in untold {
+                    self.queue.remove(&name);
+                    self.for_whom.push(name);
+                }
+                self.stage(Stage::Attended);
+            }
         }
-        self.service.metrics.flink.stands(&self.cluster.name, &all);
+        self.service.metrics.flink.health(&self.cluster.name, looked.look.is_ok());
+        let looked = Arc::new(looked);
+        let names = std::mem::take(&mut self.for_whom);
+        self.seen.extend(names.into_iter().map(|name| (name, Arc::clone(&looked))));
     }
 
-    /// How long nothing is due.
+    fn attend_to_seen(&mut self) {
+        let now = self.service.clock.now();
+        let mut too_old = Vec::new();
+        while self.under_way.len() < AT_ONCE
+            && let Some((name, looked)) = self.seen.pop_front()
+        {
+            if now.0.saturating_sub(looked.began.0) > FRESH && looked.look.is_ok() {
+                too_old.push(name);
+            } else {
+                self.attend_to(name, &looked);
+            }
+        }
+        if !too_old.is_empty() {
+            // They have waited longest.
+            let younger = std::mem::take(&mut self.due);
+            for name in too_old.into_iter().chain(younger) {
+                self.make_due(name);
+            }
+        }
+    }
+
+    fn attend_to(&mut self, name: Name, looked: &Looked) {
+        let pages_after = pages_after(self.known.len());
+        let Some(known) = self.known.get_mut(&name) else { return };
+        known.silent = looked.look.is_err();
+        let task = Task {
+            name: name.clone(),
+            head: known.head,
+            stored: known.stored.take(),
+            look: looked.look.clone(),
+            pages: known.pages.take(),
+            pages_after,
+            reply: known.reply.clone(),
+            asked: known.asked.clone(),
+            removals: known.removals.clone(),
+            epoch: self.epoch,
+            started: known.started,
+            places: Arc::clone(&self.places),
+        };
+        let (service, cluster) = (Arc::clone(&self.service), Arc::clone(&self.cluster));
+        let id = self.under_way.spawn(attend(service, cluster, task)).id();
+        self.attended.insert(id, name);
+    }
+
+    fn take_in(&mut self, done: Result<(Id, Attended), tokio::task::JoinError>) {
+        let (id, mut done) = done.unwrap_or_else(|error| {
+            self.service.metrics.flink.reconciled(0.0, false);
+            tracing::error!(cluster = self.cluster.name, "a look at a deployment has failed");
+            (error.id(), Attended::default())
+        });
+        let Some(name) = self.attended.remove(&id) else { return };
+        if let Some((request, since, place)) = done.request.take() {
+            let asked = request.asked();
+            let letter = Letter { name: name.clone(), request, since, epoch: self.epoch, place };
+            let (service, cluster) = (Arc::clone(&self.service), Arc::clone(&self.cluster));
+            let id = self.requests.spawn(send(service, cluster, letter)).id();
+            self.requested.insert(id, (name.clone(), asked));
+            if let Some(known) = self.known.get_mut(&name) {
+                known.asked.push(asked);
+            }
+        }
+        let now = self.service.clock.now();
+        let Some(known) = self.known.get_mut(&name) else { return };
+        let (failed, placeless) = (done.due.is_none(), done.waits_for_place);
+        let due = known.take_in(done);
+        if known.gone {
+            self.known.remove(&name);
+            return;
+        }
+        let at = match due {
+            _ if failed => now.0.saturating_add(TRY_AGAIN),
+            Some(_) if placeless => {
+                self.placeless.push_back(name.clone());
+                now.0.saturating_add(PLACE_AGAIN)
+            }
+            Some(at) => at.0,
+            None => now.0,
+        };
+        self.queue.put(&name, at);
+    }
+
+    fn take_answer(&mut self, done: Result<(Id, Answered), tokio::task::JoinError>) {
+        let (id, answered) = match done {
+            Ok((id, answered)) => (id, Some(answered)),
+            Err(error) => {
+                tracing::error!(cluster = self.cluster.name, "a request to the cluster has failed");
+                (error.id(), None)
+            }
+        };
+        let now = self.service.clock.now();
+        // Its place is free for somebody else.
+        if let Some(next) = self.placeless.pop_front()
+            && self.queue.remove(&next)
+        {
+            self.queue.put(&next, now.0);
+        }
+        let Some((name, asked)) = self.requested.remove(&id) else { return };
+        let Some(known) = self.known.get_mut(&name) else { return };
+        let answered = answered.unwrap_or(Answered { asked, reply: None });
+        match known.stage {
+            Stage::Attended => known.answered.push(answered),
+            Stage::Due => known.hear(answered),
+            Stage::Idle => {
+                known.hear(answered);
+                self.queue.put(&name, now.0);
+            }
+        }
+    }
+
+    /// How long there is nothing to do.
     fn until_next(&self) -> Duration {
-        let now = self.service.clock.now().0;
-        let next = self.known.values().filter(|known| !known.busy).map(|known| known.due).min();
-        let micros = next.map_or(i64::MAX, |next| next.saturating_sub(now));
-        u64::try_from(micros).map_or(Duration::ZERO, Duration::from_micros).min(PERIOD)
+        let look = (!self.due.is_empty() && self.looking.is_empty()).then_some(self.next_look);
+        let next = [self.queue.next(), look, Some(self.next_read)].into_iter().flatten().min();
+        let micros = next.map_or(PERIOD, |next| next.saturating_sub(self.service.clock.now().0));
+        Duration::from_micros(u64::try_from(micros.clamp(0, PERIOD)).unwrap_or(0))
     }
 }

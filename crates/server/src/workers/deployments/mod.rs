@@ -9,6 +9,10 @@ mod attend;
 mod disk;
 mod effects;
 mod keeper;
+mod known;
+mod queue;
+mod requests;
+mod stored;
 mod times;
 
 use std::sync::Arc;
