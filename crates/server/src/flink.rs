@@ -1,10 +1,11 @@
 //! The Flink clusters that are configured, each with its client and what is known of it.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use libra_core::deployment::declared::ClusterFacts;
 use libra_engines::flink::{Access, ClusterSettings, Flink};
+use libra_store::tables::deployments::Name;
 use tokio::sync::Notify;
 
 use crate::config;
@@ -21,6 +22,8 @@ pub(crate) struct FlinkCluster {
     pub(crate) flink: Flink,
     /// Rings when something is wanted of a deployment on it.
     pub(crate) wake: Notify,
+    /// Deployments whose turn has come.
+    turns: Mutex<Vec<Name>>,
     savepoint_directory: Option<String>,
     /// What it last said of itself.
     settings: RwLock<Option<ClusterSettings>>,
@@ -39,6 +42,7 @@ impl FlinkClusters {
                 name: cluster.name.clone(),
                 flink: Flink::new(&access(cluster).map_err(wrong)?).map_err(wrong)?,
                 wake: Notify::new(),
+                turns: Mutex::default(),
                 savepoint_directory: cluster.savepoint_directory.clone(),
                 settings: RwLock::new(None),
             }));
@@ -85,6 +89,22 @@ fn access(cluster: &config::FlinkCluster) -> Result<Access, String> {
 }
 
 impl FlinkCluster {
+    /// The job of a deployment has its turn, or is to end: it is looked at next.
+    pub(crate) fn has_news_of(&self, deployment: Name) {
+        self.keep_news_of(deployment);
+        self.wake.notify_one();
+    }
+
+    /// The same, for one that is being looked at now: the next look at all finds it.
+    pub(crate) fn keep_news_of(&self, deployment: Name) {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).push(deployment);
+    }
+
+    /// The deployments that there was news of since this was last asked.
+    pub(crate) fn news(&self) -> Vec<Name> {
+        std::mem::take(&mut *self.turns.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Keeps what the cluster says of itself.
     pub(crate) fn learn(&self, settings: ClusterSettings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Some(settings);

@@ -17,6 +17,7 @@ mod deployment_input;
 mod deployment_outages;
 mod deployment_replies;
 mod deployment_times;
+mod deployment_turns;
 mod deployments;
 mod events_feed;
 mod external_server;

@@ -193,6 +193,7 @@ pub fn desired(
         nonce: declared.nonce,
         savepoint_nonce: declared.savepoint_nonce,
         end_run,
+        waits: false,
         given: declared.given.clone(),
         savepoint_directory: facts.savepoints_of(&target.normal).unwrap_or_default(),
         versions: generations.iter().map(|of| of.normal.version(of.number, of.digest.clone())).collect(),

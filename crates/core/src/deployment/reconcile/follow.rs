@@ -341,6 +341,7 @@ impl Pass<'_> {
         let (id, generation) = (run.id, run.generation);
         let was_seen = !matches!(run.fate, Fate::Sent(_));
         run.fate = Fate::Ended(how);
+        self.row.ended = Some((id, how));
         run.prove_by = None;
         run.proof = None;
         if left.is_some() {

@@ -8,11 +8,13 @@ use libra_core::deployment::reconcile::{
     Effect, Event, JobState, Mode, Moment, Observed, Phase, RESEND_AFTER, Reply, Row, Run, Step, reconcile,
 };
 use libra_core::deployment::spec::JobType;
+use libra_core::deployment::turns::waits;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use libra_engines::failpoint;
 use libra_engines::flink::{Known, Look};
 use libra_store::StoreError;
 use libra_store::tables::deployment_history::Happening;
+use libra_store::tables::deployment_turns;
 use libra_store::tables::deployments::{self, Deployment, Name, Stepped, Written};
 use tokio::sync::Semaphore;
 
@@ -20,6 +22,7 @@ use super::disk;
 use super::effects::{self, Removals};
 use super::keeper::USUAL;
 use super::times::{self, Taken};
+use super::turns;
 use crate::flink::FlinkCluster;
 use crate::service::standing::leader_fence;
 use crate::service::{Service, generations_of};
@@ -98,7 +101,7 @@ pub(super) async fn attend(
     }
 }
 
-async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Attended, StoreError> {
+async fn go(service: &Arc<Service>, cluster: &FlinkCluster, task: Task) -> Result<Attended, StoreError> {
     let nothing =
         |name: Name, due| Attended { name, due, revision: None, heard: None, started: None, standing: None };
     let name = task.name.clone();
@@ -107,17 +110,20 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
         .read(move |tx| {
             let Some(found) = deployments::get(tx, &name)? else { return Ok(None) };
             let generations = generations_of(tx, &found)?;
-            Ok(Some((found, generations)))
+            let job = found.log.turn.map(|turn| deployment_turns::standing(tx, turn.job)).transpose()?;
+            Ok(Some((found, generations, job.flatten())))
         })
         .await?;
-    let Some((mut deployment, generations)) = found else { return Ok(nothing(task.name, None)) };
+    let Some((mut deployment, generations, job)) = found else { return Ok(nothing(task.name, None)) };
     let facts = cluster.facts().unwrap_or_default();
     let end_run = deployment.agenda.end_run;
     let Some(mut told) = desired(&deployment.wish, end_run, &generations, &facts) else {
         tracing::error!(deployment = deployment.name.id, "its wanted generation is not stored");
         return Ok(nothing(task.name, None));
     };
-    let taken = times::take(service, &mut deployment, &generations, &mut told, task.epoch).await?;
+    told.waits = waits(job.map(|job| job.state));
+    let ended = turns::ended_by_hand(&deployment, &told, job);
+    let taken = times::take(service, &mut deployment, &generations, &mut told, ended, task.epoch).await?;
     let (look_at, clean_up) = match taken {
         Taken::Stored { look_at, clean_up } => (look_at, clean_up),
         Taken::Overtaken => return Ok(nothing(task.name, Some(service.clock.now()))),
@@ -135,9 +141,18 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
         }
     };
     let moment = Moment { now: service.clock.now(), fresh: fresh(service), jitter: service.clock.jitter() };
-    let step = reconcile(&told, row, &observed, moment);
-    if step.row != *row && store(service, &deployment, &step, task.epoch).await? == Written::Stale {
+    let mut step = reconcile(&told, row, &observed, moment);
+    let of = turns::Of { service, deployment: &deployment, generations: &generations, epoch: task.epoch };
+    let stored = match turns::settle(&of, &told, job.map(|job| job.state), &mut step).await? {
+        Some(jobs) if step.row != *row => store(&of, &step, jobs).await?,
+        Some(_) => Written::Done,
+        None => Written::Stale,
+    };
+    if stored == Written::Stale {
         return Ok(nothing(task.name, Some(service.clock.now())));
+    }
+    if step.row.phase == Phase::Waiting {
+        failpoint::hit("flink-turn-recorded");
     }
     let starts = step.effects.iter().any(|effect| matches!(effect, Effect::Emit(Event::Starts { .. })));
     count(service, &deployment, &generations, &step, task.started);
@@ -216,12 +231,8 @@ pub(super) struct Told<'a> {
     pub(super) facts: &'a ClusterFacts,
 }
 
-async fn store(
-    service: &Service,
-    deployment: &Deployment,
-    step: &Step,
-    epoch: i64,
-) -> Result<Written, StoreError> {
+async fn store(of: &turns::Of<'_>, step: &Step, jobs: turns::Jobs) -> Result<Written, StoreError> {
+    let (service, deployment) = (of.service, of.deployment);
     let what: Vec<Happening> = step.effects.iter().filter_map(effects::happening).collect();
     for happening in &what {
         tracing::info!(deployment = deployment.name.id, kind = happening.kind, "{}", happening.message);
@@ -234,8 +245,7 @@ async fn store(
         what,
         at: service.clock.now(),
     };
-    let fence = leader_fence(epoch);
-    service.db.write(move |tx| deployments::step(tx, &fence, &stepped)).await
+    turns::store(of, stepped, jobs).await
 }
 
 /// Forgets a deployment that is deleted and gone.

@@ -113,6 +113,14 @@ impl Keeper {
             }
             there.insert(name, known);
         }
+        for name in self.cluster.news() {
+            match there.get_mut(&name) {
+                // What is under way may have seen it, or not: it is looked at once more.
+                Some(known) if known.busy => self.cluster.keep_news_of(name),
+                Some(known) => known.due = now,
+                None => {}
+            }
+        }
         // What is under way for one that is gone finds no row.
         let gone = !self.known.is_empty();
         self.known = there;

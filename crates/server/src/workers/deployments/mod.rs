@@ -10,6 +10,7 @@ mod disk;
 mod effects;
 mod keeper;
 mod times;
+mod turns;
 
 use std::sync::Arc;
 
