@@ -235,6 +235,17 @@ impl Stepper {
         self.admit(host, "it is brought back");
     }
 
+    fn withdraw(&mut self, reason: String) {
+        if let Some(stop) = self.job.stop {
+            return self.stopped(stop);
+        }
+        let waited = !self.job.state.holds_resources();
+        self.to(State::Cancelled, reason);
+        if waited {
+            self.effects.push(Effect::WakeScheduler);
+        }
+    }
+
     /// The end of an attempt that Libra wanted ended.
     fn stopped(&mut self, reason: StopReason) {
         match reason {
@@ -340,15 +351,7 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Step, Rejected> {
         },
         Event::LaunchedAgain(failure) => s.launch_again(failure),
         Event::BackoffElapsed => s.queue("the backoff is over"),
-        Event::Withdrawn(reason) => match s.job.stop {
-            Some(stop) => s.stopped(stop),
-            None => {
-                s.to(State::Cancelled, reason);
-                if !state.holds_resources() {
-                    s.effects.push(Effect::WakeScheduler);
-                }
-            }
-        },
+        Event::Withdrawn(reason) => s.withdraw(reason),
         Event::CancelRequested => {
             s.job.cancel_requested_at.get_or_insert(now);
             if state.holds_resources() {

@@ -141,7 +141,7 @@ impl Settler<'_> {
             && (turn.nonce == nonce || !self.is_batch(generation))
     }
 
-    fn new(&self, (generation, nonce): Wish) -> Turn {
+    fn turn_for(&self, (generation, nonce): Wish) -> Turn {
         Turn { job: self.fresh, generation, nonce, run: None }
     }
 
@@ -149,11 +149,11 @@ impl Settler<'_> {
     fn begins(&mut self) {
         if let Some(run) = self.live().cloned() {
             // Begun by a Libra that made no jobs of runs, or thought to be over.
-            let turn = self.new((run.generation, run.nonce));
+            let turn = self.turn_for((run.generation, run.nonce));
             self.moves.push(Move::Take(turn));
             self.bind(turn, &run);
         } else if let Some(wish) = self.wanted().filter(|_| self.row.phase == Phase::Waiting) {
-            let turn = self.new(wish);
+            let turn = self.turn_for(wish);
             self.moves.push(Move::Queue(turn));
             self.turn = Some(turn);
         }
@@ -214,7 +214,7 @@ impl Settler<'_> {
         } else {
             self.moves.push(Move::End(self.ending(&turn, how, wish)));
             let Some(wish) = wish else { return };
-            let turn = self.new(wish);
+            let turn = self.turn_for(wish);
             self.moves.push(Move::Take(turn));
             turn
         };
@@ -231,7 +231,7 @@ impl Settler<'_> {
         if !wish.is_some_and(|wish| self.is_for(&turn, wish)) {
             self.moves.push(Move::End(self.ending(&turn, End::NeverRan, wish)));
             let Some(wish) = wish else { return };
-            turn = self.new(wish);
+            turn = self.turn_for(wish);
             self.moves.push(Move::Take(turn));
             self.turn = Some(turn);
         }

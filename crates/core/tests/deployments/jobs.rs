@@ -38,8 +38,9 @@ impl Jobs {
 
     fn step(&mut self, at: usize, event: Event, now: i64) -> Result<(), String> {
         let (job, history) = &mut self.all[at];
-        let step = lifecycle::step(job, event.clone(), Timestamp(now * 1_000_000))
-            .map_err(|rejected| format!("{event:?} of a job that is {}: {rejected}", job.state))?;
+        let words = format!("{event:?} of a job that is {}", job.state);
+        let step = lifecycle::step(job, event, Timestamp(now * 1_000_000))
+            .map_err(|rejected| format!("{words}: {rejected}"))?;
         history.follow(&step);
         *job = step.job;
         Ok(())

@@ -79,6 +79,21 @@ fn what_is_suspended_or_deleted_gives_its_slots_back() {
 }
 
 #[test]
+fn a_change_that_flink_has_no_part_in_keeps_its_place_in_the_queue() {
+    let mut desired = told("stream");
+    let turn = Turn { job: id(1), generation: 1, nonce: 0, run: None };
+    let waiting = Row { turn: Some(turn), phase: Phase::Waiting, ..Row::default() };
+    let new = Turn { job: id(2), generation: 2, ..turn };
+    assert_eq!(
+        moves(&desired, &waiting, State::Queued),
+        [cancelled("replaced by generation 2"), Move::Queue(new)],
+        "another job asks anew"
+    );
+    desired.versions[1].job = desired.versions[0].job.clone();
+    assert_eq!(moves(&desired, &waiting, State::Queued), []);
+}
+
+#[test]
 fn what_is_brought_back_is_another_attempt() {
     // contract: F2, L3
     let mut desired = told("stream");
