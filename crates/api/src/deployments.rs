@@ -14,7 +14,7 @@ pub struct DeploymentView {
     pub id: String,
     /// The configured cluster that it runs on.
     pub cluster: String,
-    /// `new`, `starting`, `proving`, `stable`, `stopping`, `blocked`, `suspended`, `completed`, `failed` or `deleted`.
+    /// `new`, `waiting`, `starting`, `proving`, `stable`, `stopping`, `blocked`, `suspended`, `completed`, `failed` or `deleted`.
     pub state: String,
     /// The same in words.
     pub status: String,
@@ -32,6 +32,11 @@ pub struct DeploymentView {
     pub stable_generation: Option<u64>,
     /// Flink's id of its job, 32 hexadecimal digits; null when there is none.
     pub job_id: Option<String>,
+    /// The job that stands for its present run, or stood for the last one: `/api/v1/jobs/{run}`. Null before the first.
+    pub run: Option<String>,
+    /// What its next run waits for, while it waits for its turn; only where one deployment is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// The newest savepoint that Libra made, as Flink writes its path.
     pub last_savepoint: Option<String>,
     /// What is wrong; absent when nothing is.

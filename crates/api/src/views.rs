@@ -92,6 +92,9 @@ pub struct ResourcesView {
     /// GPUs of all executors together; absent when there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<u64>,
+    /// Task slots on a Flink cluster; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
 }
 
 /// Addresses that a person can open.

@@ -61,6 +61,8 @@ pub(crate) fn deployment(view: &DeploymentView, now: Timestamp) -> String {
     let stable = view.stable_generation.map_or_else(|| "none yet".to_owned(), |number| number.to_string());
     page.line("last stable", &stable);
     page.line("cluster", &view.cluster);
+    page.maybe("waits", view.waits_for.as_deref());
+    page.maybe("job", view.run.as_deref());
     page.maybe("flink job", view.job_id.as_deref());
     page.maybe("savepoint", view.last_savepoint.as_deref());
     for (name, at) in [("created", &view.created_at), ("changed", &view.updated_at)] {

@@ -15,7 +15,8 @@ pub type Entropy = [u8; 10];
 pub const JOB_PREFIX: &str = "job-";
 
 /// A job: `job-<uuidv7>` (contract L9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct JobId(Uuid);
 
 /// The name by which an engine knows one attempt: a UUID, unique for ever (contract L3).
@@ -69,6 +70,19 @@ impl Token {
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{JOB_PREFIX}{}", self.0.hyphenated())
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = NotAnId;
+    fn try_from(text: String) -> Result<Self, NotAnId> {
+        text.parse()
     }
 }
 

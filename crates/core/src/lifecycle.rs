@@ -19,6 +19,9 @@ pub enum Event {
     Refused(Failure),
     /// Its turn has come and there is room on this machine: an attempt is made.
     Admitted(String),
+    /// What another run of its deployment has held on this machine is its own from now on: an attempt is made
+    /// (contract F2).
+    TakesOver(String),
     /// The launch was lost before anything ran.
     LaunchLost(String),
     /// The engine runs it.
@@ -32,10 +35,15 @@ pub enum Event {
         /// Random.
         jitter: u64,
     },
+    /// The attempt failed, and what brings it back does so at once: it keeps what it holds, and another attempt is made.
+    /// Failures that are not to be retried any more end it.
+    LaunchedAgain(Failure),
     /// The backoff is over.
     BackoffElapsed,
     /// Somebody asks for the end.
     CancelRequested,
+    /// It is wanted no more, for this reason, and nothing of it is alive: replaced or suspended (contract F2).
+    Withdrawn(String),
     /// It waited too long.
     QueueTimedOut,
     /// It did not start in time.
@@ -144,10 +152,10 @@ impl Stepper {
         self.effects.push(Effect::StartAttempt(self.job.attempt));
     }
 
-    fn admit(&mut self, host: String) {
+    fn admit(&mut self, host: String, why: &str) {
         self.job.attempt += 1;
         self.job.host = Some(host);
-        self.to(State::Scheduled, "there is room and it is its turn");
+        self.to(State::Scheduled, why);
         self.job.scheduled_at = Some(self.now);
         self.job.started_at = None;
         self.effects.push(Effect::OpenAttempt(self.job.attempt));
@@ -206,6 +214,38 @@ impl Stepper {
         self.to(State::Retrying, reason);
     }
 
+    /// Four rows, one write: nobody sees it in a state in which it holds nothing.
+    fn launch_again(&mut self, failure: Failure) {
+        if let Some(reason) = self.job.stop {
+            return self.stopped(reason);
+        }
+        let host = self.job.host.clone().unwrap_or_default();
+        let reason = failure.message.clone();
+        self.job.failure = Some(failure);
+        let completed_at = self.job.completed_at;
+        self.to(State::Failed, reason);
+        if self.job.retries >= self.job.retry.max_retries {
+            return;
+        }
+        self.effects.retain(|e| *e != Effect::Notify(State::Failed));
+        self.job.completed_at = completed_at;
+        self.job.retries += 1;
+        self.to(State::Retrying, format!("retry {}", self.job.retries));
+        self.queue("it keeps what it holds");
+        self.admit(host, "it is brought back");
+    }
+
+    fn withdraw(&mut self, reason: String) {
+        if let Some(stop) = self.job.stop {
+            return self.stopped(stop);
+        }
+        let waited = !self.job.state.holds_resources();
+        self.to(State::Cancelled, reason);
+        if waited {
+            self.effects.push(Effect::WakeScheduler);
+        }
+    }
+
     /// The end of an attempt that Libra wanted ended.
     fn stopped(&mut self, reason: StopReason) {
         match reason {
@@ -253,9 +293,12 @@ fn happens_in(event: &Event) -> &'static [State] {
     match event {
         Event::Received => &[State::Submitted],
         Event::Accepted | Event::Refused(_) => &[State::Validating],
-        Event::Admitted(_) | Event::QueueTimedOut => &[State::Queued],
+        Event::Admitted(_) | Event::TakesOver(_) | Event::QueueTimedOut => &[State::Queued],
         Event::LaunchLost(_) | Event::Started | Event::LaunchTimedOut => &[State::Scheduled],
-        Event::Succeeded | Event::Failed { .. } | Event::Stopped => &[State::Scheduled, State::Running],
+        Event::Succeeded | Event::Failed { .. } | Event::LaunchedAgain(_) | Event::Stopped => {
+            &[State::Scheduled, State::Running]
+        }
+        Event::Withdrawn(_) => &[State::Queued, State::Scheduled, State::Running],
         Event::BackoffElapsed => &[State::Retrying],
         Event::CancelRequested => &[
             State::Submitted,
@@ -291,7 +334,8 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Step, Rejected> {
             s.job.failure = Some(failure);
             s.to(State::Failed, reason);
         }
-        Event::Admitted(host) => s.admit(host),
+        Event::Admitted(host) => s.admit(host, "there is room and it is its turn"),
+        Event::TakesOver(host) => s.admit(host, "it takes the place of the run before it"),
         Event::LaunchLost(why) => s.launch_lost(&why),
         Event::Started => s.run(),
         Event::Succeeded => {
@@ -305,7 +349,9 @@ pub fn step(job: &Job, event: Event, now: Timestamp) -> Result<Step, Rejected> {
             Some(reason) => s.stopped(reason),
             None => s.fail(failure, jitter),
         },
+        Event::LaunchedAgain(failure) => s.launch_again(failure),
         Event::BackoffElapsed => s.queue("the backoff is over"),
+        Event::Withdrawn(reason) => s.withdraw(reason),
         Event::CancelRequested => {
             s.job.cancel_requested_at.get_or_insert(now);
             if state.holds_resources() {

@@ -14,11 +14,13 @@ pub enum Mode {
     SparkSubmit,
     /// As a `SparkApplication` of the Spark operator.
     Kubernetes,
+    /// On a Flink session cluster, as a run of a deployment: never chosen, and never submitted.
+    Flink,
 }
 
 impl Mode {
     /// All modes, lightest first.
-    pub const ALL: [Self; 3] = [Self::InCluster, Self::SparkSubmit, Self::Kubernetes];
+    pub const ALL: [Self; 4] = [Self::InCluster, Self::SparkSubmit, Self::Kubernetes, Self::Flink];
 
     /// The spelling on the wire, in the configuration and in the store.
     pub fn as_str(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Mode {
             Self::InCluster => "in-cluster",
             Self::SparkSubmit => "spark-submit",
             Self::Kubernetes => "kubernetes",
+            Self::Flink => "flink",
         }
     }
 
@@ -39,16 +42,17 @@ impl Mode {
     pub fn engine(self) -> &'static str {
         match self {
             Self::InCluster | Self::SparkSubmit | Self::Kubernetes => "spark",
+            Self::Flink => "flink",
         }
     }
 
-    /// True when this build of Libra can run jobs of `kind` in this mode.
+    /// True when this build of Libra can run submitted jobs of `kind` in this mode.
     pub fn runs(self, kind: Kind) -> bool {
         match (self, kind) {
             (Self::InCluster, Kind::Sql | Kind::Python)
             | (Self::SparkSubmit, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar) => true,
             (Self::InCluster, Kind::Scala | Kind::Jar)
-            | (Self::Kubernetes, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar) => false,
+            | (Self::Kubernetes | Self::Flink, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar) => false,
         }
     }
 }
@@ -139,6 +143,7 @@ mod tests {
         for kind in [Kind::Scala, Kind::Jar] {
             assert_eq!(select(shape(kind, 1, 1), &both), Some(Mode::SparkSubmit), "never in-cluster");
             assert_eq!(select(shape(kind, 1, 1), &[Mode::InCluster]), None);
+            assert_eq!(select(shape(kind, 30, 1), &Mode::ALL), Some(Mode::SparkSubmit), "never on Flink");
         }
     }
 

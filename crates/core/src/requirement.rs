@@ -48,6 +48,9 @@ pub struct Requirement {
     pub standalone: bool,
     /// True for a job that takes a slot of the shared server and no memory of its own.
     pub shared_server: bool,
+    /// Task slots on a Flink cluster.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub slots: u32,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks in this way")]
@@ -56,6 +59,11 @@ fn is_zero(count: &u32) -> bool {
 }
 
 impl Requirement {
+    /// Task slots on a Flink cluster, and nothing else.
+    pub fn of_slots(slots: u32) -> Self {
+        Self { slots, ..Self::default() }
+    }
+
     /// GPUs of all executors.
     pub fn gpus(&self) -> u64 {
         u64::from(self.executors) * u64::from(self.executor_gpus)
@@ -319,6 +327,7 @@ pub fn requirement(
         executors_here,
         standalone,
         shared_server: false,
+        slots: 0,
     })
 }
 
@@ -327,7 +336,7 @@ pub fn requirement(
 pub fn in_mode(needed: Requirement, mode: Mode) -> Requirement {
     match mode {
         Mode::InCluster => Requirement { shared_server: true, ..needed },
-        Mode::SparkSubmit => needed,
+        Mode::SparkSubmit | Mode::Flink => needed,
         Mode::Kubernetes => Requirement { executors_here: false, standalone: false, ..needed },
     }
 }

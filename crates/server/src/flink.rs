@@ -15,7 +15,7 @@ use crate::config;
 #[derive(Default)]
 pub(crate) struct FlinkClusters(Vec<Arc<FlinkCluster>>);
 
-/// Tells whoever looks after a cluster's deployments which of them have changed.
+/// Tells whoever looks after a cluster's deployments which of them have changed, or have their turn.
 #[derive(Default)]
 pub(crate) struct Wake {
     bell: Notify,

@@ -10,6 +10,7 @@ use libra_testkit::{Libra, Setup, page, wait};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::deployment_turns::jobs;
 use crate::deployments::{alive, apply, counter, events, programs, stable, told, until, view, with_flink};
 
 const VARIABLE: &str = "LIBRA_FAILPOINT";
@@ -234,12 +235,29 @@ impl Drill {
             }
         }
         flink::assert_nothing_twice(progress);
+        self.judge_jobs().await;
         if api.get(&format!("/api/v1/deployments/{id}")).await.status == 200 {
             let now = view(&api, id).await;
             assert_eq!(alive(cluster, id).await, [now["jobId"].as_str().unwrap()], "{id}: {now:#}");
             api.delete(&format!("/api/v1/deployments/{id}?savepoint=false")).await.expect(202);
             wait::until_async("its place is free", async || alive(cluster, id).await.is_empty()).await;
         }
+    }
+}
+
+impl Drill {
+    /// Every run has had one job, and only the present one's is not over.
+    async fn judge_jobs(&self) {
+        let (api, id) = (self.libra.api(), self.id.as_str());
+        let wanted: &[&str] = match self.step {
+            Step::Deploy | Step::Savepoint | Step::Tidy => &["RUNNING"],
+            Step::Upgrade | Step::Suspend | Step::Resume => &["RUNNING", "CANCELLED"],
+            Step::Rollback | Step::RolledBack => &["RUNNING", "CANCELLED", "CANCELLED"],
+            Step::Delete | Step::Discard => &["CANCELLED"],
+        };
+        let jobs = jobs(&api, id).await;
+        let states: Vec<&str> = jobs.iter().map(|job| job["status"].as_str().unwrap()).collect();
+        assert_eq!(states, wanted, "{id}: {jobs:#?}");
     }
 }
 
@@ -276,6 +294,8 @@ async fn libra_dies_while_it_deploys() {
     // contract: F2
     survives(Step::Deploy, "run-done").await;
     survives(Step::Deploy, "run-recorded").await;
+    survives(Step::Deploy, "turn-recorded").await;
+    survives(Step::Deploy, "turn-given").await;
 }
 
 #[tokio::test]
@@ -301,7 +321,10 @@ async fn libra_dies_while_it_suspends() {
 async fn drill_libra_dies_between_any_two_steps_of_a_deployment() {
     // contract: F2, F3
     let steps: &[(Step, &[&'static str])] = &[
-        (Step::Deploy, &["upload-recorded", "upload-done", "run-recorded", "run-done"]),
+        (
+            Step::Deploy,
+            &["turn-recorded", "turn-given", "upload-recorded", "upload-done", "run-recorded", "run-done"],
+        ),
         (
             Step::Upgrade,
             &["stop-recorded", "stop-done", "upload-recorded", "upload-done", "run-recorded", "run-done"],
@@ -309,7 +332,7 @@ async fn drill_libra_dies_between_any_two_steps_of_a_deployment() {
         (Step::Rollback, &["stop-recorded", "stop-done", "run-recorded", "run-done"]),
         (Step::RolledBack, &["cancel-recorded", "cancel-done", "run-recorded", "run-done"]),
         (Step::Suspend, &["stop-recorded", "stop-done"]),
-        (Step::Resume, &["run-recorded", "run-done"]),
+        (Step::Resume, &["turn-recorded", "turn-given", "run-recorded", "run-done"]),
         (Step::Savepoint, &["savepoint-recorded", "savepoint-done"]),
         (Step::Delete, &["stop-recorded", "stop-done"]),
         (Step::Discard, &["cancel-recorded", "cancel-done"]),

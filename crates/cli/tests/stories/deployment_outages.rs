@@ -118,6 +118,12 @@ async fn a_job_that_is_cancelled_behind_libras_back_comes_back_with_its_state() 
     counts_on(&progress).await;
     assert_one_after_another(&flink::assert_unbroken(&progress));
     assert_eq!(starts(&api, "meddled").await, 2);
+    assert_eq!(back["run"], first["run"], "what is brought back is the same job: {back:#}");
+    let run = api.get(&format!("/api/v1/jobs/{}", back["run"].as_str().unwrap())).await.expect(200);
+    let attempts = run["attempts"].as_array().unwrap();
+    let ids: Vec<&Value> = attempts.iter().map(|attempt| &attempt["applicationId"]).collect();
+    assert_eq!((&run["status"], ids), (&json!("RUNNING"), vec![&first["jobId"], &back["jobId"]]), "{run:#}");
+    assert_eq!(attempts[0]["error"]["code"], "ended_from_outside", "{run:#}");
     watch.end("meddled");
     api.delete("/api/v1/deployments/meddled?savepoint=false").await.expect(202);
     wait::until_async("its place is free", async || alive(cluster, "meddled").await.is_empty()).await;

@@ -18,6 +18,7 @@ mod deployment_outages;
 mod deployment_replies;
 mod deployment_rescale;
 mod deployment_times;
+mod deployment_turns;
 mod deployments;
 mod events_feed;
 mod external_server;

@@ -53,13 +53,14 @@ impl Declared {
         self.rollback_to.unwrap_or(self.generation)
     }
 
-    /// The generations that the reconciler has to know: the wanted one, that of the present run, the stable one and the
-    /// one that runs instead.
+    /// The generations that the reconciler has to know: the wanted one, that of the present run, the stable one, the
+    /// one that runs instead, and the one that has its turn or waits for it.
     pub fn generations(&self, row: &Row) -> Vec<u64> {
         let run = row.run.as_ref().map(|run| run.generation);
         let stable = row.stable.as_ref().map(|stable| stable.generation);
         let instead = row.refused.as_ref().and_then(|refused| refused.instead);
-        let mut all: Vec<u64> = [Some(self.target()), Some(self.generation), run, stable, instead]
+        let turn = row.turn.map(|turn| turn.generation);
+        let mut all: Vec<u64> = [Some(self.target()), Some(self.generation), run, stable, instead, turn]
             .into_iter()
             .flatten()
             .collect();
@@ -193,6 +194,7 @@ pub fn desired(
         nonce: declared.nonce,
         savepoint_nonce: declared.savepoint_nonce,
         end_run,
+        waits: false,
         given: declared.given.clone(),
         savepoint_directory: facts.savepoints_of(&target.normal).unwrap_or_default(),
         versions: generations.iter().map(|of| of.normal.version(of.number, of.digest.clone())).collect(),

@@ -3,7 +3,8 @@
 //! A [`spec::DeploymentSpec`] is what a person writes. [`normal::Normal`] is the same with everything filled in; two
 //! specifications mean the same when their normal forms have one [`normal::Fingerprint`]. [`plan`] says what a change
 //! makes necessary, before anything is touched; [`reconcile`] takes the steps. [`flink_config`] is what Flink is told of
-//! it; [`schedule`] says when batch jobs run, [`agenda`] what time asks for, [`retention`] which savepoints may go.
+//! it; [`schedule`] says when batch jobs run, [`agenda`] what time asks for, [`retention`] which savepoints may go, [`turns`] which job stands for
+//! which run.
 
 pub mod agenda;
 pub mod declared;
@@ -14,6 +15,7 @@ pub mod reconcile;
 pub mod retention;
 pub mod schedule;
 pub mod spec;
+pub mod turns;
 mod violation;
 mod wanted;
 

@@ -52,6 +52,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("Accepted", Event::Accepted),
         ("Refused", Event::Refused(failure(ErrorClass::User))),
         ("Admitted", Event::Admitted("m".into())),
+        ("TakesOver", Event::TakesOver("m".into())),
         ("LaunchLost", Event::LaunchLost("the machine went away".into())),
         ("Started", Event::Started),
         ("Succeeded", Event::Succeeded),
@@ -60,8 +61,10 @@ fn events() -> Vec<(&'static str, Event)> {
             "Failed(infrastructure)",
             Event::Failed { failure: failure(ErrorClass::Infrastructure), jitter: 500 },
         ),
+        ("LaunchedAgain", Event::LaunchedAgain(failure(ErrorClass::User))),
         ("BackoffElapsed", Event::BackoffElapsed),
         ("CancelRequested", Event::CancelRequested),
+        ("Withdrawn", Event::Withdrawn("replaced".into())),
         ("QueueTimedOut", Event::QueueTimedOut),
         ("LaunchTimedOut", Event::LaunchTimedOut),
         ("RunTimedOut", Event::RunTimedOut),
@@ -133,6 +136,22 @@ fn with_a_retry_left_nobody_is_told_of_failed() {
 }
 
 #[test]
+fn what_is_brought_back_at_once_is_never_seen_without_its_place() {
+    // contract: F2
+    let held = Job { host: Some("m".into()), ..job(State::Running) };
+    let step = step(&held, Event::LaunchedAgain(failure(ErrorClass::User)), NOW).unwrap();
+    assert_eq!((step.job.state, step.job.host.as_deref()), (State::Scheduled, Some("m")));
+    assert_eq!((step.job.attempt, step.job.retries), (2, 1));
+    assert!(!step.effects.contains(&Effect::Notify(State::Failed)));
+    let attempts: Vec<_> = step
+        .effects
+        .iter()
+        .filter(|e| matches!(e, Effect::CloseAttempt(_) | Effect::OpenAttempt(_)))
+        .collect();
+    assert_eq!(attempts, [&Effect::CloseAttempt(1), &Effect::OpenAttempt(2)]);
+}
+
+#[test]
 fn what_may_have_taken_effect_is_not_done_again_unasked() {
     // contract: L4, L7
     let after = |failure: Failure, policy: bool| {
@@ -175,7 +194,7 @@ fn work_that_was_done_before_the_kill_counts_as_done() {
 
 proptest::proptest! {
     #[test]
-    fn no_sequence_of_events_breaks_a_job(choices in proptest::collection::vec(0usize..15, 1..60)) {
+    fn no_sequence_of_events_breaks_a_job(choices in proptest::collection::vec(0usize..18, 1..60)) {
         let first = submit(Job { revision: 0, ..job(State::Submitted) }, NOW);
         let mut history = sanity::History::begin(&first);
         let mut current = first.job;

@@ -88,6 +88,7 @@ impl Days {
         self.desired.nonce = step.nonce;
         self.desired.end_run = step.agenda.end_run;
         self.agenda = serde_json::from_str(&serde_json::to_string(&step.agenda).unwrap()).unwrap();
+        self.controller.agenda = self.agenda.clone();
         let told = self.controller.story.len();
         self.controller.turn(&self.desired, &mut self.cluster);
         let told = self.controller.story.split_off(told);
@@ -155,6 +156,8 @@ fn so_many_runs_and_no_more() {
         ("skip", 100_000, r#", "ttl_seconds": 100"#, 18),
     ] {
         let mut days = Days::new(7, lasts, normal(overlap, rest));
+        // Whose turn it is takes a look more.
+        days.controller.jobs = None;
         for second in 0..ALL {
             days.second(false);
             if second % 700 == 0 {

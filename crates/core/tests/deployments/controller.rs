@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::reconcile::{
     Act, Answer, Desired, Effect, Event, Fate, FlinkId, Mode, Moment, Observed, Operation, Reply, Row, Step,
     reconcile,
@@ -10,6 +11,7 @@ use libra_core::simulate::Dice;
 use libra_core::time::Timestamp;
 
 use super::cluster::Cluster;
+use super::jobs::Jobs;
 
 /// The order in which a step is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,12 @@ pub enum Order {
 
 pub struct Controller {
     pub stored: Row,
+    /// The jobs that stand for its runs; None before a Libra that made any.
+    pub jobs: Option<Jobs>,
+    /// Whether a run waits for its turn.
+    pub waits: bool,
+    /// What time has asked for, where it asks for anything.
+    pub agenda: Agenda,
     pub order: Order,
     /// Whether an effect without its intent in the stored row is a violation, or only what comes of it.
     pub checks_intent: bool,
@@ -36,6 +44,9 @@ impl Controller {
     pub fn new(seed: u64, order: Order) -> Self {
         Self {
             stored: Row::default(),
+            jobs: Some(Jobs::default()),
+            waits: true,
+            agenda: Agenda::default(),
             order,
             checks_intent: true,
             faults: true,
@@ -71,7 +82,9 @@ impl Controller {
         let fresh = (u128::from(self.dice.roll()) << 64) | u128::from(self.dice.roll());
         let now = Timestamp(cluster.now * 1_000_000);
         let moment = Moment { now, fresh, jitter: self.dice.roll() };
-        let step = reconcile(desired, &self.stored, &observed, moment);
+        let told = self.turns(desired, cluster.now);
+        let mut step = reconcile(&told, &self.stored, &observed, moment);
+        let jobs = self.settle(&told, &mut step, cluster);
         if let Some(odd) = stops_for_nothing(desired, &self.stored, &step) {
             cluster.violations.push(format!("at {}: {odd}", cluster.now));
         }
@@ -80,19 +93,48 @@ impl Controller {
         }
         match self.order {
             Order::StoreThenSend => {
-                self.store(&step, cluster);
+                self.store(&step, jobs, cluster);
                 self.send(&step, cluster);
             }
             Order::SendThenStore => {
                 if !self.send(&step, cluster) && !self.dies(cluster.now) {
-                    self.store(&step, cluster);
+                    self.store(&step, jobs, cluster);
                 }
             }
         }
     }
 
-    fn store(&mut self, step: &Step, cluster: &mut Cluster) {
+    /// Gives a turn now and then, and says what the reconciler is told.
+    fn turns(&mut self, desired: &Desired, now: i64) -> Desired {
+        let Some(jobs) = &mut self.jobs else { return desired.clone() };
+        if !self.faults || self.dice.once_in(3) {
+            jobs.admit(now);
+        }
+        if self.waits { jobs.told(desired, self.stored.turn.map(|turn| turn.job)) } else { desired.clone() }
+    }
+
+    /// The jobs as they are once the step is stored.
+    fn settle(&mut self, told: &Desired, step: &mut Step, cluster: &mut Cluster) -> Option<Jobs> {
+        let mut jobs = self.jobs.clone()?;
+        let moves = jobs.settle(told, &self.agenda, step, self.stored.revision, cluster.now);
+        let odd = match moves {
+            Ok(moves) => {
+                for what in moves {
+                    let _ = writeln!(self.story, "{}   {what:?}", cluster.now);
+                }
+                jobs.odd(step)
+            }
+            Err(odd) => Some(odd),
+        };
+        if let Some(odd) = odd {
+            cluster.violations.push(format!("at {}: {odd}", cluster.now));
+        }
+        Some(jobs)
+    }
+
+    fn store(&mut self, step: &Step, jobs: Option<Jobs>, cluster: &mut Cluster) {
         Self::judge(step, cluster);
+        self.jobs = jobs;
         let now = cluster.now;
         if step.row != self.stored {
             assert_eq!(step.row.revision, self.stored.revision + 1, "a change raises the revision by one");

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use libra_core::deployment::reconcile::{
-    Desired, FlinkId, Kind, Mode, Phase, Retention, Stability, Timing, Upgrade, Version,
+    Desired, FlinkId, Kind, Mode, Phase, Retention, Run, Stability, Timing, Upgrade, Version,
 };
+use libra_core::job::State;
 use libra_core::simulate::Dice;
 
 use super::cluster::{Character, Cluster, HEARTBEAT, NAME};
@@ -50,6 +51,7 @@ pub fn desired() -> Desired {
         rollback_to: None,
         nonce: 0,
         end_run: None,
+        waits: false,
         savepoint_nonce: 0,
         given: None,
         savepoint_directory: "svpt/orders/".to_owned(),
@@ -210,6 +212,11 @@ impl History {
             self.second();
         }
         let mut broken = self.cluster.violations.clone();
+        let last = self.controller.jobs.as_ref().and_then(|jobs| jobs.all.last()).map(|(job, _)| job.state);
+        let runs = self.controller.stored.run.as_ref().is_some_and(Run::may_live);
+        if runs != (last == Some(State::Running)) || last.is_none_or(|last| last == State::Queued) {
+            broken.push(format!("in the end the last job is {last:?}"));
+        }
         if let Some(odd) = self.odd_end() {
             broken.push(odd);
         }

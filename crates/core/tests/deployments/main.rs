@@ -11,6 +11,7 @@ mod cluster;
 mod controller;
 mod desk;
 mod history;
+mod jobs;
 mod promises;
 mod rescaling;
 mod savepoints;

@@ -8,7 +8,7 @@ pub fn number_of(variable: &str) -> Option<u64> {
 }
 
 /// What is dealt with, as a story tells it: all of it has to happen in the histories that are played.
-const MET: [&str; 21] = [
+const MET: [&str; 28] = [
     "why: KeepsRestarting",
     "why: NotStable",
     "RolledBack",
@@ -30,6 +30,13 @@ const MET: [&str; 21] = [
     "act: Cancel { discard: false }",
     "Ended(Vanished)",
     "LIBRA DIES",
+    "Queue(",
+    "Take(",
+    "Again(",
+    "End(Failed(",
+    "End(Cancelled(\"replaced by generation",
+    "End(Cancelled(\"replaced: generation",
+    "End(Cancelled(\"suspended",
 ];
 
 /// One live job at most, no state lost, an intent before every effect, and in the end what is wanted.
@@ -92,6 +99,15 @@ fn two_live_jobs(with: impl Fn(&mut History)) -> bool {
         with(&mut history);
         history.play().iter().any(|text| text.contains("several live jobs"))
     })
+}
+
+/// A twin that begins before it is its turn is caught in the act.
+#[test]
+fn a_twin_that_does_not_wait_for_its_turn_is_caught() {
+    let mut history = History::new(0, Order::StoreThenSend);
+    history.controller.waits = false;
+    let broken = history.play();
+    assert!(broken.iter().any(|text| text.contains("a run begins although")), "{broken:?}");
 }
 
 /// What the waits are for: without them the promise does not hold, and the model notices.

@@ -94,6 +94,7 @@ fn desired() -> Desired {
         nonce: 0,
         savepoint_nonce: 0,
         end_run: None,
+        waits: false,
         given: None,
         savepoint_directory: "file:/s".to_owned(),
         versions: vec![version],

@@ -34,11 +34,16 @@ pub struct FlinkCluster {
     pub headers: Vec<(String, SecretText)>,
     /// Where savepoints go, as Flink writes it; the cluster's own directory when absent.
     pub savepoint_directory: Option<String>,
+    /// Task slots that runs of deployments may hold at once, together; None = any number.
+    pub max_slots: Option<u32>,
 }
 
 const EXAMPLE: &str = "libra.flink.clusters: [{name: main, url: \"http://127.0.0.1:8081\"}]";
-const KNOWN: [&str; 7] =
-    ["name", "url", "token-file", "ca-file", "identity-file", "headers", "savepoint-directory"];
+const KNOWN: [&str; 8] =
+    ["name", "url", "token-file", "ca-file", "identity-file", "headers", "savepoint-directory", "max-slots"];
+
+/// The greatest `max-slots` that is believed.
+const MOST_SLOTS: u64 = 1_000_000;
 
 /// Clusters and directories.
 ///
@@ -74,6 +79,7 @@ fn cluster(place: &str, value: &Value) -> Result<FlinkCluster, ConfigError> {
             format!("{place}.url must be an address that begins with http:// or https://, not `{url}`");
         return Err(ConfigError::new(message).hinting(EXAMPLE));
     }
+    let max_slots = fields.number("max-slots", MOST_SLOTS)?.and_then(|slots| u32::try_from(slots).ok());
     let headers = fields.take("headers");
     let headers = map(&format!("{place}.headers"), headers)?.into_iter().map(|(name, value)| match value {
         Value::String(text) => Ok((name.clone(), SecretText(text.clone()))),
@@ -88,5 +94,6 @@ fn cluster(place: &str, value: &Value) -> Result<FlinkCluster, ConfigError> {
         ca_file: fields.text("ca-file")?.map(PathBuf::from),
         identity_file: fields.text("identity-file")?.map(PathBuf::from),
         savepoint_directory: fields.text("savepoint-directory")?,
+        max_slots,
     })
 }

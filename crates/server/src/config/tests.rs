@@ -460,7 +460,7 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
 fn flinks_clusters_and_directories_are_read() {
     let config = from_yaml(
         "libra: {flink: {artifacts: {directories: [/a, /b]}, clusters: [{name: main, url: 'http://h:8081', headers: {x-who: libra}, \
-         token-file: /t, savepoint-directory: 's3://b/sp'}, {name: east, url: 'https://e'}]}}\n",
+         token-file: /t, savepoint-directory: 's3://b/sp', max-slots: 8}, {name: east, url: 'https://e'}]}}\n",
     )
     .unwrap();
     let flink = &config.flink;
@@ -468,10 +468,15 @@ fn flinks_clusters_and_directories_are_read() {
     assert_eq!((main.name.as_str(), main.url.as_str(), main.headers.len()), ("main", "http://h:8081", 1));
     assert_eq!(main.savepoint_directory.as_deref(), Some("s3://b/sp"));
     assert_eq!((flink.clusters.len(), flink.directories.len()), (2, 2));
+    assert_eq!((main.max_slots, flink.clusters[1].max_slots), (Some(8), None));
     for (wrong, says) in [
         ("clusters: {main: 7}", "libra.flink.clusters must be a list"),
         ("clusters: [{name: a}]", "libra.flink.clusters[0] needs the url"),
         ("clusters: [{name: a, url: h:8081}]", "libra.flink.clusters[0].url must be an address"),
+        (
+            "clusters: [{name: a, url: 'http://h', max-slots: many}]",
+            "libra.flink.clusters[0].max-slots must be a whole number",
+        ),
         (
             "clusters: [{name: a, url: 'http://h', tokenfile: /t}]",
             "libra.flink.clusters[0].tokenfile is not known",

@@ -119,7 +119,7 @@ pub(super) fn list(pairs: Pairs) -> Result<ListQuery, ServiceError> {
             "tenant" => f.tenant = Some(value),
             "mode" => {
                 let mode = Mode::parse(&value);
-                let words = "must be `in-cluster`, `spark-submit` or `kubernetes`";
+                let words = "must be `in-cluster`, `spark-submit`, `kubernetes` or `flink`";
                 f.mode = Some(mode.ok_or_else(|| ServiceError::query("mode", words))?);
             }
             "engine" => f.engine = Some(value),

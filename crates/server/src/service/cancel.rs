@@ -7,6 +7,7 @@ use libra_api::problem::Code;
 use libra_api::views::CancelView;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::{Event, Rejected};
+use libra_core::mode::Mode;
 use libra_core::time::Timestamp;
 
 use super::step::FromEngine;
@@ -37,8 +38,13 @@ impl Service {
                 // Whoever looks after it may not have heard of the first request.
                 self.changed(job.id);
             } else {
+                if job.mode == Mode::Flink {
+                    // Its deployment would begin another run in its place.
+                    self.want_no_run(principal, &job).await?;
+                }
                 let who = ByWhom::User(principal.user.clone());
                 match self.step(&job, Event::CancelRequested, who, FromEngine::default()).await? {
+                    Applied::Done(job, _) if job.mode == Mode::Flink => self.tell_deployment_of(&job),
                     Applied::Done(..) => {}
                     Applied::Stale => continue,
                     Applied::Rejected(Rejected::Terminal(state) | Rejected::NotNow(state)) => {

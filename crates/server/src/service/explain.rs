@@ -1,9 +1,10 @@
 //! Why a job is where it is (contract A9).
 
 use libra_api::turns::{BlockedView, ExplainView, TimeSplit};
+use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::time::Timestamp;
-use libra_core::turn::{Blocked, Dimension, Position};
+use libra_core::turn::{Blocked, Dimension, Explanation, Position};
 use libra_store::tables::transitions;
 use libra_store::tables::transitions::LogRow;
 
@@ -12,6 +13,11 @@ use super::{Service, ServiceError};
 use crate::auth::{Principal, may_see};
 
 impl Service {
+    /// Why a job waits, in words; None for one that does not.
+    pub(super) async fn what_it_waits_for(&self, id: JobId) -> Result<Option<String>, ServiceError> {
+        Ok(self.why_it_waits(id).await?.map(|waits| reason(&waits.explanation)))
+    }
+
     /// Says what keeps the job, or where its time went.
     pub(crate) async fn explain(&self, principal: &Principal, id: &str) -> Result<ExplainView, ServiceError> {
         let (job, _) = self.job(principal, id).await?;
@@ -36,34 +42,36 @@ impl Service {
     }
 }
 
-/// Fills in why a job waits.
-fn tell(view: &mut ExplainView, principal: &Principal, waits: Explained) {
-    let Explained { explanation, owners } = waits;
+/// Why a job waits, in words.
+fn reason(explanation: &Explanation) -> String {
     let ahead = match explanation.position {
         None => None,
-        Some(Position::Exactly(n)) => {
-            view.position = Some(n as u64);
-            (n > 1).then(|| match n {
-                2 => "1 job is ahead of it".to_owned(),
-                n => format!("{} jobs are ahead of it", n - 1),
-            })
-        }
-        Some(Position::AtLeast(n)) => {
-            view.position = Some(n as u64);
-            view.position_is_least = true;
-            Some(format!("more than {} jobs are ahead of it", n.saturating_sub(1)))
-        }
+        Some(Position::Exactly(n)) => (n > 1).then(|| match n {
+            2 => "1 job is ahead of it".to_owned(),
+            n => format!("{} jobs are ahead of it", n - 1),
+        }),
+        Some(Position::AtLeast(n)) => Some(format!("more than {} jobs are ahead of it", n.saturating_sub(1))),
     };
     let waits_for = explanation.blocked.as_ref().map(|blocked| {
         let how = if blocked.never { "it can't start" } else { "it waits for room" };
         format!("{how}: {}", blocked.message)
     });
-    view.reason = match (ahead, waits_for) {
+    match (ahead, waits_for) {
         (Some(ahead), Some(waits_for)) => format!("{ahead}; {waits_for}"),
         (Some(ahead), None) => format!("{ahead}; there is room, and it is looked at again at once"),
         (None, Some(waits_for)) => waits_for,
         (None, None) => "its turn is coming: there is room".to_owned(),
-    };
+    }
+}
+
+/// Fills in why a job waits.
+fn tell(view: &mut ExplainView, principal: &Principal, waits: Explained) {
+    let Explained { explanation, owners } = waits;
+    view.reason = reason(&explanation);
+    view.position_is_least = matches!(explanation.position, Some(Position::AtLeast(_)));
+    view.position = explanation.position.map(|position| match position {
+        Position::Exactly(n) | Position::AtLeast(n) => n as u64,
+    });
     view.estimated_start_time = explanation.start.at.map(Timestamp::rfc3339);
     view.estimate_basis = Some(explanation.start.basis);
     view.blocked_by = explanation.blocked.map(|blocked| {

@@ -51,9 +51,9 @@ pub(crate) use results::ResultQuery;
 pub(crate) use signals::Signals;
 pub(crate) use standing::Standing;
 pub(crate) use standing::machine_of;
-pub(crate) use step::{Applied, ByWhom, FromEngine, Place};
+pub(crate) use step::{Applied, ByWhom, Decided, FromEngine, Place};
 pub(crate) use submit::Submit;
-pub(crate) use turns::{Given, Rules, Standings, Turns};
+pub(crate) use turns::{Given, Rules, Standings, Turns, flink_pool};
 
 use crate::artifacts::Artifacts;
 use crate::clock::Clock;

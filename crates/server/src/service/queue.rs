@@ -8,6 +8,7 @@ use libra_core::memory::GIB;
 use libra_core::time::Timestamp;
 use libra_core::turn::{LimitStanding, Party, PoolStanding, Resources, Scope};
 
+use super::turns::ANY_SLOTS;
 use super::{Service, ServiceError, Standings};
 use crate::auth::{Principal, Role, may_see};
 use crate::telemetry::metrics::TurnFigures;
@@ -134,7 +135,7 @@ fn amount(amount: Resources, matters: Resources) -> AmountView {
         cpu_cores: of(amount.cores, matters.cores),
         memory_gb: of(amount.memory, matters.memory).map(gib),
         gpus: of(amount.gpus, matters.gpus),
-        slots: of(amount.slots, matters.slots),
+        slots: of(amount.slots, matters.slots).filter(|slots| *slots < ANY_SLOTS),
     }
 }
 

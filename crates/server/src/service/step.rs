@@ -50,6 +50,15 @@ pub(crate) struct Place {
     pub(crate) holder: Option<Holder>,
 }
 
+/// A step that was decided, and is not stored yet.
+pub(crate) struct Decided {
+    /// What is to be stored.
+    pub(crate) change: Change,
+    /// The step.
+    pub(crate) step: Step,
+    opened: Option<Attempt>,
+}
+
 /// What became of a step.
 #[derive(Debug)]
 pub(crate) enum Applied {
@@ -70,11 +79,39 @@ impl Service {
         who: ByWhom,
         engine: FromEngine,
     ) -> Result<Applied, StoreError> {
-        let now = self.clock.now();
-        let step = match lifecycle::step(job, event, now) {
-            Ok(step) => step,
+        let Decided { change, step, opened } = match self.decide(job, event, who, engine) {
+            Ok(decided) => decided,
             Err(rejected) => return Ok(Applied::Rejected(rejected)),
         };
+        // A task of its own: whoever asked may go away in the middle, and what is stored must be told all the same.
+        let service = Arc::clone(self);
+        let applied = tokio::spawn(async move {
+            let outcome = service.db.apply(change).await?;
+            if outcome == Outcome::Updated {
+                service.announce(&step);
+            }
+            Ok::<_, StoreError>((outcome, step))
+        });
+        let (outcome, step) = applied.await.map_err(|_| StoreError::Closed)??;
+        Ok(match outcome {
+            Outcome::Updated => Applied::Done(Box::new(step.job), opened.map(Box::new)),
+            Outcome::Stale | Outcome::Absent => Applied::Stale,
+        })
+    }
+
+    /// Decides a step of `job`. Whoever stores it tells of it: [`Self::announce`].
+    ///
+    /// # Errors
+    /// When it can't happen to a job in this state.
+    pub(crate) fn decide(
+        &self,
+        job: &Job,
+        event: Event,
+        who: ByWhom,
+        engine: FromEngine,
+    ) -> Result<Decided, Rejected> {
+        let now = self.clock.now();
+        let step = lifecycle::step(job, event, now)?;
         let opened = self.opened(&step, now, engine.place.clone());
         let replica = &self.standing.me.id;
         // The epochs are in the log, so that anybody can see that no two replicas did the same.
@@ -108,20 +145,7 @@ impl Service {
             origin: Origin { at: now, actor, metadata },
             fence,
         };
-        // A task of its own: whoever asked may go away in the middle, and what is stored must be told all the same.
-        let service = Arc::clone(self);
-        let applied = tokio::spawn(async move {
-            let outcome = service.db.apply(change).await?;
-            if outcome == Outcome::Updated {
-                service.announce(&step);
-            }
-            Ok::<_, StoreError>((outcome, step))
-        });
-        let (outcome, step) = applied.await.map_err(|_| StoreError::Closed)??;
-        Ok(match outcome {
-            Outcome::Updated => Applied::Done(Box::new(step.job), opened.map(Box::new)),
-            Outcome::Stale | Outcome::Absent => Applied::Stale,
-        })
+        Ok(Decided { change, step, opened })
     }
 
     /// Tells those who wait for this job to look at it.
@@ -169,7 +193,7 @@ impl Service {
     }
 
     /// Counts, logs and wakes, after the step is durable.
-    pub(super) fn announce(&self, step: &Step) {
+    pub(crate) fn announce(&self, step: &Step) {
         let job = &step.job;
         for row in &step.log {
             // A FAILED that is retried is told to nobody, and counted nowhere.

@@ -227,6 +227,12 @@ impl Service {
                     format!("no enabled execution mode can run this `{}` job", spec.kind.as_str()),
                 ),
             },
+            ModeChoice::Explicit(Mode::Flink) => unsupported(
+                "/executionMode",
+                "jobs on Flink are declared as deployments: send their specification to /api/v1/deployments, or use \
+                 `libra apply`"
+                    .to_owned(),
+            ),
             ModeChoice::Explicit(mode) if !enabled.contains(&mode) => unsupported(
                 "/executionMode",
                 format!(

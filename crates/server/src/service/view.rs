@@ -47,6 +47,7 @@ pub(super) fn resources(needed: &Requirement) -> ResourcesView {
         memory_gb: (gib * 100.0).round() / 100.0,
         executors: needed.executors,
         gpus: Some(needed.gpus()).filter(|gpus| *gpus > 0),
+        slots: Some(needed.slots).filter(|slots| *slots > 0),
     }
 }
 

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::Event;
+use libra_core::mode::Mode;
 use libra_core::turn::{Decision, Exceeded, Why};
 use libra_engines::failpoint;
 use libra_store::StoreError;
@@ -215,6 +216,9 @@ async fn admit(
     place: Option<Place>,
     epoch: i64,
 ) -> Result<bool, StoreError> {
+    if job.mode == Mode::Flink {
+        return admit_run(service, job, decision, epoch).await;
+    }
     let machine = &decision.node;
     // A replica that has just gone: the next look sees the hosts as they are then.
     let Some(place) = place else { return Ok(false) };
@@ -238,5 +242,25 @@ async fn admit(
         drop(taken);
         service.hand_off(&attempt).await;
     }
+    Ok(true)
+}
+
+/// The same for a run of a deployment: no replica launches it, its deployment does.
+async fn admit_run(
+    service: &Arc<Service>,
+    job: &Job,
+    decision: &Decision,
+    epoch: i64,
+) -> Result<bool, StoreError> {
+    let place = Place { host: decision.node.clone(), storage: String::new(), holder: None };
+    let engine = FromEngine { place: Some(place), why: Some(decision.why), ..FromEngine::default() };
+    let event = Event::Admitted(decision.node.clone());
+    let taken = service.step(job, event, ByWhom::Leader(epoch), engine).await;
+    if let Err(StoreError::Interrupted(_)) = &taken {
+        service.standing.give_up(epoch);
+    }
+    let Applied::Done(job, _) = taken? else { return Ok(false) };
+    failpoint::hit("flink-turn-given");
+    service.tell_deployment_of(&job);
     Ok(true)
 }

@@ -85,6 +85,20 @@ pub(crate) fn write(tx: &mut dyn Tx, job_id: &str, write: &AttemptWrite) -> Resu
     Ok(())
 }
 
+/// Notes the engine's id of an open attempt. Whoever looks after it is no replica, so nobody holds it.
+pub(crate) fn name(
+    tx: &mut dyn Tx,
+    job_id: JobId,
+    number: u32,
+    application_id: &str,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE attempts SET application_id = ?3 WHERE job_id = ?1 AND number = ?2 AND ended_at IS NULL",
+        &[Arg::from(&job_id.to_string()), number.into(), application_id.into()],
+    )?;
+    Ok(())
+}
+
 /// Notes something about an open attempt, if its holder is the one that the note expects.
 pub fn note(tx: &mut dyn Tx, note: &AttemptNote) -> Result<Outcome, StoreError> {
     const OPEN: &str = "WHERE job_id = ?1 AND number = ?2 AND ended_at IS NULL AND";
@@ -155,7 +169,7 @@ pub struct Open {
     pub created_at: Timestamp,
 }
 
-/// All open attempts.
+/// All open attempts that replicas look after: those of runs of deployments the leader follows by their deployments.
 pub fn open(tx: &mut dyn Tx) -> Result<Vec<Open>, StoreError> {
     open_where(tx, "1 = 1")
 }
@@ -163,7 +177,8 @@ pub fn open(tx: &mut dyn Tx) -> Result<Vec<Open>, StoreError> {
 fn open_where(tx: &mut dyn Tx, condition: &str) -> Result<Vec<Open>, StoreError> {
     let sql = format!(
         "SELECT job_id, number, holder, epoch, host, storage, created_at FROM attempts \
-         WHERE ended_at IS NULL AND {condition}"
+         WHERE ended_at IS NULL AND mode <> '{}' AND {condition}",
+        Mode::Flink.as_str()
     );
     all(tx, &sql, &[], |row| {
         Ok(Open {

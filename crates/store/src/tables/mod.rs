@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod changes;
 pub mod deliveries;
 pub mod deployment_history;
+pub mod deployment_turns;
 pub mod deployments;
 pub mod facts;
 pub mod feed;

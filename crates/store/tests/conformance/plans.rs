@@ -85,6 +85,8 @@ fn filters() -> Vec<Filter> {
         Filter { queue: Some("fast".into()), ..plain() },
         Filter { cluster: Some("big".into()), ..plain() },
         Filter { mode: Some(Mode::SparkSubmit), ..plain() },
+        Filter { engine: Some("spark".into()), ..plain() },
+        Filter { engine: Some("flink".into()), states: vec![State::Running], ..plain() },
         Filter { kind: Some(Kind::Jar), ..plain() },
         Filter { labels: vec![("team".into(), "odd".into())], ..plain() },
         Filter { labels: vec![("team".into(), "odd".into())], states: vec![State::Queued], ..plain() },

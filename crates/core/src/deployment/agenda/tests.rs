@@ -53,6 +53,7 @@ impl Diary {
             rollback_to: None,
             nonce: 0,
             end_run: None,
+            waits: false,
             savepoint_nonce: 0,
             given: None,
             savepoint_directory: "svpt".into(),

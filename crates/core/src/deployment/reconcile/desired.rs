@@ -111,6 +111,9 @@ pub struct Desired {
     /// with a savepoint where it can make one, else cancelled; none begins. See [`crate::deployment::agenda`].
     #[serde(default)]
     pub end_run: Option<u64>,
+    /// No run begins as long as this is true: it is another's turn. See [`crate::deployment::turns`].
+    #[serde(default)]
+    pub waits: bool,
     /// Raised to ask for a savepoint.
     pub savepoint_nonce: u64,
     /// The state from which the next run begins, as somebody asked.

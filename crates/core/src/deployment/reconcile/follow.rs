@@ -348,6 +348,7 @@ impl Pass<'_> {
         let (id, generation) = (run.id, run.generation);
         let was_seen = !matches!(run.fate, Fate::Sent(_));
         run.fate = Fate::Ended(how);
+        self.row.ended = Some((id, how));
         run.prove_by = None;
         run.proof = None;
         let has_run = was_seen || left.is_some();

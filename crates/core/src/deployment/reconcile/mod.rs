@@ -61,6 +61,7 @@ pub use timing::{
 pub use trouble::{MOST_WORDS, Trouble};
 
 pub use super::retention::Retention;
+pub(in crate::deployment) use pass::{Goal, goal, is_completed};
 
 use crate::time::Timestamp;
 

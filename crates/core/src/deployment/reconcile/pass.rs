@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 /// What is pursued now: the wish, or what takes its place after it was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Goal {
+pub(in crate::deployment) enum Goal {
     /// This generation runs.
     Run(u64),
     /// Nothing runs; state is kept.
@@ -22,6 +22,41 @@ pub(super) enum Goal {
     Idle,
     /// Everything stays as it is.
     Rest,
+}
+
+/// What is pursued as long as the row is as it is.
+pub(in crate::deployment) fn goal(desired: &Desired, row: &Row) -> Goal {
+    let wanted = match desired.mode {
+        Mode::Running if nothing_is_due(desired) => Goal::Idle,
+        Mode::Running => Goal::Run(desired.target()),
+        Mode::Suspended => Goal::Suspend,
+        Mode::Deleted { savepoint: _ } => Goal::Delete,
+    };
+    match &row.refused {
+        Some(refused) if refused.mode.map_or(desired.mode == Mode::Running, |_| true) => {
+            refused.instead.map_or(Goal::Rest, Goal::Run)
+        }
+        Some(_) | None => wanted,
+    }
+}
+
+/// A run of `generation` ended by itself under the present wish, and ending is what was wanted of it.
+pub(in crate::deployment) fn is_completed(desired: &Desired, row: &Row, generation: u64) -> bool {
+    row.run.as_ref().is_some_and(|run| {
+        desired.is_same_job(run.generation, generation)
+            && run.nonce == desired.nonce
+            && run.fate == Fate::Ended(End::Finished)
+    })
+}
+
+fn is_over(desired: &Desired, nonce: u64) -> bool {
+    desired.end_run.is_some_and(|end| nonce <= end)
+}
+
+/// A batch job whose next run was not asked for yet.
+fn nothing_is_due(desired: &Desired) -> bool {
+    let batch = |version: &Version| version.kind == Kind::Batch;
+    is_over(desired, desired.nonce) && desired.version(desired.target()).is_some_and(batch)
 }
 
 /// A pass in the making.
@@ -117,33 +152,13 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) fn goal(&self) -> Goal {
-        let wanted = match self.desired.mode {
-            Mode::Running if self.nothing_is_due() => Goal::Idle,
-            Mode::Running => Goal::Run(self.desired.target()),
-            Mode::Suspended => Goal::Suspend,
-            Mode::Deleted { savepoint: _ } => Goal::Delete,
-        };
-        match &self.row.refused {
-            Some(refused) if refused.mode.map_or(self.desired.mode == Mode::Running, |_| true) => {
-                refused.instead.map_or(Goal::Rest, Goal::Run)
-            }
-            Some(_) | None => wanted,
-        }
-    }
-
-    fn is_over(&self, nonce: u64) -> bool {
-        self.desired.end_run.is_some_and(|end| nonce <= end)
+        goal(self.desired, &self.row)
     }
 
     /// True when the present run is one of a batch job, and it has had its time.
     pub(super) fn run_is_over(&self) -> bool {
-        self.run_kind() == Kind::Batch && self.row.run.as_ref().is_some_and(|run| self.is_over(run.nonce))
-    }
-
-    /// A batch job whose next run was not asked for yet.
-    fn nothing_is_due(&self) -> bool {
-        let batch = |version: &Version| version.kind == Kind::Batch;
-        self.is_over(self.desired.nonce) && self.desired.version(self.desired.target()).is_some_and(batch)
+        self.run_kind() == Kind::Batch
+            && self.row.run.as_ref().is_some_and(|run| is_over(self.desired, run.nonce))
     }
 
     /// True when the present run is one that was given up in favour of the last stable generation.

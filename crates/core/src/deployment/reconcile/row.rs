@@ -7,6 +7,7 @@ use super::desired::Mode;
 use super::flink_id::FlinkId;
 use super::observed::{Kept, Refusal};
 use super::trouble::Trouble;
+use crate::deployment::turns::Turn;
 use crate::time::Timestamp;
 
 /// Former job ids that are remembered, so that one of them is known for ours when it shows up alive.
@@ -19,6 +20,8 @@ pub enum Phase {
     /// Nothing was done yet.
     #[default]
     New,
+    /// A run is to begin, and waits for its turn.
+    Waiting,
     /// A run is being prepared or sent, or waits for a later try.
     Starting,
     /// The job is there and has to show that it is well.
@@ -46,6 +49,7 @@ impl Phase {
     pub fn words(self) -> &'static str {
         match self {
             Self::New => "new",
+            Self::Waiting => "waits for its turn",
             Self::Starting => "starting",
             Self::Proving => "running, not yet stable",
             Self::Stable => "running and stable",
@@ -289,6 +293,10 @@ pub struct Row {
     pub refused: Option<Refused>,
     /// The present run, or the last one.
     pub run: Option<Run>,
+    /// The job that stands for the present run, or for the next one. See [`crate::deployment::turns`].
+    pub turn: Option<Turn>,
+    /// The run that ended last, and how: the one after it may have begun in the same step.
+    pub ended: Option<(FlinkId, End)>,
     /// What is being done with its job.
     pub operation: Option<Operation>,
     /// The upload that the next run waits for.

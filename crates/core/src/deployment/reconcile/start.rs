@@ -3,7 +3,7 @@
 use super::desired::{Kind, Upgrade, Version};
 use super::effect::{Effect, Event};
 use super::flink_id::FlinkId;
-use super::pass::Pass;
+use super::pass::{Pass, is_completed};
 use super::row::{End, Fate, MOST_PAST, Phase, Run, Sent, State, Upload};
 use super::trouble::Trouble;
 
@@ -13,7 +13,7 @@ const BLOCKED_EVERY: i64 = 10 * crate::time::MICROS_PER_SECOND;
 impl Pass<'_> {
     /// Nothing of ours lives: makes `generation` run.
     pub(super) fn start(&mut self, generation: u64) {
-        if self.is_completed(generation) {
+        if is_completed(self.desired, &self.row, generation) {
             return self.complete();
         }
         self.row.phase = Phase::Starting;
@@ -34,18 +34,14 @@ impl Pass<'_> {
         if matches!(self.row.trouble, Some(Trouble::ForeignJob { .. })) {
             self.row.trouble = None;
         }
+        if self.desired.waits {
+            // Whoever gives turns says when it has come.
+            self.row.phase = Phase::Waiting;
+            return;
+        }
         if let Some(jar) = self.jar(&version.digest) {
             self.send(&version, jar);
         }
-    }
-
-    /// It ended by itself under the present wish, and ending is what was wanted of it.
-    fn is_completed(&self, generation: u64) -> bool {
-        self.row.run.as_ref().is_some_and(|run| {
-            self.desired.is_same_job(run.generation, generation)
-                && run.nonce == self.desired.nonce
-                && run.fate == Fate::Ended(End::Finished)
-        })
     }
 
     fn complete(&mut self) {

@@ -115,6 +115,14 @@ impl Service {
         }
         let program = self.find_program(principal, &spec).await?;
         let normal = Normal::of(&spec, Some(&program.digest));
+        let needed = normal.deployment.parallelism;
+        if let Some((limit, most)) = self.rules().too_many_slots(&cluster.name, needed) {
+            let message = format!(
+                "this job can never run here: it needs {needed} task slots; runs on the cluster `{}` may hold {most} ({limit})",
+                cluster.name
+            );
+            return Err(ServiceError::new(Code::NeverFits, message));
+        }
         let live = self.live(cluster, &spec.job_id, before.as_ref()).await?;
         savepoints_have_a_place(&normal, cluster)?;
         let old = match &before {

@@ -3,6 +3,7 @@
 use libra_api::deployments::{
     DeploymentEventListView, DeploymentListView, DeploymentView, GenerationListView,
 };
+use libra_core::deployment::reconcile::Phase;
 use libra_store::tables::deployment_history as history;
 use libra_store::tables::deployments::{self, Deployment};
 
@@ -37,7 +38,11 @@ impl Service {
         let (name, newest) = (found.name.clone(), found.wish.generation);
         let stored = self.db.read(move |tx| history::generation(tx, &name, newest)).await?;
         let spec = stored.and_then(|stored| serde_json::from_str(&stored.spec).ok());
-        Ok(DeploymentView { spec, ..view::deployment(&found) })
+        let waits_for = match found.log.turn.filter(|_| found.log.phase == Phase::Waiting) {
+            Some(turn) => self.what_it_waits_for(turn.job).await?,
+            None => None,
+        };
+        Ok(DeploymentView { spec, waits_for, ..view::deployment(&found) })
     }
 
     /// Its generations, newest first.

@@ -14,6 +14,7 @@ use libra_core::artifact::Digest;
 use libra_core::deployment::declared::{Generation, NotNow};
 use libra_core::deployment::normal::Normal;
 use libra_core::deployment::spec::DeploymentSpec;
+use libra_core::job::Job;
 use libra_store::StoreError;
 use libra_store::tables::deployment_history as history_rows;
 use libra_store::tables::deployments::{self, Deployment, Name};
@@ -36,6 +37,13 @@ impl Service {
         let own = Name { tenant: principal.tenant.clone(), id: id.to_owned() };
         let found = self.db.read(move |tx| deployments::get(tx, &own)).await?;
         found.filter(|found| may_see(principal, &found.user, &found.name.tenant)).ok_or_else(|| not_found(id))
+    }
+
+    /// Has the deployment of a job looked at, if it is looked after in this process.
+    pub(crate) fn tell_deployment_of(&self, job: &Job) {
+        if let (Some(cluster), Some(id)) = (&job.spec.cluster, job.spec.name.clone()) {
+            self.wake_deployments(cluster, &Name { tenant: job.tenant.clone(), id });
+        }
     }
 
     /// Tells the one that looks after a cluster's deployments that this one has changed. In another process it sees that

@@ -33,6 +33,8 @@ pub(super) fn deployment(of: &Deployment) -> DeploymentView {
             && log.unreachable_since.is_none(),
         stable_generation: log.stable.as_ref().map(|stable| stable.generation),
         job_id: job,
+        run: log.turn.map(|turn| turn.job.to_string()),
+        waits_for: None,
         last_savepoint: log.savepoints.last().map(|savepoint| savepoint.path.clone()),
         trouble: log.trouble.as_ref().map(trouble),
         unreachable_since: log.unreachable_since.map(libra_core::time::Timestamp::rfc3339),

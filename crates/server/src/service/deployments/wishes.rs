@@ -3,11 +3,13 @@
 use libra_api::deployments::{DeploymentView, ResumeRequest, RollbackRequest};
 use libra_api::problem::{Code, Violation};
 use libra_core::deployment::declared::{Declared, NotNow};
-use libra_core::deployment::reconcile::Run;
+use libra_core::deployment::reconcile::{Mode, Run};
+use libra_core::deployment::spec::JobType;
+use libra_core::job::Job;
 use libra_store::tables::deployment_history::Happening;
-use libra_store::tables::deployments::{self, Deployment, Wished, Written};
+use libra_store::tables::deployments::{self, Deployment, Name, Wished, Written};
 
-use super::not_now;
+use super::{generations_of, not_now};
 use crate::auth::Principal;
 use crate::service::{Service, ServiceError};
 
@@ -75,6 +77,48 @@ impl Service {
             Ok(format!("resumed{with} by {}", principal.user))
         })
         .await
+    }
+
+    /// Whoever cancels the job of a stream's run wants that it does not run: its deployment is suspended, which keeps the
+    /// state. Of a batch job it is the run alone that ends; the one who looks after it sees that from the job.
+    pub(in crate::service) async fn want_no_run(
+        &self,
+        principal: &Principal,
+        job: &Job,
+    ) -> Result<(), ServiceError> {
+        let name = Name { tenant: job.tenant.clone(), id: job.spec.name.clone().unwrap_or_default() };
+        for _ in 0..TRIES {
+            let of = name.clone();
+            let found = self
+                .db
+                .read(move |tx| {
+                    let Some(found) = deployments::get(tx, &of)? else { return Ok(None) };
+                    let generations = generations_of(tx, &found)?;
+                    Ok(Some((found, generations)))
+                })
+                .await?;
+            let Some((deployment, generations)) = found else { return Ok(()) };
+            let target = generations.iter().find(|of| of.number == deployment.wish.target());
+            let stream = target.is_some_and(|target| target.normal.job_type == JobType::Stream);
+            let present = deployment.log.turn.is_some_and(|turn| turn.job == job.id);
+            let mut wish = deployment.wish.clone();
+            if !stream || !present || wish.mode != Mode::Running || wish.suspend().is_err() {
+                return Ok(());
+            }
+            let message = format!("suspended by {}, who has cancelled {}", principal.user, job.id);
+            let wished = Wished {
+                name: name.clone(),
+                version: deployment.version,
+                wish,
+                generation: None,
+                what: Happening { kind: "suspend".to_owned(), message },
+                at: self.clock.now(),
+            };
+            if self.db.write(move |tx| deployments::wish(tx, &wished)).await? == Written::Done {
+                return Ok(());
+            }
+        }
+        Err(super::stale(&name.id))
     }
 
     /// A savepoint, now.

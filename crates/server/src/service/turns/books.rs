@@ -290,7 +290,7 @@ fn learn(learned: &mut Learned, job: &Brief) {
 fn remembered(job: &Brief) -> Option<Remembered> {
     let from = job.scheduled_at?;
     Some(Remembered {
-        pool: pool_of(job.mode).to_owned(),
+        pool: pool_of(job.mode, job.cluster.as_deref()),
         queue: queue_of(job.queue.as_deref()).to_owned(),
         tenant: job.tenant.clone(),
         user: job.user.clone(),

@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout};
 
 use self::books::{Books, SharedLearned, Surroundings};
 use self::estimates::{Estimates, Start};
-pub(crate) use self::rules::{Rules, queue_of};
+pub(crate) use self::rules::{ANY_SLOTS, Rules, flink_pool, queue_of};
 use super::Service;
 use super::standing::{hosts_of, leader_fence};
 

@@ -16,6 +16,8 @@ use crate::config::{Cluster, Config, QueueTimes};
 
 /// The pool of jobs with a process of their own.
 const HOSTS: &str = "hosts";
+/// The slots of a Flink cluster of which nobody has said how many runs may hold: more than there will ever be.
+pub(crate) const ANY_SLOTS: u64 = u32::MAX as u64;
 
 /// What an operator has set, as of now.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,8 @@ pub(crate) struct Rules {
     pub(crate) queue_times: BTreeMap<String, QueueTimes>,
     /// Where drivers may have their executors, by name.
     pub(crate) clusters: BTreeMap<String, Cluster>,
+    /// Flink clusters, by name, and the slots that runs of deployments may hold there.
+    pub(crate) flink: BTreeMap<String, Option<u32>>,
 }
 
 impl Rules {
@@ -38,6 +42,12 @@ impl Rules {
             policy: config.policy.clone(),
             queue_times: config.queue_times.clone(),
             clusters: config.clusters.clone(),
+            flink: config
+                .flink
+                .clusters
+                .iter()
+                .map(|cluster| (cluster.name.clone(), cluster.max_slots))
+                .collect(),
         };
         for (name, cluster) in &config.clusters {
             rules.policy.clusters.insert(name.clone(), cluster.limits);
@@ -55,6 +65,10 @@ impl Rules {
         self.policy.all.jobs = self.limits.max_jobs.map(u64::from);
         for mode in Mode::ALL {
             // A mode that was disabled while jobs waited for it starts none of them.
+            // What binds runs of deployments is their cluster.
+            if mode == Mode::Flink {
+                continue;
+            }
             let quota = self.limits.modes.get(&mode);
             let jobs = quota.map_or(0, |quota| u64::from(quota.max_concurrent_jobs));
             self.policy.modes.insert(mode, Quota { jobs: Some(jobs), ..Quota::default() });
@@ -73,10 +87,21 @@ impl Rules {
             let quota = self.limits.modes.get(&mode);
             Resources::of_slots(quota.map_or(0, |quota| u64::from(quota.max_concurrent_jobs)))
         };
-        vec![
+        let flink = self.flink.iter().map(|(name, most)| Pool {
+            keys: LimitKeys { slots: slots_key(name), ..LimitKeys::default() },
+            ..Pool::single(&flink_pool(name), Resources::of_slots(most.map_or(ANY_SLOTS, u64::from)))
+        });
+        let here = [
             pool(Mode::InCluster.as_str(), &|_| slots(Mode::InCluster)),
             pool(HOSTS, &|host| Resources::new(host.cores, host.memory)),
-        ]
+        ];
+        here.into_iter().chain(flink).collect()
+    }
+
+    /// The key of the slots of a Flink cluster and how many there are, where a run that needs `slots` never fits.
+    pub(crate) fn too_many_slots(&self, cluster: &str, slots: u32) -> Option<(String, u32)> {
+        let most = self.flink.get(cluster).copied().flatten()?;
+        (slots > most).then(|| (slots_key(cluster), most))
     }
 }
 
@@ -96,12 +121,22 @@ fn parts_of(master: &str) -> Vec<String> {
     parts
 }
 
-/// The pool that jobs of a mode draw on.
-pub(super) fn pool_of(mode: Mode) -> &'static str {
+/// The pool that jobs of a mode draw on; each Flink cluster is one.
+pub(super) fn pool_of(mode: Mode, cluster: Option<&str>) -> String {
     match mode {
-        Mode::InCluster | Mode::Kubernetes => mode.as_str(),
-        Mode::SparkSubmit => HOSTS,
+        Mode::InCluster | Mode::Kubernetes => mode.as_str().to_owned(),
+        Mode::SparkSubmit => HOSTS.to_owned(),
+        Mode::Flink => flink_pool(cluster.unwrap_or_default()),
     }
+}
+
+/// The pool of a Flink cluster, and its one node.
+pub(crate) fn flink_pool(cluster: &str) -> String {
+    format!("{}:{cluster}", Mode::Flink.as_str())
+}
+
+fn slots_key(cluster: &str) -> String {
+    format!("libra.flink.clusters.{cluster}.max-slots")
 }
 
 /// The queue of a job that names this one, or none.
@@ -121,7 +156,7 @@ pub(super) fn candidate(job: &Brief, learned: &Learned) -> Candidate {
         priority: job.priority,
         since: job.queued_at.unwrap_or_else(|| job.id.made_at()),
         mode: job.mode,
-        pool: pool_of(job.mode).to_owned(),
+        pool: pool_of(job.mode, job.cluster.as_deref()),
         demand: Demand::of(&job.needed, job.mode, job.cluster.as_deref()),
         run_time: learned.estimate(&job.tenant, &job.user, name, limit(job.limits)).run_time,
     }

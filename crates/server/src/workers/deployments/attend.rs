@@ -9,11 +9,13 @@ use libra_core::deployment::reconcile::{
     reconcile,
 };
 use libra_core::deployment::spec::JobType;
+use libra_core::deployment::turns::waits;
 use libra_core::time::Timestamp;
 use libra_engines::failpoint;
 use libra_engines::flink::{Known, Look, Pages};
 use libra_store::StoreError;
 use libra_store::tables::deployment_history::Happening;
+use libra_store::tables::deployment_turns;
 use libra_store::tables::deployments::{self, Deployment, Head, Name, Stepped, Written};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -22,6 +24,7 @@ use super::effects::{self, Removals};
 use super::requests::{self, Asked, Request};
 use super::stored::Stored;
 use super::times::{self, Taken};
+use super::turns;
 use crate::flink::FlinkCluster;
 use crate::service::Service;
 use crate::service::standing::leader_fence;
@@ -94,7 +97,7 @@ pub(super) async fn attend(service: Arc<Service>, cluster: Arc<FlinkCluster>, ta
     })
 }
 
-async fn go(service: &Service, cluster: &FlinkCluster, mut task: Task) -> Result<Attended, StoreError> {
+async fn go(service: &Arc<Service>, cluster: &FlinkCluster, mut task: Task) -> Result<Attended, StoreError> {
     let at_once = || Attended { due: Some(service.clock.now()), ..Attended::default() };
     let facts = cluster.facts().unwrap_or_default();
     let stored = match task.stored.take().filter(|stored| stored.head() == task.head) {
@@ -102,9 +105,15 @@ async fn go(service: &Service, cluster: &FlinkCluster, mut task: Task) -> Result
         None => Stored::read(service, &task.name, facts).await?,
     };
     let Some(mut stored) = stored else { return Ok(Attended::default()) };
-    let taken =
-        times::take(service, &mut stored.deployment, &stored.generations, &mut stored.told, task.epoch)
-            .await?;
+    // It changes without the deployment's row: the scheduler admits it, and somebody may cancel it.
+    let job = match stored.deployment.log.turn {
+        Some(turn) => service.db.read(move |tx| deployment_turns::standing(tx, turn.job)).await?,
+        None => None,
+    };
+    stored.told.waits = waits(job.map(|job| job.state));
+    let ended = turns::ended_by_hand(&stored.deployment, &stored.told, job);
+    let Stored { deployment, generations, told, .. } = &mut stored;
+    let taken = times::take(service, deployment, generations, told, ended, task.epoch).await?;
     let (look_at, clean_up) = match taken {
         Taken::Stored { look_at, clean_up } => (look_at, clean_up),
         Taken::Overtaken => return Ok(at_once()),
@@ -112,7 +121,7 @@ async fn go(service: &Service, cluster: &FlinkCluster, mut task: Task) -> Result
     let (observed, pages) = observe(service, cluster, &stored, &mut task).await;
     let row = &stored.deployment.log;
     let moment = Moment { now: service.clock.now(), fresh: fresh(service), jitter: service.clock.jitter() };
-    let step = reconcile(&stored.told, row, &observed, moment);
+    let mut step = reconcile(&stored.told, row, &observed, moment);
     // Before anything of it is stored: what stands in the row is sent at once.
     let place = if step.effects.iter().any(effects::takes_long) {
         let Ok(place) = task.places.try_acquire_owned() else {
@@ -127,8 +136,18 @@ async fn go(service: &Service, cluster: &FlinkCluster, mut task: Task) -> Result
     } else {
         None
     };
-    if step.row != *row && store(service, &stored.deployment, &step, task.epoch).await? == Written::Stale {
+    let Stored { deployment, generations, told, .. } = &stored;
+    let of = turns::Of { service, deployment, generations, epoch: task.epoch };
+    let written = match turns::settle(&of, told, job.map(|job| job.state), &mut step).await? {
+        Some(jobs) if step.row != *row => store(&of, &step, jobs).await?,
+        Some(_) => Written::Done,
+        None => Written::Stale,
+    };
+    if written == Written::Stale {
         return Ok(at_once());
+    }
+    if step.row.phase == Phase::Waiting {
+        failpoint::hit("flink-turn-recorded");
     }
     let starts = step.effects.iter().any(|effect| matches!(effect, Effect::Emit(Event::Starts { .. })));
     count(service, &stored.deployment, &stored.generations, &step, task.started);
@@ -252,12 +271,8 @@ fn count(
     }
 }
 
-async fn store(
-    service: &Service,
-    deployment: &Deployment,
-    step: &Step,
-    epoch: i64,
-) -> Result<Written, StoreError> {
+async fn store(of: &turns::Of<'_>, step: &Step, jobs: turns::Jobs) -> Result<Written, StoreError> {
+    let (service, deployment) = (of.service, of.deployment);
     let what: Vec<Happening> = step.effects.iter().filter_map(effects::happening).collect();
     for happening in &what {
         tracing::info!(deployment = deployment.name.id, kind = happening.kind, "{}", happening.message);
@@ -271,8 +286,7 @@ async fn store(
         what,
         at: service.clock.now(),
     };
-    let fence = leader_fence(epoch);
-    service.db.write(move |tx| deployments::step(tx, &fence, &stepped)).await
+    turns::store(of, stepped, jobs).await
 }
 
 /// Forgets a deployment that is deleted and gone.

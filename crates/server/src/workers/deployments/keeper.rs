@@ -4,7 +4,7 @@
 //! Invariant: whoever is attended to was at rest when the look began that is used for it, so that look has seen whatever
 //! was done before.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,12 +141,21 @@ impl Keeper {
     /// which this process was told at once.
     async fn notice_changes(&mut self) -> Result<(), StoreError> {
         let told = self.cluster.wake.take();
+        let read = self.read_changes(&told).await;
+        for name in told {
+            self.look_soon(&name);
+        }
+        read
+    }
+
+    async fn read_changes(&mut self, told: &BTreeSet<Name>) -> Result<(), StoreError> {
         let now = self.service.clock.now();
         let cluster = self.cluster.name.clone();
         if now.0 < self.next_read {
             if told.is_empty() {
                 return Ok(());
             }
+            let told = told.clone();
             let read = move |tx: &mut dyn libra_store::tx::Tx| {
                 let mut heads = Vec::with_capacity(told.len());
                 for name in told {
@@ -191,6 +200,19 @@ impl Keeper {
             None => {
                 self.queue.put(&name, now.0);
                 self.known.insert(name, Known { head, ..Known::default() });
+            }
+        }
+    }
+
+    /// Something has happened to it that its row does not tell, such as that its turn has come.
+    fn look_soon(&mut self, name: &Name) {
+        let now = self.service.clock.now();
+        if let Some(known) = self.known.get_mut(name) {
+            match known.stage {
+                Stage::Idle => self.queue.put(name, now.0),
+                Stage::Due => {}
+                // The look that is taken may be older than the news.
+                Stage::Attended => known.again = true,
             }
         }
     }

@@ -40,6 +40,8 @@ pub(super) struct Known {
     pub(super) asked: Vec<Asked>,
     /// What was answered after the cluster was asked for the present look: it is for the next one.
     pub(super) answered: Vec<Answered>,
+    /// There was news of it after the cluster was asked for the present look.
+    pub(super) again: bool,
     pub(super) started: Option<Timestamp>,
     pub(super) standing: Option<Standing>,
 }
@@ -67,7 +69,7 @@ impl Known {
         self.started = done.started.or(self.started);
         self.standing = done.standing.or(self.standing);
         let answered = std::mem::take(&mut self.answered);
-        if !answered.is_empty() {
+        if !answered.is_empty() || std::mem::take(&mut self.again) {
             due = None;
         }
         for answer in answered {

@@ -14,6 +14,7 @@ mod queue;
 mod requests;
 mod stored;
 mod times;
+mod turns;
 
 use std::sync::Arc;
 

@@ -25,19 +25,27 @@ pub(super) enum Taken {
     Overtaken,
 }
 
-/// Asks the agenda, stores what it says, and brings `deployment` and `told` up to it.
+/// Asks the agenda, stores what it says, and brings `deployment` and `told` up to it. `ended` is the wish for a run of a
+/// batch job that somebody has ended.
 pub(super) async fn take(
     service: &Service,
     deployment: &mut Deployment,
     generations: &[Generation],
     told: &mut Desired,
+    ended: Option<u64>,
     epoch: i64,
 ) -> Result<Taken, StoreError> {
     let Some(target) = generations.iter().find(|of| of.number == deployment.wish.target()) else {
         return Ok(Taken::Stored { look_at: None, clean_up: false });
     };
     let now = service.clock.now();
-    let step = agenda::step(&target.normal, told, &deployment.agenda, &deployment.log, now);
+    let mut known = deployment.agenda.clone();
+    known.end_run = known.end_run.max(ended);
+    let by_hand = (known.end_run != deployment.agenda.end_run).then(|| Happening {
+        kind: "run_cancelled".to_owned(),
+        message: "its job was cancelled: the run is ended".to_owned(),
+    });
+    let step = agenda::step(&target.normal, told, &known, &deployment.log, now);
     let AgendaStep { agenda, nonce, savepoint_nonce, events, clean_up, look_at } = step;
     let wished = nonce != deployment.wish.nonce || savepoint_nonce != deployment.wish.savepoint_nonce;
     if agenda != deployment.agenda || wished {
@@ -48,7 +56,7 @@ pub(super) async fn take(
             agenda: agenda.clone(),
             wish: wished.then(|| deployment.wish.clone()),
             generation: deployment.wish.target(),
-            what: events.iter().map(happening).collect(),
+            what: by_hand.into_iter().chain(events.iter().map(happening)).collect(),
             at: now,
         };
         let fence = leader_fence(epoch);

@@ -1,0 +1,100 @@
+//! A step of the reconciler together with what it means for the jobs that stand for runs, all or nothing (contract F2):
+//! neither is a run without its job, nor a job without its run.
+
+use libra_core::id::JobId;
+use libra_core::job::{Job, State};
+use libra_core::lifecycle::Transition;
+
+use super::deployments::{self, Stepped, Written};
+use super::{attempts, changes, feed, jobs, outbox, transitions};
+use crate::error::StoreError;
+use crate::lane::{Change, Fence, Origin, OutboxRow, Outcome};
+use crate::tx::{Arg, Tx, first};
+
+/// How the job that stands for a run is, as far as each look has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Where it is in its life.
+    pub state: State,
+    /// Whether somebody has asked for its end.
+    pub cancel_requested: bool,
+}
+
+/// How a job is; None for one that is gone.
+pub fn standing(tx: &mut dyn Tx, job: JobId) -> Result<Option<Standing>, StoreError> {
+    let sql = "SELECT state, cancel_requested_at FROM jobs WHERE id = ?1";
+    first(tx, sql, &[Arg::from(&job.to_string())], |row| {
+        let state = row.text(0)?;
+        Ok(Standing {
+            state: State::parse(&state).ok_or_else(|| StoreError::unreadable("job state", state))?,
+            cancel_requested: row.opt_int(1)?.is_some(),
+        })
+    })
+}
+
+/// What happens to a job with the step.
+#[derive(Clone, Debug)]
+pub enum JobWrite {
+    /// A new one, as it is after its first step.
+    New {
+        /// The job.
+        job: Box<Job>,
+        /// Its first log rows.
+        log: Vec<Transition>,
+        /// Where they come from.
+        origin: Origin,
+        /// Messages.
+        outbox: Vec<OutboxRow>,
+    },
+    /// A step of its life.
+    Step(Box<Change>),
+    /// The engine's id of its open attempt is known.
+    Name {
+        /// The job.
+        job: JobId,
+        /// Which attempt.
+        attempt: u32,
+        /// The engine's id.
+        application_id: String,
+    },
+}
+
+/// Stores a step with what happens to jobs, unless another step was faster, a job has moved on since it was read, or the
+/// leader's lease is another's.
+///
+/// # Errors
+/// [`StoreError::Constraint`] when that is found out too late to be said otherwise; nothing took effect.
+pub fn step(
+    tx: &mut dyn Tx,
+    fence: &Fence,
+    stepped: &Stepped,
+    writes: &[JobWrite],
+) -> Result<Written, StoreError> {
+    if !feed::holds(tx, fence)? {
+        return Ok(Written::Stale);
+    }
+    let overtaken = |what: &str| StoreError::Constraint(format!("{what} has moved on since it was read"));
+    for (index, write) in writes.iter().enumerate() {
+        match write {
+            JobWrite::New { job, log, origin, outbox } => {
+                let id = job.id.to_string();
+                jobs::insert(tx, job)?;
+                transitions::append(tx, &id, job.revision, &job.correlation_id, log, origin)?;
+                outbox::append(tx, &id, outbox, origin.at)?;
+            }
+            JobWrite::Step(change) => match changes::apply(tx, change)? {
+                Outcome::Updated => {}
+                Outcome::Stale | Outcome::Absent if index == 0 => return Ok(Written::Stale),
+                Outcome::Stale | Outcome::Absent => return Err(overtaken("a job")),
+            },
+            JobWrite::Name { job, attempt, application_id } => {
+                attempts::name(tx, *job, *attempt, application_id)?;
+            }
+        }
+    }
+    match deployments::step(tx, fence, stepped)? {
+        Written::Done => Ok(Written::Done),
+        Written::Stale if writes.is_empty() => Ok(Written::Stale),
+        Written::Stale => Err(overtaken("a deployment")),
+    }
+}
