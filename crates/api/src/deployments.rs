@@ -121,6 +121,12 @@ pub struct GenerationView {
     pub stable: bool,
     /// True for the one whose job is, or was last, in Flink.
     pub running: bool,
+    /// When it was last found stable; absent when it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable_at: Option<String>,
+    /// When it was last given up; absent when it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up_at: Option<String>,
     /// The specification as it was written.
     pub spec: Value,
 }

@@ -96,7 +96,15 @@ pub(crate) fn history(
     let mut text = columns(
         ["GENERATION", "APPLIED", "BY", "PROGRAM", "IS"],
         generations.iter().map(|generation| {
-            let marks = [(generation.running, "in Flink"), (generation.stable, "last stable")];
+            // What it came to last.
+            let given_up = generation.given_up_at > generation.stable_at;
+            let was_stable = generation.stable_at.is_some() && !generation.stable && !given_up;
+            let marks = [
+                (generation.running, "in Flink"),
+                (generation.stable, "last stable"),
+                (was_stable, "was stable"),
+                (given_up, "given up"),
+            ];
             let marks: Vec<&str> = marks.iter().filter(|(holds, _)| *holds).map(|(_, mark)| *mark).collect();
             [
                 generation.generation.to_string(),
@@ -246,6 +254,8 @@ mod tests {
             digest: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
             stable,
             running,
+            stable_at: (number < 3).then(|| "2026-01-31T08:10:00.000Z".to_owned()),
+            given_up_at: (number == 3).then(|| "2026-01-31T08:20:00.000Z".to_owned()),
             spec: json!({"job_id": "orders"}),
         };
         let event = |seq: u64, kind: &str, message: &str| DeploymentEventView {

@@ -139,6 +139,7 @@ async fn a_version_that_flink_refuses_goes_back_and_the_old_one_goes_on() {
         apply(&api, &bad).await;
         let back = until(&api, "refused", "back", |view| {
             view["generation"] == generation
+                && view["takenUp"] == true
                 && view["state"] == "stable"
                 && view["runningGeneration"] == 1
                 && !view["trouble"].is_null()
@@ -221,6 +222,33 @@ async fn who_saw_an_older_version_changes_nothing() {
     for (name, value) in [("if-match", "*"), ("if-match", "W/\"1\""), ("if-none-match", "\"1\"")] {
         assert_eq!(send(&spec, name, value).await.expect(400)["error"], "invalid_header", "{name}: {value}");
     }
+    let wish = async |method: &str, path: &str, name: &'static str, value: &str| {
+        api.send(method, &format!("{PATH}/stale{path}"), &[(name, value)], Vec::new()).await
+    };
+    let wishes = [
+        ("POST", "/suspend"),
+        ("POST", "/resume"),
+        ("POST", "/savepoint"),
+        ("POST", "/rollback"),
+        ("DELETE", ""),
+    ];
+    for (method, path) in wishes {
+        let refused = wish(method, path, "if-match", &tag).await.expect(409);
+        assert_eq!(refused["error"], "stale_version", "{method} {path}: {refused:#}");
+        wish(method, path, "if-none-match", "*").await.expect(400);
+        wish(method, path, "if-match", "any").await.expect(400);
+    }
+    let now = api.get(&format!("{PATH}/stale")).await;
+    assert_eq!(
+        (&now.json()["version"], &now.json()["desired"]),
+        (&json!(2), &json!("running")),
+        "{}",
+        now.text
+    );
+    let suspended = wish("POST", "/suspend", "if-match", now.header("etag")).await;
+    assert_eq!((suspended.status, suspended.header("etag")), (202, "\"3\""), "{}", suspended.text);
+    // Whoever has kept an answer may ask whether it still holds.
+    wish("GET", "", "if-none-match", &tag).await.expect(200);
     assert_eq!(api.post(&format!("{PATH}/stale/rollback"), &json!({"generation": 9})).await.status, 400);
     assert_eq!(api.post(&format!("{PATH}/stale/resume"), &json!({"frm": "x"})).await.status, 400);
     api.post(&format!("{PATH}/absent/suspend"), &json!({})).await.expect(404);

@@ -186,3 +186,40 @@ async fn a_bad_version_is_rolled_back_with_its_state() {
     flink::assert_unbroken(&progress);
     away(&api, cluster, "bills").await;
 }
+
+#[tokio::test]
+async fn going_back_without_a_number_passes_over_what_was_never_stable() {
+    // contract: F3
+    let (cluster, libra) = start().await;
+    let api = libra.api();
+    let mut spec = counter("backwards", &libra.scratch("progress"));
+    apply(&api, &spec).await;
+    stable(&api, "backwards").await;
+    let none = api.post("/api/v1/deployments/backwards/rollback", &json!({})).await.expect(409);
+    assert_eq!(none["error"], "not_applicable", "{none:#}");
+
+    let mut bad = spec.clone();
+    bad["entry_class"] = json!("libra.jobs.Absent");
+    apply(&api, &bad).await;
+    wait::until_async("it is rolled back", async || told(&api, "backwards", "rolled_back").await).await;
+    spec["args"][3] = json!("60");
+    apply(&api, &spec).await;
+    stable(&api, "backwards").await;
+
+    let back = api.post("/api/v1/deployments/backwards/rollback", &json!({})).await.expect(202);
+    assert_eq!(back["generation"], 3, "{back:#}");
+    until(&api, "backwards", "the first again", |view| {
+        view["stable"] == true && view["runningGeneration"] == 1
+    })
+    .await;
+    let page = api.get("/api/v1/deployments/backwards/generations").await.expect(200);
+    let marks: Vec<(bool, bool)> = page["generations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["stableAt"].is_string(), one["givenUpAt"].is_string()))
+        .collect();
+    assert_eq!(marks, [(true, false), (false, true), (true, false)], "{page:#}");
+    api.post("/api/v1/deployments/backwards/rollback", &json!({})).await.expect(409);
+    away(&api, cluster, "backwards").await;
+}

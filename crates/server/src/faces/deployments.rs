@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -97,14 +97,9 @@ async fn list_deployments(
 /// One deployment with its newest specification. The `ETag` is its version.
 #[utoipa::path(get, path = "/api/v1/deployments/{id}", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = DeploymentView), (status = 401, body = Problem), (status = 404, body = Problem)))]
-async fn get_deployment(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    id: Result<Path<String>, PathRejection>,
-    Query(pairs): Query<Pairs>,
-) -> Result<Response, ServiceError> {
+async fn get_deployment(call: Call, Query(pairs): Query<Pairs>) -> Result<Response, ServiceError> {
     jobs_query::none(pairs)?;
-    let view = service.deployment_view(&who, &named(id)?).await?;
+    let view = call.service.deployment_view(&call.who, &call.id).await?;
     Ok((tag(&view), Json(view)).into_response())
 }
 
@@ -112,15 +107,11 @@ async fn get_deployment(
 /// forgotten.
 #[utoipa::path(delete, path = "/api/v1/deployments/{id}", tag = "deployments",
     params(("id" = String, Path),
-        ("savepoint" = Option<bool>, Query, description = "Whether a last savepoint is made; true when absent")),
+        ("savepoint" = Option<bool>, Query, description = "Whether a last savepoint is made; true when absent"),
+        ("If-Match" = Option<String>, Header, description = "The version that was seen; another one is answered with 409")),
     responses((status = 202, body = DeploymentView), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 404, body = Problem)))]
-async fn delete_deployment(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    id: Result<Path<String>, PathRejection>,
-    Query(pairs): Query<Pairs>,
-) -> Result<(StatusCode, Json<DeploymentView>), ServiceError> {
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+async fn delete_deployment(change: Change, Query(pairs): Query<Pairs>) -> Result<Response, ServiceError> {
     let mut savepoint = true;
     for (name, value) in pairs {
         match (name.as_str(), value.as_str()) {
@@ -130,20 +121,19 @@ async fn delete_deployment(
             _ => return Err(unknown(&name, &["savepoint"])),
         }
     }
-    Ok((StatusCode::ACCEPTED, Json(service.delete_deployment(&who, &named(id)?, savepoint).await?)))
+    let Change { call: Call { service, who, id }, seen } = change;
+    service.delete_deployment(&who, &id, seen, savepoint).await.map(accepted)
 }
 
 /// Every specification that was applied, newest first.
 #[utoipa::path(get, path = "/api/v1/deployments/{id}/generations", tag = "deployments", params(("id" = String, Path)),
     responses((status = 200, body = GenerationListView), (status = 401, body = Problem), (status = 404, body = Problem)))]
 async fn list_generations(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    id: Result<Path<String>, PathRejection>,
+    call: Call,
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<GenerationListView>, ServiceError> {
     jobs_query::none(pairs)?;
-    Ok(Json(service.deployment_generations(&who, &named(id)?).await?))
+    Ok(Json(call.service.deployment_generations(&call.who, &call.id).await?))
 }
 
 /// What happened to a deployment, oldest first.
@@ -154,9 +144,7 @@ async fn list_generations(
     responses((status = 200, body = DeploymentEventListView), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 404, body = Problem)))]
 async fn list_deployment_events(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    id: Result<Path<String>, PathRejection>,
+    call: Call,
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<DeploymentEventListView>, ServiceError> {
     let (mut after, mut limit) = (0, EVENTS.0);
@@ -167,76 +155,118 @@ async fn list_deployment_events(
             _ => return Err(unknown(&name, &["after", "limit"])),
         }
     }
-    Ok(Json(service.deployment_events(&who, &named(id)?, after, limit).await?))
+    Ok(Json(call.service.deployment_events(&call.who, &call.id, after, limit).await?))
 }
 
-/// Back to an older generation, with the state of the job that runs. Without a generation: the last stable one where that is
-/// older than the wanted one, else the one before.
-#[utoipa::path(post, path = "/api/v1/deployments/{id}/rollback", tag = "deployments", params(("id" = String, Path)),
+/// Back to an older generation, with the state of the job that runs. Without a generation: the last before the wanted one
+/// that was stable.
+#[utoipa::path(post, path = "/api/v1/deployments/{id}/rollback", tag = "deployments",
+    params(("id" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The version that was seen; another one is answered with 409")),
     request_body = Option<RollbackRequest>,
     responses((status = 202, body = DeploymentView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn rollback_deployment(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    id: Result<Path<String>, PathRejection>,
+    change: Change,
     Query(pairs): Query<Pairs>,
     request: Request,
-) -> Result<(StatusCode, Json<DeploymentView>), ServiceError> {
+) -> Result<Response, ServiceError> {
     jobs_query::none(pairs)?;
-    let (id, request) = (named(id)?, optional(request).await?);
-    Ok((StatusCode::ACCEPTED, Json(service.roll_back_deployment(&who, &id, request).await?)))
+    let Change { call: Call { service, who, id }, seen } = change;
+    let request = optional(request).await?;
+    service.roll_back_deployment(&who, &id, seen, request).await.map(accepted)
 }
 
 /// Stops the job and keeps its state, until it is resumed.
-#[utoipa::path(post, path = "/api/v1/deployments/{id}/suspend", tag = "deployments", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/deployments/{id}/suspend", tag = "deployments",
+    params(("id" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The version that was seen; another one is answered with 409")),
     responses((status = 202, body = DeploymentView), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem)))]
-async fn suspend_deployment(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    id: Result<Path<String>, PathRejection>,
-    Query(pairs): Query<Pairs>,
-) -> Result<(StatusCode, Json<DeploymentView>), ServiceError> {
+async fn suspend_deployment(change: Change, Query(pairs): Query<Pairs>) -> Result<Response, ServiceError> {
     jobs_query::none(pairs)?;
-    Ok((StatusCode::ACCEPTED, Json(service.suspend_deployment(&who, &named(id)?).await?)))
+    let Change { call: Call { service, who, id }, seen } = change;
+    service.suspend_deployment(&who, &id, seen).await.map(accepted)
 }
 
 /// Runs it again after it was suspended, was given up, or has ended.
-#[utoipa::path(post, path = "/api/v1/deployments/{id}/resume", tag = "deployments", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/deployments/{id}/resume", tag = "deployments",
+    params(("id" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The version that was seen; another one is answered with 409")),
     request_body = Option<ResumeRequest>,
     responses((status = 202, body = DeploymentView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn resume_deployment(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    id: Result<Path<String>, PathRejection>,
+    change: Change,
     Query(pairs): Query<Pairs>,
     request: Request,
-) -> Result<(StatusCode, Json<DeploymentView>), ServiceError> {
+) -> Result<Response, ServiceError> {
     jobs_query::none(pairs)?;
-    let (id, request) = (named(id)?, optional(request).await?);
-    Ok((StatusCode::ACCEPTED, Json(service.resume_deployment(&who, &id, request).await?)))
+    let Change { call: Call { service, who, id }, seen } = change;
+    let request = optional(request).await?;
+    service.resume_deployment(&who, &id, seen, request).await.map(accepted)
 }
 
 /// Makes a savepoint; the job goes on.
-#[utoipa::path(post, path = "/api/v1/deployments/{id}/savepoint", tag = "deployments", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/api/v1/deployments/{id}/savepoint", tag = "deployments",
+    params(("id" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "The version that was seen; another one is answered with 409")),
     responses((status = 202, body = DeploymentView), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem)))]
-async fn savepoint_deployment(
-    State(service): State<Arc<Service>>,
-    Extension(who): Extension<Principal>,
-    id: Result<Path<String>, PathRejection>,
-    Query(pairs): Query<Pairs>,
-) -> Result<(StatusCode, Json<DeploymentView>), ServiceError> {
+async fn savepoint_deployment(change: Change, Query(pairs): Query<Pairs>) -> Result<Response, ServiceError> {
     jobs_query::none(pairs)?;
-    Ok((StatusCode::ACCEPTED, Json(service.savepoint_deployment(&who, &named(id)?).await?)))
+    let Change { call: Call { service, who, id }, seen } = change;
+    service.savepoint_deployment(&who, &id, seen).await.map(accepted)
 }
 
-/// What is no text is no deployment's name.
-fn named(id: Result<Path<String>, PathRejection>) -> Result<String, ServiceError> {
-    id.map(|Path(id)| id)
-        .map_err(|_| ServiceError::new(Code::DeploymentNotFound, "there is no deployment of this name"))
+/// A call that is about one deployment.
+struct Call {
+    service: Arc<Service>,
+    who: Principal,
+    id: String,
+}
+
+/// A call that changes one deployment.
+struct Change {
+    call: Call,
+    /// The version that the caller has seen, where that matters to it.
+    seen: Option<u64>,
+}
+
+impl FromRequestParts<Arc<Service>> for Call {
+    type Rejection = ServiceError;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ServiceError> {
+        let Ok(Extension(who)) = Extension::<Principal>::from_request_parts(parts, service).await else {
+            return Err(ServiceError::new(Code::Internal, "nobody knows who calls"));
+        };
+        // What is no text is no deployment's name.
+        let Ok(Path(id)) = Path::<String>::from_request_parts(parts, service).await else {
+            return Err(ServiceError::new(Code::DeploymentNotFound, "there is no deployment of this name"));
+        };
+        Ok(Self { service: Arc::clone(service), who, id })
+    }
+}
+
+impl FromRequestParts<Arc<Service>> for Change {
+    type Rejection = ServiceError;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, ServiceError> {
+        let call = Call::from_request_parts(parts, service).await?;
+        let seen = match precondition(&parts.headers)? {
+            Precondition::None => None,
+            Precondition::Version(version) => Some(version),
+            Precondition::Absent => {
+                return Err(wrong_header("if-none-match", "counts only when a specification is applied"));
+            }
+        };
+        Ok(Self { call, seen })
+    }
+}
+
+/// What is wanted is stored, and will be done.
+fn accepted(view: DeploymentView) -> Response {
+    (StatusCode::ACCEPTED, tag(&view), Json(view)).into_response()
 }
 
 /// A specification, and whether it is YAML.
@@ -268,22 +298,23 @@ async fn optional<T: DeserializeOwned + Default>(request: Request) -> Result<T, 
 
 fn precondition(headers: &HeaderMap) -> Result<Precondition, ServiceError> {
     let value = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default().trim());
-    let wrong = |name: &str, reason: &str| {
-        ServiceError::violations(Code::InvalidHeader, vec![Violation::new(format!("/{name}"), reason)])
-    };
     match (value(header::IF_MATCH), value(header::IF_NONE_MATCH)) {
         (None, None) => Ok(Precondition::None),
-        (Some(_), Some(_)) => Err(wrong("if-match", "can't stand beside if-none-match")),
+        (Some(_), Some(_)) => Err(wrong_header("if-match", "can't stand beside if-none-match")),
         (None, Some("*")) => Ok(Precondition::Absent),
-        (None, Some(_)) => Err(wrong("if-none-match", "must be `*`")),
+        (None, Some(_)) => Err(wrong_header("if-none-match", "must be `*`")),
         (Some(seen), None) => {
             let version =
                 seen.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(seen).parse();
-            version
-                .map(Precondition::Version)
-                .map_err(|_| wrong("if-match", "must be a version as the ETag tells it, such as \"3\""))
+            version.map(Precondition::Version).map_err(|_| {
+                wrong_header("if-match", "must be a version as the ETag tells it, such as \"3\"")
+            })
         }
     }
+}
+
+fn wrong_header(name: &str, reason: &str) -> ServiceError {
+    ServiceError::violations(Code::InvalidHeader, vec![Violation::new(format!("/{name}"), reason)])
 }
 
 fn tag(view: &DeploymentView) -> [(header::HeaderName, String); 1] {

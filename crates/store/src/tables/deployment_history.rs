@@ -1,5 +1,6 @@
 //! The `deployment_generations` and `deployment_events` tables: what was applied, and what happened.
 
+use libra_core::deployment::reconcile::Fared;
 use libra_core::time::Timestamp;
 
 use super::deployments::Name;
@@ -138,6 +139,52 @@ pub fn generations(tx: &mut dyn Tx, name: &Name) -> Result<Vec<StoredGeneration>
         "SELECT {GENERATION} FROM deployment_generations WHERE tenant = ?1 AND deployment = ?2 ORDER BY generation DESC"
     );
     all(tx, &sql, &[(&name.tenant).into(), (&name.id).into()], read_generation)
+}
+
+/// How a generation has fared so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// When it was last found well.
+    pub stable_at: Option<Timestamp>,
+    /// When it was last given up.
+    pub given_up_at: Option<Timestamp>,
+}
+
+pub(super) fn has_fared(
+    tx: &mut dyn Tx,
+    name: &Name,
+    generation: u64,
+    fared: Fared,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let column = match fared {
+        Fared::Well => "stable_at",
+        Fared::GivenUp => "given_up_at",
+    };
+    let sql = format!(
+        "UPDATE deployment_generations SET {column} = ?4 WHERE tenant = ?1 AND deployment = ?2 AND generation = ?3"
+    );
+    let generation = stored("generation", generation)?;
+    tx.execute(&sql, &[(&name.tenant).into(), (&name.id).into(), generation.into(), at.0.into()])?;
+    Ok(())
+}
+
+/// How all generations have fared, newest first: those of [`generations`].
+pub fn records(tx: &mut dyn Tx, name: &Name) -> Result<Vec<Record>, StoreError> {
+    let sql = "SELECT stable_at, given_up_at FROM deployment_generations WHERE tenant = ?1 AND deployment = ?2 \
+               ORDER BY generation DESC";
+    all(tx, sql, &[(&name.tenant).into(), (&name.id).into()], |row| {
+        Ok(Record { stable_at: row.opt_int(0)?.map(Timestamp), given_up_at: row.opt_int(1)?.map(Timestamp) })
+    })
+}
+
+/// The newest generation before this one that was found well, and was not given up since.
+pub fn stable_before(tx: &mut dyn Tx, name: &Name, generation: u64) -> Result<Option<u64>, StoreError> {
+    let sql = "SELECT generation FROM deployment_generations WHERE tenant = ?1 AND deployment = ?2 AND generation < ?3 \
+               AND stable_at IS NOT NULL AND (given_up_at IS NULL OR given_up_at < stable_at) \
+               ORDER BY generation DESC LIMIT 1";
+    let of = [(&name.tenant).into(), (&name.id).into(), stored("generation", generation)?.into()];
+    first(tx, sql, &of, |row| number("generation", row.int(0)?))
 }
 
 /// True when another deployment has a generation with this program.

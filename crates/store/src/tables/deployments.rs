@@ -6,10 +6,10 @@
 
 use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::Declared;
-use libra_core::deployment::reconcile::Row as Log;
+use libra_core::deployment::reconcile::{Fared, Row as Log};
 use libra_core::time::Timestamp;
 
-use super::deployment_history::{Happening, StoredGeneration, add_generation, stored, tell};
+use super::deployment_history::{Happening, StoredGeneration, add_generation, has_fared, stored, tell};
 use super::{feed, from_json, json};
 use crate::error::StoreError;
 use crate::lane::Fence;
@@ -249,6 +249,8 @@ pub struct Stepped {
     pub log: Log,
     /// The generation that was wanted.
     pub generation: u64,
+    /// What was found out of generations.
+    pub fared: Vec<(u64, Fared)>,
     /// What is told.
     pub what: Vec<Happening>,
     /// When.
@@ -257,7 +259,7 @@ pub struct Stepped {
 
 /// Stores a step, unless another one was faster, something else is wanted by now, or the leader's lease is another's.
 pub fn step(tx: &mut dyn Tx, fence: &Fence, stepped: &Stepped) -> Result<Written, StoreError> {
-    let Stepped { name, version, from, log, generation, what, at } = stepped;
+    let Stepped { name, version, from, log, generation, fared, what, at } = stepped;
     if !feed::holds(tx, fence)? {
         return Ok(Written::Stale);
     }
@@ -277,6 +279,9 @@ pub fn step(tx: &mut dyn Tx, fence: &Fence, stepped: &Stepped) -> Result<Written
     )?;
     if changed == 0 {
         return Ok(Written::Stale);
+    }
+    for (generation, fared) in fared {
+        has_fared(tx, name, *generation, *fared, *at)?;
     }
     tell(tx, name, *at, *generation, what)?;
     Ok(Written::Done)

@@ -70,6 +70,7 @@ fn stepped(from: u64, job: &Job) -> Stepped {
         log: Row { revision: from + 1, phase: Phase::Waiting, turn: Some(turn), ..Row::default() },
         generation: 1,
         what: vec![happening()],
+        fared: Vec::new(),
         at: Timestamp(9),
     }
 }

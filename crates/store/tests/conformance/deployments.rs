@@ -2,7 +2,7 @@
 
 use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::Declared;
-use libra_core::deployment::reconcile::{Phase, Row};
+use libra_core::deployment::reconcile::{Fared, Phase, Row};
 use libra_core::time::Timestamp;
 use libra_store::lane::Fence;
 use libra_store::tables::deployment_history::{self as history, Happening, StoredGeneration};
@@ -16,6 +16,7 @@ on_every_store!(
     a_deployment_is_created_once,
     a_wish_names_the_version_that_was_seen,
     a_step_names_its_revision_and_the_leader,
+    how_generations_fared_tells_where_to_go_back_to,
     what_time_asks_for_is_stored_with_the_wish,
     what_is_forgotten_leaves_nothing,
 );
@@ -83,6 +84,7 @@ fn stepped(from: u64, phase: Phase, what: &[&str]) -> Stepped {
         from,
         log: Row { revision: from + 1, phase, ..Row::default() },
         generation: 1,
+        fared: Vec::new(),
         what: what.iter().map(|kind| happening(kind)).collect(),
         at: Timestamp(9),
     }
@@ -161,6 +163,43 @@ async fn a_step_names_its_revision_and_the_leader(s: Store) {
     assert_eq!(heads("of-u").await.unwrap(), []);
     let one = |cluster: &'static str| s.db.read(move |tx| deployments::head(tx, cluster, &name("t", "etl")));
     assert_eq!((one("of-t").await.unwrap(), one("of-u").await.unwrap()), (Some(head), None));
+}
+
+async fn how_generations_fared_tells_where_to_go_back_to(s: Store) {
+    create(&s, "t", "etl").await;
+    let fence = leader(&s).await;
+    let mut wish = Declared::first();
+    for number in 2..=4 {
+        wish.apply().unwrap();
+        let wished = Wished {
+            name: name("t", "etl"),
+            version: i64::try_from(number).unwrap() - 1,
+            wish: wish.clone(),
+            generation: Some(generation(number)),
+            what: happening("applied"),
+            at: Timestamp(7),
+        };
+        assert_eq!(s.db.write(move |tx| deployments::wish(tx, &wished)).await.unwrap(), Written::Done);
+    }
+    let fared =
+        [(1, Fared::Well), (2, Fared::Well), (3, Fared::GivenUp), (2, Fared::GivenUp), (2, Fared::Well)];
+    for (from, of) in (0..).zip(fared) {
+        let at = Timestamp(10 + i64::try_from(from).unwrap());
+        let step = Stepped { version: 4, fared: vec![of], at, ..stepped(from, Phase::Stable, &[]) };
+        let fence = fence.clone();
+        assert_eq!(s.db.write(move |tx| deployments::step(tx, &fence, &step)).await.unwrap(), Written::Done);
+    }
+    let before = async |number| {
+        s.db.read(move |tx| history::stable_before(tx, &name("t", "etl"), number)).await.unwrap()
+    };
+    assert_eq!(before(4).await, Some(2), "the third was given up, and the second is well again");
+    assert_eq!(before(2).await, Some(1));
+    assert_eq!(before(1).await, None);
+    let records = s.db.read(|tx| history::records(tx, &name("t", "etl"))).await.unwrap();
+    let times =
+        records.iter().map(|record| (record.stable_at.map(|at| at.0), record.given_up_at.map(|at| at.0)));
+    let times: Vec<_> = times.collect();
+    assert_eq!(times, [(None, None), (None, Some(12)), (Some(14), Some(13)), (Some(10), None)]);
 }
 
 async fn what_time_asks_for_is_stored_with_the_wish(s: Store) {

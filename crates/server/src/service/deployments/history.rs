@@ -53,8 +53,12 @@ impl Service {
     ) -> Result<GenerationListView, ServiceError> {
         let found = self.deployment(principal, id).await?;
         let name = found.name.clone();
-        let stored = self.db.read(move |tx| history::generations(tx, &name)).await?;
-        let generations = stored.into_iter().map(|stored| view::generation(&found, stored)).collect();
+        let stored = self
+            .db
+            .read(move |tx| Ok((history::generations(tx, &name)?, history::records(tx, &name)?)))
+            .await?;
+        let stored = stored.0.into_iter().zip(stored.1);
+        let generations = stored.map(|(stored, record)| view::generation(&found, stored, record)).collect();
         Ok(GenerationListView { generations })
     }
 

@@ -85,7 +85,7 @@ fn not_found(id: &str) -> ServiceError {
 }
 
 fn stale(id: &str) -> ServiceError {
-    let message = format!("deployment {id} was changed meanwhile; look at it again, then apply");
+    let message = format!("deployment {id} was changed meanwhile; look at it again, then ask anew");
     ServiceError::new(Code::StaleVersion, message)
 }
 

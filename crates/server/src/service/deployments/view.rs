@@ -3,7 +3,7 @@
 use libra_api::deployments::{DeploymentEventView, DeploymentView, GenerationView, PlanView, TroubleView};
 use libra_core::deployment::plan::Plan;
 use libra_core::deployment::reconcile::{Mode, Phase, Trouble, Wish};
-use libra_store::tables::deployment_history::{StoredEvent, StoredGeneration};
+use libra_store::tables::deployment_history::{Record, StoredEvent, StoredGeneration};
 use libra_store::tables::deployments::Deployment;
 use serde::Serialize;
 use serde_json::Value;
@@ -66,13 +66,15 @@ pub(super) fn plan(plan: &Plan, before: Option<&Deployment>) -> PlanView {
 }
 
 /// A generation.
-pub(super) fn generation(of: &Deployment, stored: StoredGeneration) -> GenerationView {
+pub(super) fn generation(of: &Deployment, stored: StoredGeneration, record: Record) -> GenerationView {
     let is = |other: Option<u64>| other == Some(stored.generation);
     GenerationView {
         generation: stored.generation,
         applied_at: stored.applied_at.rfc3339(),
         stable: is(of.log.stable.as_ref().map(|stable| stable.generation)),
         running: is(of.log.run.as_ref().map(|run| run.generation)),
+        stable_at: record.stable_at.map(libra_core::time::Timestamp::rfc3339),
+        given_up_at: record.given_up_at.map(libra_core::time::Timestamp::rfc3339),
         applied_by: stored.applied_by,
         digest: stored.digest,
         spec: serde_json::from_str(&stored.spec).unwrap_or_default(),

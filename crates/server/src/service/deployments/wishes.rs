@@ -6,7 +6,7 @@ use libra_core::deployment::declared::{Declared, NotNow};
 use libra_core::deployment::reconcile::{Mode, Run};
 use libra_core::deployment::spec::JobType;
 use libra_core::job::Job;
-use libra_store::tables::deployment_history::Happening;
+use libra_store::tables::deployment_history::{self as history, Happening};
 use libra_store::tables::deployments::{self, Deployment, Name, Wished, Written};
 
 use super::{generations_of, not_now};
@@ -19,22 +19,21 @@ const TRIES: usize = 5;
 const MAX_PATH_BYTES: usize = 4_096;
 
 impl Service {
-    /// Back to an older generation: the one that is named; else the last stable one where that is older than the wanted
-    /// one, else the one before.
+    /// Back to an older generation: the one that is named, else the last before the wanted one that was stable.
     pub(crate) async fn roll_back_deployment(
         &self,
         principal: &Principal,
         id: &str,
+        seen: Option<u64>,
         request: RollbackRequest,
     ) -> Result<DeploymentView, ServiceError> {
-        self.wish(principal, id, "rollback", |deployment, wish| {
-            let to = match request.generation {
-                Some(to) => to,
-                None => earlier(deployment).ok_or_else(|| {
-                    let message = format!("deployment {id} has no earlier generation to go back to");
-                    ServiceError::new(Code::NotApplicable, message)
-                })?,
-            };
+        self.wish(principal, (id, seen), "rollback", |found, wish| {
+            let to = request.generation.or(found.stable_before).ok_or_else(|| {
+                let message = format!(
+                    "deployment {id} has no earlier generation that was stable; name one: `libra history {id}` lists them"
+                );
+                ServiceError::new(Code::NotApplicable, message)
+            })?;
             wish.roll_back(to).map_err(|why| not_now(id, why))?;
             Ok(format!("back to generation {to}, asked by {}", principal.user))
         })
@@ -46,8 +45,9 @@ impl Service {
         &self,
         principal: &Principal,
         id: &str,
+        seen: Option<u64>,
     ) -> Result<DeploymentView, ServiceError> {
-        self.plain_wish(principal, id, "suspend", "suspended", Declared::suspend).await
+        self.plain_wish(principal, (id, seen), "suspend", "suspended", Declared::suspend).await
     }
 
     /// It shall run again, with its own state or the one that is named.
@@ -55,6 +55,7 @@ impl Service {
         &self,
         principal: &Principal,
         id: &str,
+        seen: Option<u64>,
         request: ResumeRequest,
     ) -> Result<DeploymentView, ServiceError> {
         if let Some(path) = &request.from
@@ -64,8 +65,8 @@ impl Service {
                 format!("must be the path of a savepoint or checkpoint, at most {MAX_PATH_BYTES} bytes");
             return Err(ServiceError::fields(vec![Violation::new("/from", reason)]));
         }
-        self.wish(principal, id, "resume", |deployment, wish| {
-            let lives = deployment.log.run.as_ref().is_some_and(Run::may_live);
+        self.wish(principal, (id, seen), "resume", |found, wish| {
+            let lives = found.deployment.log.run.as_ref().is_some_and(Run::may_live);
             if request.from.is_some() && lives {
                 let message =
                     format!("deployment {id} has a job; suspend it first, then resume from that state");
@@ -126,8 +127,10 @@ impl Service {
         &self,
         principal: &Principal,
         id: &str,
+        seen: Option<u64>,
     ) -> Result<DeploymentView, ServiceError> {
-        self.plain_wish(principal, id, "savepoint", "a savepoint is asked for", Declared::savepoint).await
+        self.plain_wish(principal, (id, seen), "savepoint", "a savepoint is asked for", Declared::savepoint)
+            .await
     }
 
     /// It shall be gone; with a last savepoint or without.
@@ -135,9 +138,10 @@ impl Service {
         &self,
         principal: &Principal,
         id: &str,
+        seen: Option<u64>,
         savepoint: bool,
     ) -> Result<DeploymentView, ServiceError> {
-        self.wish(principal, id, "delete", |_, wish| {
+        self.wish(principal, (id, seen), "delete", |_, wish| {
             wish.delete(savepoint);
             let with = if savepoint { "with a last savepoint" } else { "without a savepoint" };
             Ok(format!("deleted by {}, {with}", principal.user))
@@ -148,30 +152,41 @@ impl Service {
     async fn plain_wish(
         &self,
         principal: &Principal,
-        id: &str,
+        (id, seen): (&str, Option<u64>),
         kind: &str,
         words: &str,
         change: fn(&mut Declared) -> Result<(), NotNow>,
     ) -> Result<DeploymentView, ServiceError> {
-        self.wish(principal, id, kind, |_, wish| {
+        self.wish(principal, (id, seen), kind, |_, wish| {
             change(wish).map_err(|why| not_now(id, why))?;
             Ok(format!("{words} by {}", principal.user))
         })
         .await
     }
 
-    /// Changes the wish of a deployment, however often somebody else changes it meanwhile.
+    /// Changes the wish of a deployment: that of the version that was seen, where the caller names one; else however
+    /// often somebody else changes it meanwhile.
     async fn wish(
         &self,
         principal: &Principal,
-        id: &str,
+        (id, seen): (&str, Option<u64>),
         kind: &str,
-        change: impl Fn(&Deployment, &mut Declared) -> Result<String, ServiceError>,
+        change: impl Fn(&Found, &mut Declared) -> Result<String, ServiceError>,
     ) -> Result<DeploymentView, ServiceError> {
         for _ in 0..TRIES {
             let deployment = self.deployment(principal, id).await?;
-            let mut wish = deployment.wish.clone();
-            let message = change(&deployment, &mut wish)?;
+            if seen.is_some_and(|seen| u64::try_from(deployment.version) != Ok(seen)) {
+                return Err(super::stale(id));
+            }
+            let (name, target) = (deployment.name.clone(), deployment.wish.target());
+            let stable_before = self.db.read(move |tx| history::stable_before(tx, &name, target)).await?;
+            // Those of an older Libra were found stable without a note.
+            let last = deployment.log.stable.as_ref().map(|stable| stable.generation);
+            let stable_before = stable_before.max(last.filter(|of| *of < target));
+            let found = Found { deployment, stable_before };
+            let mut wish = found.deployment.wish.clone();
+            let message = change(&found, &mut wish)?;
+            let deployment = found.deployment;
             let wished = Wished {
                 name: deployment.name.clone(),
                 version: deployment.version,
@@ -190,9 +205,9 @@ impl Service {
     }
 }
 
-/// The generation that a rollback means which names none.
-fn earlier(deployment: &Deployment) -> Option<u64> {
-    let newest = deployment.wish.target();
-    let stable = deployment.log.stable.as_ref().map(|stable| stable.generation).filter(|of| *of < newest);
-    stable.or_else(|| newest.checked_sub(1)).filter(|of| *of > 0)
+/// What a wish is a change of.
+struct Found {
+    deployment: Deployment,
+    /// The last generation before the wanted one that was stable.
+    stable_before: Option<u64>,
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use libra_core::deployment::declared::Generation;
 use libra_core::deployment::reconcile::{
-    Effect, Event, Fate, JobState, Mode, Moment, Observed, Phase, Reply, Row, Run, Step, USUAL, needs_pages,
-    reconcile,
+    Effect, Event, Fate, JobState, Mode, Moment, Observed, Phase, Reply, Row, Run, Step, USUAL, fared,
+    needs_pages, reconcile,
 };
 use libra_core::deployment::spec::JobType;
 use libra_core::deployment::turns::waits;
@@ -17,11 +17,10 @@ use libra_store::StoreError;
 use libra_store::tables::deployment_history::Happening;
 use libra_store::tables::deployment_turns;
 use libra_store::tables::deployments::{self, Deployment, Head, Name, Stepped, Written};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::disk;
 use super::effects::{self, Removals};
-use super::requests::{self, Asked, Request};
+use super::requests::{self, Asked, Place, Places, Request};
 use super::stored::Stored;
 use super::times::{self, Taken};
 use super::turns;
@@ -51,7 +50,7 @@ pub(super) struct Task {
     /// When its present job was sent, where this process has seen it.
     pub(super) started: Option<Timestamp>,
     /// Places for what takes long.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Places,
 }
 
 /// How that went.
@@ -67,7 +66,7 @@ pub(super) struct Attended {
     /// What came back on requests; None = what was known before still counts.
     pub(super) heard: Option<(Option<Reply>, Removals)>,
     /// What is to be sent: it takes long.
-    pub(super) request: Option<(Request, Timestamp, OwnedSemaphorePermit)>,
+    pub(super) request: Option<(Request, Timestamp, Place)>,
     /// Nothing was done, because what takes long has no place now.
     pub(super) waits_for_place: bool,
     /// When its present job was sent, where that was now.
@@ -124,7 +123,7 @@ async fn go(service: &Arc<Service>, cluster: &FlinkCluster, mut task: Task) -> R
     let mut step = reconcile(&stored.told, row, &observed, moment);
     // Before anything of it is stored: what stands in the row is sent at once.
     let place = if step.effects.iter().any(effects::takes_long) {
-        let Ok(place) = task.places.try_acquire_owned() else {
+        let Some(place) = task.places.take(&step.effects) else {
             return Ok(Attended {
                 waits_for_place: true,
                 pages,
@@ -283,6 +282,7 @@ async fn store(of: &turns::Of<'_>, step: &Step, jobs: turns::Jobs) -> Result<Wri
         from: deployment.log.revision,
         log: step.row.clone(),
         generation: deployment.wish.target(),
+        fared: fared(&deployment.log, step),
         what,
         at: service.clock.now(),
     };

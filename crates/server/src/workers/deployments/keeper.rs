@@ -13,7 +13,6 @@ use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use libra_engines::flink::Look;
 use libra_store::StoreError;
 use libra_store::tables::deployments::{self, Head, Name};
-use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -21,7 +20,7 @@ use super::super::Shutdown;
 use super::attend::{Attended, Task, attend};
 use super::known::{Known, Stage, figures};
 use super::queue::Queue;
-use super::requests::{Answered, Asked, Letter, send};
+use super::requests::{Answered, Asked, Letter, Places, send};
 use crate::flink::FlinkCluster;
 use crate::service::Service;
 
@@ -64,7 +63,7 @@ pub(super) struct Keeper {
     seen: VecDeque<(Name, Arc<Looked>)>,
     under_way: JoinSet<Attended>,
     attended: HashMap<Id, Name>,
-    places: Arc<Semaphore>,
+    places: Places,
     requests: JoinSet<Answered>,
     requested: HashMap<Id, (Name, Asked)>,
     /// Those that found no place for what takes long.
@@ -95,7 +94,7 @@ impl Keeper {
             seen: VecDeque::new(),
             under_way: JoinSet::new(),
             attended: HashMap::new(),
-            places: Arc::new(Semaphore::new(LONG_AT_ONCE)),
+            places: Places::new(LONG_AT_ONCE),
             requests: JoinSet::new(),
             requested: HashMap::new(),
             placeless: VecDeque::new(),
@@ -336,7 +335,7 @@ impl Keeper {
             removals: known.removals.clone(),
             epoch: self.epoch,
             started: known.started,
-            places: Arc::clone(&self.places),
+            places: self.places.clone(),
         };
         let (service, cluster) = (Arc::clone(&self.service), Arc::clone(&self.cluster));
         let id = self.under_way.spawn(attend(service, cluster, task)).id();
@@ -389,13 +388,14 @@ impl Keeper {
             }
         };
         let now = self.service.clock.now();
-        // Its place is free for somebody else.
-        if let Some(next) = self.placeless.pop_front()
-            && self.queue.remove(&next)
-        {
-            self.queue.put(&next, now.0);
-        }
         let Some((name, asked)) = self.requested.remove(&id) else { return };
+        // A place is free for somebody else, and a program is there for all who waited for it.
+        let many = if asked == Asked::Upload { self.placeless.len() } else { 1 };
+        for next in self.placeless.drain(..many.min(self.placeless.len())) {
+            if self.queue.remove(&next) {
+                self.queue.put(&next, now.0);
+            }
+        }
         let Some(known) = self.known.get_mut(&name) else { return };
         let answered = answered.unwrap_or(Answered { asked, reply: None });
         match known.stage {

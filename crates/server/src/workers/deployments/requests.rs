@@ -2,15 +2,16 @@
 //! Meanwhile their deployment is looked at as always. They have places of their own: nobody waits for a slow `main()`
 //! but who wants to start something as well.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libra_core::artifact::Digest;
-use libra_core::deployment::reconcile::{FlinkId, Open, RESEND_AFTER, Reply, Row};
+use libra_core::deployment::reconcile::{Effect, FlinkId, Open, RESEND_AFTER, Reply, Row};
 use libra_core::time::Timestamp;
 use libra_engines::failpoint;
 use libra_engines::flink::{Flink, RunRequest};
 use libra_store::tables::deployments::Name;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::effects::said;
 use crate::flink::FlinkCluster;
@@ -20,6 +21,55 @@ use crate::service::Service;
 pub(super) enum Request {
     Upload { digest: String },
     Run { job: FlinkId, send: u32, jar: String, what: Box<RunRequest> },
+}
+
+/// Where what takes long has its place, on one cluster.
+#[derive(Clone)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    /// The programs that are being uploaded.
+    uploads: Arc<Mutex<HashSet<String>>>,
+}
+
+/// A place. It is free again when this is dropped.
+pub(super) struct Place {
+    uploads: Option<(Arc<Mutex<HashSet<String>>>, String)>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    pub(super) fn new(many: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(many)), uploads: Arc::default() }
+    }
+
+    /// A place for what a step asks for, where that takes long: None when there is none now, or the program is being
+    /// uploaded for another deployment, which does for both.
+    pub(super) fn take(&self, effects: &[Effect]) -> Option<Place> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        let digest = effects.iter().find_map(|effect| match effect {
+            Effect::Upload { digest } => Some(digest.clone()),
+            Effect::Run { .. }
+            | Effect::Stop { .. }
+            | Effect::Savepoint { .. }
+            | Effect::Rescale { .. }
+            | Effect::Cancel { .. }
+            | Effect::Dispose { .. }
+            | Effect::Poll { .. }
+            | Effect::Emit(_)
+            | Effect::WaitUntil(_) => None,
+        });
+        let Some(digest) = digest else { return Some(Place { uploads: None, _permit: permit }) };
+        let new = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone());
+        new.then(|| Place { uploads: Some((Arc::clone(&self.uploads), digest)), _permit: permit })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some((uploads, digest)) = self.uploads.take() {
+            uploads.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+        }
+    }
 }
 
 /// Which request is waited for.
@@ -42,7 +92,7 @@ pub(super) struct Letter {
     /// When it was recorded, and by which leader.
     pub(super) since: Timestamp,
     pub(super) epoch: i64,
-    pub(super) place: OwnedSemaphorePermit,
+    pub(super) place: Place,
 }
 
 impl Request {
@@ -102,4 +152,23 @@ async fn upload(service: &Service, flink: &Flink, digest: &str) -> Result<(), St
     let checked = tokio::task::spawn_blocking(move || programs.checked(&named)).await;
     let path = checked.map_err(|e| e.to_string())?.map_err(|e| format!("its file: {e}"))?;
     flink.upload(&path, digest).await.map(drop).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_uploaded_by_one_and_a_place_is_free_again() {
+        let places = Places::new(2);
+        let upload = |digest: &str| [Effect::Upload { digest: digest.to_owned() }];
+        let first = places.take(&upload("a"));
+        assert!(first.is_some());
+        assert!(places.take(&upload("a")).is_none(), "it is on its way");
+        let other = places.take(&upload("b"));
+        assert!(other.is_some());
+        assert!(places.take(&[]).is_none(), "all places are taken");
+        drop(first);
+        assert!(places.take(&upload("a")).is_some());
+    }
 }
