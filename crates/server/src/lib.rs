@@ -13,7 +13,6 @@ mod faces;
 mod files;
 mod flink;
 mod host;
-mod programs;
 mod run;
 mod service;
 #[cfg(test)]

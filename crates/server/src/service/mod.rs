@@ -60,7 +60,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::files::Files;
 use crate::flink::FlinkClusters;
-use crate::programs::Programs;
 use crate::telemetry::metrics::Metrics;
 
 /// Everything that a use case needs.
@@ -80,8 +79,6 @@ pub(crate) struct Service {
     pub(crate) files_dir: PathBuf,
     /// What was uploaded.
     pub(crate) artifacts: Artifacts,
-    /// Programs of deployments.
-    pub(crate) programs: Programs,
     /// The Flink clusters.
     pub(crate) flink: FlinkClusters,
     /// True when no other process can use this database: what it does not know is nobody's.
@@ -135,7 +132,6 @@ impl Service {
             signals,
             files,
             artifacts: Artifacts::within(&files_dir),
-            programs: Programs::within(&files_dir),
             flink,
             files_dir,
             alone,

@@ -3,7 +3,9 @@
 use libra_core::time::Timestamp;
 
 use super::deployments::Name;
+use super::feed;
 use crate::error::StoreError;
+use crate::lane::Fence;
 use crate::tx::{Row, Tx, all, first};
 
 /// A generation as it is stored.
@@ -147,9 +149,36 @@ pub fn is_shared(tx: &mut dyn Tx, name: &Name, digest: &str) -> Result<bool, Sto
     Ok(found.is_some())
 }
 
-/// The digests of all generations of all deployments: what must be kept of programs.
-pub fn digests(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
-    all(tx, "SELECT DISTINCT digest FROM deployment_generations", &[], |row| row.text(0))
+/// The programs of all generations of all deployments, which must be kept: tenant and digest.
+pub fn digests(tx: &mut dyn Tx) -> Result<Vec<(String, String)>, StoreError> {
+    let sql = "SELECT DISTINCT tenant, digest FROM deployment_generations";
+    all(tx, sql, &[], |row| Ok((row.text(0)?, row.text(1)?)))
+}
+
+/// Forgets the oldest events of deployments that have more than `kept`, of at most `most` deployments; says of how many,
+/// or None when the leader's lease is another's.
+pub fn forget_events(
+    tx: &mut dyn Tx,
+    fence: &Fence,
+    kept: u32,
+    most: u32,
+) -> Result<Option<usize>, StoreError> {
+    if !feed::holds(tx, fence)? {
+        return Ok(None);
+    }
+    let sql = "SELECT tenant, id, events FROM deployments WHERE EXISTS (SELECT 1 FROM deployment_events e \
+               WHERE e.tenant = deployments.tenant AND e.deployment = deployments.id AND e.seq <= deployments.events - ?1) \
+               LIMIT ?2";
+    let long = all(tx, sql, &[kept.into(), most.into()], |row| {
+        Ok((Name { tenant: row.text(0)?, id: row.text(1)? }, row.int(2)?))
+    })?;
+    for (name, last) in &long {
+        tx.execute(
+            "DELETE FROM deployment_events WHERE tenant = ?1 AND deployment = ?2 AND seq <= ?3",
+            &[(&name.tenant).into(), (&name.id).into(), last.saturating_sub(i64::from(kept)).into()],
+        )?;
+    }
+    Ok(Some(long.len()))
 }
 
 /// Events after number `after`, oldest first, at most `limit`.

@@ -18,6 +18,7 @@ on_every_store!(
     a_step_names_its_revision_and_the_leader,
     what_time_asks_for_is_stored_with_the_wish,
     what_is_forgotten_leaves_nothing,
+    only_the_newest_events_are_kept,
 );
 
 /// A minute, in microseconds.
@@ -123,8 +124,11 @@ async fn a_wish_names_the_version_that_was_seen(s: Store) {
     let all = s.db.read(|tx| history::generations(tx, &name("t", "etl"))).await.unwrap();
     assert_eq!(all, [generation(2), generation(1)]);
     assert_eq!(kinds(&s, "t", "etl").await.len(), 2, "the refused one has told nothing");
-    let digests = s.db.read(history::digests).await.unwrap();
-    assert_eq!(digests.len(), 2);
+    create(&s, "u", "etl").await;
+    let mut digests = s.db.read(history::digests).await.unwrap();
+    digests.sort();
+    let of = |tenant: &str, number: u64| (tenant.to_owned(), generation(number).digest);
+    assert_eq!(digests, [of("t", 1), of("t", 2), of("u", 1)]);
 }
 
 async fn a_step_names_its_revision_and_the_leader(s: Store) {
@@ -202,4 +206,29 @@ async fn what_is_forgotten_leaves_nothing(s: Store) {
     assert!(found(&s, "u", "etl").await.is_some());
     assert_eq!(create(&s, "t", "etl").await, Written::Done, "the name is free");
     assert_eq!(kinds(&s, "t", "etl").await, [(1, "applied".to_owned())]);
+}
+
+async fn only_the_newest_events_are_kept(s: Store) {
+    create(&s, "t", "etl").await;
+    create(&s, "t", "short").await;
+    let fence = leader(&s).await;
+    for from in 0..4 {
+        let (fence, stepped) = (fence.clone(), stepped(from, Phase::Starting, &["phase", "starts"]));
+        s.db.write(move |tx| deployments::step(tx, &fence, &stepped)).await.unwrap();
+    }
+    let forget = |fence: &Fence, kept| {
+        let fence = fence.clone();
+        s.db.write(move |tx| history::forget_events(tx, &fence, kept, 10))
+    };
+    assert_eq!(forget(&fence, 20).await.unwrap(), Some(0), "there are not so many");
+    assert_eq!(forget(&fence, 3).await.unwrap(), Some(1));
+    assert_eq!(forget(&fence, 3).await.unwrap(), Some(0), "again");
+    let numbers = |kinds: Vec<(u64, String)>| kinds.into_iter().map(|(seq, _)| seq).collect::<Vec<_>>();
+    assert_eq!(numbers(kinds(&s, "t", "etl").await), [7, 8, 9]);
+    assert_eq!(numbers(kinds(&s, "t", "short").await), [1]);
+    let next = leader(&s).await;
+    assert_eq!(forget(&fence, 1).await.unwrap(), None, "another one leads");
+    let (last, fence) = (stepped(4, Phase::Stable, &["phase"]), next);
+    s.db.write(move |tx| deployments::step(tx, &fence, &last)).await.unwrap();
+    assert_eq!(numbers(kinds(&s, "t", "etl").await), [7, 8, 9, 10], "numbers go on");
 }

@@ -78,7 +78,7 @@ impl Service {
                 "replicas need `libra.shared-dir` for programs of deployments: any of them may lead";
             return Err(ServiceError::new(Code::Unsupported, message));
         }
-        self.keep_program(&prepared.program).await?;
+        self.keep_program(&principal.tenant, &prepared.program).await?;
         let is_new = prepared.before.is_none();
         match &prepared.before {
             None => self.create_deployment(principal, &prepared).await?,

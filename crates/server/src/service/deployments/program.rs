@@ -8,8 +8,8 @@ use libra_core::artifact::Digest;
 use libra_core::deployment::spec::{ArtifactPath, ArtifactType, DeploymentSpec};
 use libra_core::id::Token;
 
+use crate::artifacts::{Form, Looked, look};
 use crate::auth::Principal;
-use crate::programs::{Looked, Programs};
 use crate::service::{Service, ServiceError};
 
 /// A program that was found.
@@ -48,19 +48,27 @@ impl Service {
         };
         let looked = {
             let file = file.clone();
-            on_disk(move || Programs::look(&file)).await
+            on_disk(move || look(&file, |_| ())).await
         };
         let looked = looked.map_err(|e| wrong(format!("can't be read: {e}")))?;
         check(spec, &looked)?;
         Ok(Program { digest: looked.digest, file })
     }
 
-    /// Copies a program that was found, so that it stays as it is.
-    pub(super) async fn keep_program(&self, program: &Program) -> Result<(), ServiceError> {
-        let (programs, program) = (self.programs.clone(), program.clone());
+    /// Keeps a program that was found, so that it stays as it is, and holds it for a generation that is about to be
+    /// stored.
+    pub(super) async fn keep_program(&self, tenant: &str, program: &Program) -> Result<(), ServiceError> {
+        let (artifacts, tenant, program) = (self.artifacts.clone(), tenant.to_owned(), program.clone());
         let name = Token::new(self.clock.now(), self.clock.entropy()).to_string();
-        let kept = on_disk(move || programs.keep(&program.file, &program.digest, &name)).await;
-        kept.map_err(|e| ServiceError {
+        let kept = on_disk(move || {
+            artifacts.take_in(&tenant, &program.file, &program.digest, &name)?;
+            if artifacts.hold(&tenant, &program.digest)? {
+                Ok(())
+            } else {
+                Err(io::Error::other("it is gone"))
+            }
+        });
+        kept.await.map_err(|e| ServiceError {
             cause: Some(e.to_string()),
             ..ServiceError::new(Code::Unavailable, format!("the program could not be kept: {e}; apply again"))
         })
@@ -106,8 +114,12 @@ fn check(spec: &DeploymentSpec, looked: &Looked) -> Result<(), ServiceError> {
         let reason = format!("is not the digest of the artifact, which is {}", looked.digest);
         return Err(ServiceError::fields(vec![Violation::new("/artifact_signature", reason)]));
     }
-    if !looked.zip {
-        let reason = "is no jar: a jar is a ZIP archive";
+    let reason = match looked.form {
+        Form::Zip => None,
+        Form::ZipInPart => Some("is no whole jar: its end is missing; copy it again"),
+        Form::Other => Some("is no jar: a jar is a ZIP archive"),
+    };
+    if let Some(reason) = reason {
         return Err(ServiceError::fields(vec![Violation::new("/artifact_path", reason)]));
     }
     if spec.signature.is_some() {

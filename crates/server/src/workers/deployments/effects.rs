@@ -90,7 +90,7 @@ pub(super) async fn perform(
     let flink = &cluster.flink;
     match effect {
         Effect::Upload { digest } => {
-            if let Err(error) = upload(service, flink, digest).await {
+            if let Err(error) = upload(service, flink, &told.deployment.name.tenant, digest).await {
                 tracing::warn!(deployment = told.deployment.name.id, %error, "a program could not be uploaded");
             }
             None
@@ -174,10 +174,10 @@ fn said(result: Result<FlinkId, Error>) -> Answer {
 }
 
 /// Uploads a program whose bytes were checked just before.
-async fn upload(service: &Service, flink: &Flink, digest: &str) -> Result<(), String> {
+async fn upload(service: &Service, flink: &Flink, tenant: &str, digest: &str) -> Result<(), String> {
     let named = Digest::of_hex(digest).ok_or("its digest is none")?;
-    let programs = service.programs.clone();
-    let checked = tokio::task::spawn_blocking(move || programs.checked(&named)).await;
+    let (artifacts, tenant) = (service.artifacts.clone(), tenant.to_owned());
+    let checked = tokio::task::spawn_blocking(move || artifacts.checked(&tenant, &named)).await;
     let path = checked.map_err(|e| e.to_string())?.map_err(|e| format!("its file: {e}"))?;
     flink.upload(&path, digest).await.map(drop).map_err(|e| e.to_string())
 }
