@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 mod held;
 mod look;
 
-pub(crate) use look::{Form, Looked, look};
+pub(crate) use look::{Form, Looked, form, look};
 
 use crate::hex;
 

@@ -15,6 +15,7 @@ mod flink;
 mod host;
 mod run;
 mod service;
+mod signatures;
 #[cfg(test)]
 mod simulation;
 mod telemetry;

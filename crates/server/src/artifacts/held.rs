@@ -58,19 +58,6 @@ impl Artifacts {
         Ok(true)
     }
 
-    /// Where something held is, once its bytes were checked.
-    ///
-    /// # Errors
-    /// When it is not there, or its bytes are others.
-    pub(crate) fn checked(&self, tenant: &str, digest: &Digest) -> io::Result<PathBuf> {
-        let path = self.held_path(tenant, digest);
-        if is_whole(&path, digest)? {
-            Ok(path)
-        } else {
-            Err(io::Error::other("its bytes are not those that were applied"))
-        }
-    }
-
     /// Where that is which has been held for so long.
     pub(crate) fn held_for(&self, grace: Duration) -> io::Result<Vec<PathBuf>> {
         let Some(cut) = SystemTime::now().checked_sub(grace) else { return Ok(Vec::new()) };
@@ -121,17 +108,18 @@ mod tests {
         assert!(!artifacts.hold("t", &digest).unwrap(), "it is not there yet");
         artifacts.take_in("t", &file, &digest, "1").unwrap();
         artifacts.take_in("t", &file, &digest, "2").unwrap();
-        assert!(artifacts.checked("t", &digest).is_err(), "nobody holds it");
+        assert!(!artifacts.held_path("t", &digest).exists(), "nobody holds it");
         assert!(artifacts.hold("t", &digest).unwrap());
         assert!(artifacts.hold("t", &digest).unwrap(), "again");
-        let held = artifacts.checked("t", &digest).unwrap();
-        assert!(artifacts.checked("other", &digest).is_err());
+        let held = artifacts.held_path("t", &digest);
+        assert!(is_whole(&held, &digest).unwrap());
+        assert!(!artifacts.held_path("other", &digest).exists());
         // Somebody has changed it.
         fs::remove_file(&held).unwrap();
         fs::write(&held, b"other").unwrap();
-        assert!(artifacts.checked("t", &digest).is_err());
+        assert!(!is_whole(&held, &digest).unwrap());
         artifacts.hold("t", &digest).unwrap();
-        assert!(artifacts.checked("t", &digest).is_ok(), "it is put right");
+        assert!(is_whole(&held, &digest).unwrap(), "it is put right");
         fs::write(&file, b"another program").unwrap();
         let elsewhere = Digest::of_hex(&"0".repeat(64)).unwrap();
         assert!(artifacts.take_in("t", &file, &elsewhere, "3").is_err(), "it is another one by now");
@@ -148,7 +136,7 @@ mod tests {
             let digest = look(&file, |_| ()).unwrap().digest;
             artifacts.take_in("t", &file, &digest, "1").unwrap();
             artifacts.hold("t", &digest).unwrap();
-            (artifacts.checked("t", &digest).unwrap(), digest)
+            (artifacts.held_path("t", &digest), digest)
         };
         let (one, one_digest) = held(b"one");
         let (two, two_digest) = held(b"two");

@@ -78,9 +78,7 @@ pub(crate) fn form(file: &mut File) -> io::Result<Form> {
 /// follows, and the directory is before it.
 fn is_end(record: &[u8], behind: usize, place: u64) -> bool {
     let short = |at: usize| u16::from_le_bytes([record[at], record[at + 1]]);
-    let long = |at: usize| {
-        u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
-    };
+    let long = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
     let (size, offset) = (long(12), long(16));
     record.starts_with(&END)
         && usize::from(short(20)) == behind

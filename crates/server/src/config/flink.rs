@@ -1,12 +1,13 @@
-//! Flink's session clusters, and where programs for them are.
+//! Flink's session clusters, where programs for them are, and who vouches for those.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::fields::{Fields, is_web_address, list, map};
-use super::keys::{FLINK_CLUSTERS, FLINK_DIRECTORIES};
+use super::keys::{FLINK_CLUSTERS, FLINK_DIRECTORIES, FLINK_PUBLIC_KEYS, FLINK_SIGNATURES};
 use super::{ConfigError, SecretText};
+use crate::signatures::{Policy, TrustedKey};
 
 /// What is said of Flink.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +16,10 @@ pub struct Flink {
     pub clusters: Vec<FlinkCluster>,
     /// Where `artifact_path` is looked for, in this order.
     pub directories: Vec<PathBuf>,
+    /// Whether programs have to be signed.
+    pub signatures: Policy,
+    /// By whom.
+    pub public_keys: Vec<TrustedKey>,
 }
 
 /// A session cluster.
@@ -40,13 +45,16 @@ const EXAMPLE: &str = "libra.flink.clusters: [{name: main, url: \"http://127.0.0
 const KNOWN: [&str; 7] =
     ["name", "url", "token-file", "ca-file", "identity-file", "headers", "savepoint-directory"];
 
-/// Clusters and directories.
+/// Everything of Flink, from the lists that `tree` finds by their keys.
 ///
 /// # Errors
-/// A value that is no list, an unknown field, an address that is none, a name that comes twice.
-pub(super) fn flink(clusters: Option<&Value>, directories: Option<&Value>) -> Result<Flink, ConfigError> {
+/// A value that is no list, an unknown field, an address or key that is none, a name that comes twice.
+pub(super) fn flink<'v>(
+    tree: impl Fn(&str) -> Option<&'v Value>,
+    signatures: Policy,
+) -> Result<Flink, ConfigError> {
     let mut found: Vec<FlinkCluster> = Vec::new();
-    for (n, value) in list(FLINK_CLUSTERS, clusters, EXAMPLE)?.iter().enumerate() {
+    for (n, value) in list(FLINK_CLUSTERS, tree(FLINK_CLUSTERS), EXAMPLE)?.iter().enumerate() {
         let place = format!("{FLINK_CLUSTERS}[{n}]");
         let cluster = cluster(&place, value)?;
         if found.iter().any(|other| other.name == cluster.name) {
@@ -56,11 +64,48 @@ pub(super) fn flink(clusters: Option<&Value>, directories: Option<&Value>) -> Re
         found.push(cluster);
     }
     let example = "libra.flink.artifacts.directories: [/srv/flink-jobs]";
-    let directories = list(FLINK_DIRECTORIES, directories, example)?.iter().map(|value| match value {
-        Value::String(text) if !text.trim().is_empty() => Ok(PathBuf::from(text.trim())),
-        other => Err(ConfigError::new(format!("{FLINK_DIRECTORIES} must be paths, not `{other}`"))),
-    });
-    Ok(Flink { clusters: found, directories: directories.collect::<Result<_, _>>()? })
+    let directories =
+        list(FLINK_DIRECTORIES, tree(FLINK_DIRECTORIES), example)?.iter().map(|value| match value {
+            Value::String(text) if !text.trim().is_empty() => Ok(PathBuf::from(text.trim())),
+            other => Err(ConfigError::new(format!("{FLINK_DIRECTORIES} must be paths, not `{other}`"))),
+        });
+    Ok(Flink {
+        clusters: found,
+        directories: directories.collect::<Result<_, _>>()?,
+        signatures,
+        public_keys: public_keys(tree(FLINK_PUBLIC_KEYS), signatures)?,
+    })
+}
+
+/// Reads `libra.flink.artifacts.signatures`. YAML takes a bare `off` for false.
+pub(super) fn policy(text: &str) -> Option<Policy> {
+    match text {
+        "off" | "false" => Some(Policy::Off),
+        "if-present" => Some(Policy::IfPresent),
+        "required" => Some(Policy::Required),
+        _ => None,
+    }
+}
+
+fn public_keys(value: Option<&Value>, policy: Policy) -> Result<Vec<TrustedKey>, ConfigError> {
+    let example =
+        format!("{FLINK_PUBLIC_KEYS}: [RWQ…], the second line of what `minisign -G` writes to minisign.pub");
+    let mut keys = Vec::new();
+    for value in list(FLINK_PUBLIC_KEYS, value, &example)? {
+        let read = value.as_str().map(TrustedKey::read);
+        keys.push(match read {
+            Some(Ok(key)) => key,
+            Some(Err(_)) | None => {
+                let message = format!("{FLINK_PUBLIC_KEYS} must be public keys of minisign, not `{value}`");
+                return Err(ConfigError::new(message).hinting(example));
+            }
+        });
+    }
+    if policy == Policy::Required && keys.is_empty() {
+        let message = format!("{FLINK_SIGNATURES} is `required`, and {FLINK_PUBLIC_KEYS} has no key");
+        return Err(ConfigError::new(message).hinting(example));
+    }
+    Ok(keys)
 }
 
 fn cluster(place: &str, value: &Value) -> Result<FlinkCluster, ConfigError> {

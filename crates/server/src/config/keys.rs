@@ -46,8 +46,13 @@ pub const CLUSTERS: &str = "libra.clusters";
 pub const FLINK_CLUSTERS: &str = "libra.flink.clusters";
 /// Where programs for Flink are.
 pub const FLINK_DIRECTORIES: &str = "libra.flink.artifacts.directories";
+/// Who may sign programs for Flink.
+pub const FLINK_PUBLIC_KEYS: &str = "libra.flink.artifacts.public-keys";
+/// Whether programs for Flink have to be signed.
+pub const FLINK_SIGNATURES: &str = "libra.flink.artifacts.signatures";
 /// The keys with lists or maps below them. In the environment their value is YAML.
-pub const TREES: [&str; 7] = [AUTH_KEYS, QUEUES, USERS, TENANTS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES];
+pub const TREES: [&str; 8] =
+    [AUTH_KEYS, QUEUES, USERS, TENANTS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES, FLINK_PUBLIC_KEYS];
 
 /// All keys, in the order of the documentation.
 pub const KEYS: &[Key] = &[
@@ -155,6 +160,17 @@ pub const KEYS: &[Key] = &[
         FLINK_DIRECTORIES,
         "",
         "Directories in which `artifact_path` of a deployment is looked for, in this order.",
+    ),
+    key(
+        FLINK_SIGNATURES,
+        "if-present",
+        "Signatures of programs for Flink: `off` looks at none, `if-present` refuses what is signed wrongly, `required` \
+         also what is not signed.",
+    ),
+    key(
+        FLINK_PUBLIC_KEYS,
+        "",
+        "Public keys of minisign that may sign programs for Flink: a list of texts that begin with RW.",
     ),
     Key {
         name: "libra.queue.redis.url",

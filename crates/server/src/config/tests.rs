@@ -39,6 +39,8 @@ fn every_key_takes_effect() {
         ("libra.clusters", "[{name: east, master: 'spark://h:7'}]"),
         ("libra.flink.clusters", "[{name: east, url: 'http://h:7'}]"),
         ("libra.flink.artifacts.directories", "[/jobs]"),
+        ("libra.flink.artifacts.signatures", "off"),
+        ("libra.flink.artifacts.public-keys", "[RWSepv2qjj+72R2VyV22oP7Q5UKaX5+f/sWIf0jX0nywrhtSYn4MCya4]"),
         ("libra.execution.launch-timeout", "7m"),
         ("libra.logs.rotate-size", "7m"),
         ("libra.logs.max-size", "7g"),
@@ -468,6 +470,9 @@ fn flinks_clusters_and_directories_are_read() {
     assert_eq!((main.name.as_str(), main.url.as_str(), main.headers.len()), ("main", "http://h:8081", 1));
     assert_eq!(main.savepoint_directory.as_deref(), Some("s3://b/sp"));
     assert_eq!((flink.clusters.len(), flink.directories.len()), (2, 2));
+    // YAML takes a bare `off` for false.
+    let off = from_yaml("libra: {flink: {artifacts: {signatures: off}}}\n").unwrap();
+    assert_eq!(off.flink.signatures, crate::signatures::Policy::Off);
     for (wrong, says) in [
         ("clusters: {main: 7}", "libra.flink.clusters must be a list"),
         ("clusters: [{name: a}]", "libra.flink.clusters[0] needs the url"),
@@ -481,6 +486,9 @@ fn flinks_clusters_and_directories_are_read() {
             "libra.flink.clusters names the cluster `a` twice",
         ),
         ("artifacts: {directories: /a}", "libra.flink.artifacts.directories must be a list"),
+        ("artifacts: {signatures: always}", "libra.flink.artifacts.signatures must be `off`"),
+        ("artifacts: {signatures: required}", "public-keys has no key"),
+        ("artifacts: {public-keys: [RWnone]}", "must be public keys of minisign"),
     ] {
         let error = from_yaml(&format!("libra: {{flink: {{{wrong}}}}}\n")).unwrap_err().to_string();
         assert!(error.contains(says), "{wrong}: {error}");

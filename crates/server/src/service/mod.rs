@@ -38,7 +38,9 @@ use tokio::sync::broadcast;
 
 pub(crate) use artifacts::uploads_dir;
 pub(crate) use deliveries::WebhookQuery;
-pub(crate) use deployments::{Precondition, SpecText, generations_of};
+pub(crate) use deployments::{
+    FollowedProgram, Precondition, SpecText, file_in, followed_program, generations_of,
+};
 pub(crate) use error::ServiceError;
 pub(crate) use feed::{After, FeedReader};
 pub(crate) use hand_off::{HandOff, handed_to, host_lease_file};

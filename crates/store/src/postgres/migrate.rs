@@ -9,6 +9,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0002_feed_segments.sql"),
     include_str!("../../migrations/postgres/0003_usage.sql"),
     include_str!("../../migrations/postgres/0004_deployments.sql"),
+    include_str!("../../migrations/postgres/0005_signatures.sql"),
 ];
 
 /// Whoever migrates holds this advisory lock of the database.

@@ -5,12 +5,13 @@ use rusqlite::Connection;
 use crate::error::StoreError;
 
 /// The migrations, oldest first. An entry never changes once it was released; a change is a new entry.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../migrations/sqlite/0001_jobs.sql"),
     include_str!("../../migrations/sqlite/0002_replicas.sql"),
     include_str!("../../migrations/sqlite/0003_feed_segments.sql"),
     include_str!("../../migrations/sqlite/0004_usage.sql"),
     include_str!("../../migrations/sqlite/0005_deployments.sql"),
+    include_str!("../../migrations/sqlite/0006_signatures.sql"),
 ];
 
 /// The newest schema version that this program knows.

@@ -17,6 +17,10 @@ pub struct StoredGeneration {
     pub spec: String,
     /// The sha256 of the file that Flink is given, in hexadecimal.
     pub digest: String,
+    /// The signature that was verified, as it was written, where there was one.
+    pub signature: Option<String>,
+    /// The id of the key that has made it.
+    pub signed_by: Option<String>,
     /// When.
     pub applied_at: Timestamp,
     /// Who.
@@ -55,8 +59,8 @@ pub(super) fn stored(what: &'static str, value: u64) -> Result<i64, StoreError> 
 
 pub(super) fn add_generation(tx: &mut dyn Tx, name: &Name, new: &StoredGeneration) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO deployment_generations (tenant, deployment, generation, spec, digest, applied_at, applied_by) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO deployment_generations (tenant, deployment, generation, spec, digest, applied_at, applied_by, \
+         signature, signed_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         &[
             (&name.tenant).into(),
             (&name.id).into(),
@@ -65,6 +69,8 @@ pub(super) fn add_generation(tx: &mut dyn Tx, name: &Name, new: &StoredGeneratio
             (&new.digest).into(),
             new.applied_at.0.into(),
             (&new.applied_by).into(),
+            new.signature.as_deref().into(),
+            new.signed_by.as_deref().into(),
         ],
     )?;
     Ok(())
@@ -109,6 +115,25 @@ pub(super) fn tell(
     Ok(())
 }
 
+/// True when the same was told of this generation, and is not forgotten.
+pub(super) fn was_told(
+    tx: &mut dyn Tx,
+    name: &Name,
+    generation: u64,
+    what: &Happening,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM deployment_events WHERE tenant = ?1 AND deployment = ?2 AND generation = ?3 AND kind = ?4 \
+               AND message = ?5 LIMIT 1";
+    let of = [
+        (&name.tenant).into(),
+        (&name.id).into(),
+        stored("generation", generation)?.into(),
+        (&what.kind).into(),
+        (&what.message).into(),
+    ];
+    Ok(first(tx, sql, &of, |row| row.int(0))?.is_some())
+}
+
 fn read_generation(row: &dyn Row) -> Result<StoredGeneration, StoreError> {
     Ok(StoredGeneration {
         generation: number("generation", row.int(0)?)?,
@@ -116,10 +141,12 @@ fn read_generation(row: &dyn Row) -> Result<StoredGeneration, StoreError> {
         digest: row.text(2)?,
         applied_at: Timestamp(row.int(3)?),
         applied_by: row.text(4)?,
+        signature: row.opt_text(5)?,
+        signed_by: row.opt_text(6)?,
     })
 }
 
-const GENERATION: &str = "generation, spec, digest, applied_at, applied_by";
+const GENERATION: &str = "generation, spec, digest, applied_at, applied_by, signature, signed_by";
 
 /// One generation.
 pub fn generation(
@@ -140,6 +167,19 @@ pub fn generations(tx: &mut dyn Tx, name: &Name) -> Result<Vec<StoredGeneration>
         "SELECT {GENERATION} FROM deployment_generations WHERE tenant = ?1 AND deployment = ?2 ORDER BY generation DESC"
     );
     all(tx, &sql, &[(&name.tenant).into(), (&name.id).into()], read_generation)
+}
+
+/// The newest generation with this program.
+pub fn newest_with(
+    tx: &mut dyn Tx,
+    name: &Name,
+    digest: &str,
+) -> Result<Option<StoredGeneration>, StoreError> {
+    let sql = format!(
+        "SELECT {GENERATION} FROM deployment_generations WHERE tenant = ?1 AND deployment = ?2 AND digest = ?3 \
+         ORDER BY generation DESC LIMIT 1"
+    );
+    first(tx, &sql, &[(&name.tenant).into(), (&name.id).into(), digest.into()], read_generation)
 }
 
 /// True when another deployment has a generation with this program.

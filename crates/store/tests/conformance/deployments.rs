@@ -6,7 +6,7 @@ use libra_core::deployment::reconcile::{Phase, Row};
 use libra_core::time::Timestamp;
 use libra_store::lane::Fence;
 use libra_store::tables::deployment_history::{self as history, Happening, StoredGeneration};
-use libra_store::tables::deployments::{self, Deployment, Name, Stepped, Timed, Wished, Written};
+use libra_store::tables::deployments::{self, Deployment, Name, Remark, Stepped, Timed, Wished, Written};
 use libra_store::tables::leases;
 
 use crate::given::Store;
@@ -19,6 +19,7 @@ on_every_store!(
     what_time_asks_for_is_stored_with_the_wish,
     what_is_forgotten_leaves_nothing,
     only_the_newest_events_are_kept,
+    a_remark_is_told_once,
 );
 
 /// A minute, in microseconds.
@@ -37,6 +38,8 @@ fn generation(number: u64) -> StoredGeneration {
         generation: number,
         spec: "{}".into(),
         digest: format!("{number:064x}"),
+        signature: (number > 1).then(|| "four lines".to_owned()),
+        signed_by: (number > 1).then(|| "D9BB3F8EAAFDA69E".to_owned()),
         applied_at: Timestamp(5),
         applied_by: "ada".into(),
     }
@@ -124,6 +127,9 @@ async fn a_wish_names_the_version_that_was_seen(s: Store) {
     let all = s.db.read(|tx| history::generations(tx, &name("t", "etl"))).await.unwrap();
     assert_eq!(all, [generation(2), generation(1)]);
     assert_eq!(kinds(&s, "t", "etl").await.len(), 2, "the refused one has told nothing");
+    let newest = |digest: String| s.db.read(move |tx| history::newest_with(tx, &name("t", "etl"), &digest));
+    assert_eq!(newest(generation(2).digest).await.unwrap(), Some(generation(2)));
+    assert_eq!(newest(generation(3).digest).await.unwrap(), None);
     create(&s, "u", "etl").await;
     let mut digests = s.db.read(history::digests).await.unwrap();
     digests.sort();
@@ -231,4 +237,24 @@ async fn only_the_newest_events_are_kept(s: Store) {
     let (last, fence) = (stepped(4, Phase::Stable, &["phase"]), next);
     s.db.write(move |tx| deployments::step(tx, &fence, &last)).await.unwrap();
     assert_eq!(numbers(kinds(&s, "t", "etl").await), [7, 8, 9, 10], "numbers go on");
+}
+
+async fn a_remark_is_told_once(s: Store) {
+    create(&s, "t", "etl").await;
+    let fence = leader(&s).await;
+    let remark = |fence: &Fence, id: &str, generation| {
+        let remark = Remark { name: name("t", id), generation, what: happening("odd"), at: Timestamp(9) };
+        let fence = fence.clone();
+        s.db.write(move |tx| deployments::remark(tx, &fence, &remark))
+    };
+    assert_eq!(remark(&fence, "etl", 1).await.unwrap(), Written::Done);
+    assert_eq!(remark(&fence, "etl", 1).await.unwrap(), Written::Done);
+    assert_eq!(kinds(&s, "t", "etl").await.len(), 2, "once");
+    assert_eq!(remark(&fence, "etl", 2).await.unwrap(), Written::Done);
+    assert_eq!(kinds(&s, "t", "etl").await.len(), 3, "of another generation it is news");
+    assert_eq!(remark(&fence, "none", 1).await.unwrap(), Written::Stale);
+    let found = found(&s, "t", "etl").await.unwrap();
+    assert_eq!((found.version, found.log.revision, found.updated_at), (1, 0, Timestamp(9)));
+    leader(&s).await;
+    assert_eq!(remark(&fence, "etl", 3).await.unwrap(), Written::Stale, "another one leads");
 }

@@ -2,9 +2,11 @@
 //! makes it so.
 
 mod apply;
+mod follow;
 mod history;
 mod look;
 mod program;
+mod signature;
 mod text;
 mod view;
 mod wishes;
@@ -20,6 +22,7 @@ use libra_store::tables::deployments::{self, Deployment, Name};
 use libra_store::tx::Tx;
 
 pub(crate) use apply::Precondition;
+pub(crate) use follow::{FollowedProgram, file_in, followed_program};
 pub(crate) use text::SpecText;
 
 use super::{Service, ServiceError};

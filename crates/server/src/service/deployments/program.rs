@@ -1,22 +1,26 @@
 //! From `artifact_path` to the bytes that Flink is given.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use libra_api::problem::{Code, Violation};
 use libra_core::artifact::Digest;
 use libra_core::deployment::spec::{ArtifactPath, ArtifactType, DeploymentSpec};
 use libra_core::id::Token;
 
-use crate::artifacts::{Form, Looked, look};
+use super::follow::file_in;
+use crate::artifacts::{Form, Looked};
 use crate::auth::Principal;
 use crate::service::{Service, ServiceError};
+use crate::signatures::Signed;
 
 /// A program that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Program {
     /// Its bytes.
     pub(super) digest: Digest,
+    /// The signature that was verified, where there is one.
+    pub(super) signed: Option<Signed>,
     /// Where they were found.
     file: PathBuf,
 }
@@ -37,22 +41,18 @@ impl Service {
         }
         let path = spec.artifact_path.as_deref().unwrap_or_default();
         let wrong = |reason: String| ServiceError::fields(vec![Violation::new("/artifact_path", reason)]);
-        let file = match ArtifactPath::read(path).map_err(|reason| wrong(reason.to_owned()))? {
-            ArtifactPath::File(path) => self.in_directories(&path).map_err(wrong)?,
-            ArtifactPath::Bytes(digest) => self.uploaded(principal, &digest).await?,
+        let (file, beside) = match ArtifactPath::read(path).map_err(|reason| wrong(reason.to_owned()))? {
+            ArtifactPath::File(path) => (self.in_directories(&path).map_err(wrong)?, true),
+            ArtifactPath::Bytes(digest) => (self.uploaded(principal, &digest).await?, false),
             ArtifactPath::Version { .. } | ArtifactPath::Object(_) => {
                 let message = "this Libra reads programs from its directories and from uploads only: use a path, or \
                                `artifact:sha256:…` of an upload";
                 return Err(ServiceError::new(Code::Unsupported, message));
             }
         };
-        let looked = {
-            let file = file.clone();
-            on_disk(move || look(&file, |_| ())).await
-        };
-        let looked = looked.map_err(|e| wrong(format!("can't be read: {e}")))?;
+        let (looked, signed) = self.look_at_program(spec, &file, beside).await?;
         check(spec, &looked)?;
-        Ok(Program { digest: looked.digest, file })
+        Ok(Program { digest: looked.digest, signed, file })
     }
 
     /// Keeps a program that was found, so that it stays as it is, and holds it for a generation that is about to be
@@ -75,20 +75,14 @@ impl Service {
     }
 
     /// The file at `path` in the first directory that has it.
-    fn in_directories(&self, path: &str) -> Result<PathBuf, String> {
+    pub(super) fn in_directories(&self, path: &str) -> Result<PathBuf, String> {
         let directories = &self.config.flink.directories;
         if directories.is_empty() {
             return Err("is a path, and no directory is configured: set `libra.flink.artifacts.directories`"
                 .to_owned());
         }
-        let asked = Path::new(path);
-        for directory in directories {
-            let file = if asked.is_absolute() { asked.to_owned() } else { directory.join(asked) };
-            // A link that leads out of the directory is not followed.
-            let (Ok(real), Ok(root)) = (file.canonicalize(), directory.canonicalize()) else { continue };
-            if real.is_file() && real.starts_with(root) {
-                return Ok(real);
-            }
+        if let Some(file) = file_in(directories, path) {
+            return Ok(file);
         }
         let shown: Vec<String> = directories.iter().map(|d| d.display().to_string()).collect();
         Err(format!("is no file in {}", shown.join(", ")))
@@ -122,15 +116,12 @@ fn check(spec: &DeploymentSpec, looked: &Looked) -> Result<(), ServiceError> {
     if let Some(reason) = reason {
         return Err(ServiceError::fields(vec![Violation::new("/artifact_path", reason)]));
     }
-    if spec.signature.is_some() {
-        let message =
-            "this Libra can't check signatures yet; pin the bytes with `artifact_signature: sha256:…`";
-        return Err(ServiceError::new(Code::Unsupported, message));
-    }
     Ok(())
 }
 
 /// Runs `f` where it may wait for the disk.
-async fn on_disk<T: Send + 'static>(f: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn on_disk<T: Send + 'static>(
+    f: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(io::Error::other(e)))
 }

@@ -73,6 +73,7 @@ pub(super) fn generation(of: &Deployment, stored: StoredGeneration) -> Generatio
         running: is(of.log.run.as_ref().map(|run| run.generation)),
         applied_by: stored.applied_by,
         digest: stored.digest,
+        signed_by: stored.signed_by,
         spec: serde_json::from_str(&stored.spec).unwrap_or_default(),
     }
 }

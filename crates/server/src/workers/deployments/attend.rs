@@ -144,8 +144,8 @@ async fn go(service: &Service, cluster: &FlinkCluster, task: Task) -> Result<Att
     if forgotten(service, &deployment, &step, task.epoch).await? {
         return Ok(nothing(task.name, None));
     }
-    let told = Told { deployment: &deployment, generations: &generations, facts: &facts };
-    let heard = act(service, cluster, &told, &step, task.removals, (task.epoch, moment.now)).await;
+    let told = Told { deployment: &deployment, generations: &generations, facts: &facts, epoch: task.epoch };
+    let heard = act(service, cluster, &told, &step, task.removals, moment.now).await;
     if let (true, Ok(look)) = (clean_up, &task.look) {
         times::clean_up(service, cluster, look, &deployment, &generations, task.epoch).await?;
     }
@@ -214,6 +214,8 @@ pub(super) struct Told<'a> {
     pub(super) deployment: &'a Deployment,
     pub(super) generations: &'a [Generation],
     pub(super) facts: &'a ClusterFacts,
+    /// Of the leader.
+    pub(super) epoch: i64,
 }
 
 async fn store(
@@ -261,14 +263,14 @@ async fn act(
     told: &Told<'_>,
     step: &Step,
     mut removals: Removals,
-    (epoch, since): (i64, Timestamp),
+    since: Timestamp,
 ) -> (Option<Reply>, Removals) {
     let mut reply = None;
     for effect in &step.effects {
         let Some(point) = effects::point(effect) else { continue };
         // After a long sleep its successor may have given this request up: what is sent now would be a second job.
         let late = service.clock.now().0.saturating_sub(since.0) > RESEND_AFTER;
-        if matches!(effect, Effect::Run { .. }) && (late || service.leader_epoch() != Some(epoch)) {
+        if matches!(effect, Effect::Run { .. }) && (late || service.leader_epoch() != Some(told.epoch)) {
             continue;
         }
         failpoint::hit(&format!("flink-{point}-recorded"));

@@ -5,10 +5,12 @@ use libra_core::deployment::flink_config::flink_configuration;
 use libra_core::deployment::reconcile::{Answer, Effect, Event, FlinkId, Refusal, Reply, Savepoint, Trigger};
 use libra_engines::flink::{Error, Flink, RunRequest};
 use libra_store::tables::deployment_history::Happening;
+use libra_store::tables::deployments::{self, Remark};
 
 use super::attend::Told;
 use crate::flink::FlinkCluster;
 use crate::service::Service;
+use crate::service::standing::leader_fence;
 
 /// Removals of savepoints under way: ours, and Flink's own id of the request, for it takes none of ours.
 #[derive(Clone, Debug, Default)]
@@ -90,7 +92,7 @@ pub(super) async fn perform(
     let flink = &cluster.flink;
     match effect {
         Effect::Upload { digest } => {
-            if let Err(error) = upload(service, flink, &told.deployment.name.tenant, digest).await {
+            if let Err(error) = upload(service, flink, told, digest).await {
                 tracing::warn!(deployment = told.deployment.name.id, %error, "a program could not be uploaded");
             }
             None
@@ -173,11 +175,27 @@ fn said(result: Result<FlinkId, Error>) -> Answer {
     }
 }
 
-/// Uploads a program whose bytes were checked just before.
-async fn upload(service: &Service, flink: &Flink, tenant: &str, digest: &str) -> Result<(), String> {
+/// Uploads a program whose bytes, and whose signature, were checked just before.
+async fn upload(service: &Service, flink: &Flink, told: &Told<'_>, digest: &str) -> Result<(), String> {
     let named = Digest::of_hex(digest).ok_or("its digest is none")?;
-    let (artifacts, tenant) = (service.artifacts.clone(), tenant.to_owned());
-    let checked = tokio::task::spawn_blocking(move || artifacts.checked(&tenant, &named)).await;
-    let path = checked.map_err(|e| e.to_string())?.map_err(|e| format!("its file: {e}"))?;
+    let name = &told.deployment.name;
+    let path = match service.checked_program(name, &named).await {
+        Ok(path) => path,
+        Err(why) => {
+            let remark = Remark {
+                name: name.clone(),
+                generation: told.deployment.wish.target(),
+                what: Happening {
+                    kind: "program_refused".to_owned(),
+                    message: format!("the program with sha256:{digest} is not given to Flink: {why}"),
+                },
+                at: service.clock.now(),
+            };
+            let fence = leader_fence(told.epoch);
+            let told = service.db.write(move |tx| deployments::remark(tx, &fence, &remark)).await;
+            told.map_err(|e| e.to_string())?;
+            return Err(why);
+        }
+    };
     flink.upload(&path, digest).await.map(drop).map_err(|e| e.to_string())
 }
