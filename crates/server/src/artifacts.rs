@@ -75,6 +75,11 @@ impl Upload {
         Ok(())
     }
 
+    /// The digest of the bytes so far.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        Digest::of_hex(&hex(&self.hash.clone().finalize()))
+    }
+
     /// Bytes so far.
     pub(crate) fn size(&self) -> u64 {
         self.size

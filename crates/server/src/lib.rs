@@ -13,6 +13,7 @@ mod faces;
 mod files;
 mod flink;
 mod host;
+mod objects;
 mod run;
 mod service;
 mod signatures;

@@ -108,7 +108,7 @@ impl Signed {
         };
         let bytes = if self.prehashed {
             let verifier = trusted.key.verify_stream(&self.signature).map_err(|e| wrong(&e))?;
-            Bytes::Hashed(verifier)
+            Bytes::Hashed(Box::new(verifier))
         } else {
             Bytes::Whole(Vec::new())
         };
@@ -124,7 +124,7 @@ pub(crate) struct Check<'a> {
 }
 
 enum Bytes<'a> {
-    Hashed(StreamVerifier<'a>),
+    Hashed(Box<StreamVerifier<'a>>),
     Whole(Vec<u8>),
     TooMany,
 }

@@ -254,3 +254,154 @@ async fn a_program_that_no_deployment_needs_is_let_go_of() {
     assert!(kept.exists(), "a generation needs it");
     away(&api, cluster, "keeps").await;
 }
+
+#[tokio::test]
+async fn a_version_is_written_once_and_deployed_by_its_name() {
+    // contract: F6
+    let cluster = FlinkCluster::shared().await;
+    let programs = directory();
+    let setup = with_programs(cluster, programs.path(), "").env("LIBRA_RETENTION_FILES", "10s");
+    let libra = setup.start().await;
+    let api = libra.api();
+    let (one, two) = (flink::jobs_jar_version("v1"), flink::jobs_jar_version("v2"));
+    let libra_of = |arguments: &[&str]| {
+        let mut command = setup.command();
+        let output = command.args(arguments).args(["--url", libra.url()]).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let push = |file: &Path, version: &str| {
+        libra_of(&["artifact", "push", file.to_str().unwrap(), "--name", "counter", "--version", version])
+    };
+    let mut spec = counter("versions", &libra.scratch("progress"));
+    spec["artifact_path"] = json!("artifact:counter@1.0");
+    let refused = api.post("/api/v1/deployments", &spec).await;
+    assert_eq!(
+        (refused.status, refused.pointers()),
+        (400, vec!["/artifact_path".to_owned()]),
+        "{}",
+        refused.text
+    );
+    assert!(refused.text.contains("libra artifact push"), "{}", refused.text);
+
+    assert_eq!(push(&one, "1.0"), (Some(0), "artifact:counter@1.0 is kept\n".to_owned(), String::new()));
+    assert_eq!(push(&one, "1.0").0, Some(0), "the same bytes may come again");
+    let (code, _, said) = push(&two, "1.0");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("a version is written once"), "{said}");
+    assert_eq!(push(&two, "1.1").0, Some(0));
+    for (name, version) in [("a/b", "1"), ("a", "b c"), ("a", &flink::digest(&one))] {
+        let path = one.to_str().unwrap();
+        let (code, _, said) = libra_of(&["artifact", "push", path, "--name", name, "--version", version]);
+        assert_eq!(code, Some(2), "{name} {version}: {said}");
+    }
+    let (_, table, _) = libra_of(&["artifact", "list", "counter"]);
+    let versions: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(versions, ["1.1", "1.0"], "{table}");
+    let list = api.get("/api/v1/artifacts/counter/versions").await.expect(200);
+    assert_eq!(list["versions"][1]["digest"], format!("sha256:{}", flink::digest(&one)), "{list:#}");
+    api.get("/api/v1/artifacts/other/versions").await.expect(404);
+    for query in ["name=counter", "version=1", "name=counter&version=1&nme=x"] {
+        let path = format!("/api/v1/artifacts?sha256={}&{query}", flink::digest(&one));
+        assert_eq!(api.send("POST", &path, &[], Vec::new()).await.status, 400, "{query}");
+    }
+
+    assert_eq!(apply(&api, &spec).await, "first-deploy");
+    stable(&api, "versions").await;
+    spec["artifact_path"] = json!("artifact:counter@1.1");
+    assert_eq!(apply(&api, &spec).await, "savepoint-redeploy");
+    stable(&api, "versions").await;
+    flink::assert_nothing_twice(&libra.scratch("progress"));
+
+    // It stays as long as it has its name, whoever deploys it.
+    let kept = [&one, &two].map(|file| held(&libra, &flink::digest(file)).expect("it is held"));
+    for file in &kept {
+        let yesterday = SystemTime::now() - Duration::from_hours(24);
+        File::open(file).unwrap().set_modified(yesterday).unwrap();
+    }
+    away(&api, cluster, "versions").await;
+    tokio::time::sleep(SETTLED).await;
+    assert!(kept.iter().all(|file| file.exists()));
+}
+
+/// Serves what `answer` says to the path of a request, over real HTTP.
+async fn server(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> std::net::SocketAddr {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut asked = vec![0; 4096];
+            let length = stream.read(&mut asked).await.unwrap_or_default();
+            let line = String::from_utf8_lossy(&asked[..length]).into_owned();
+            // Who is cut off asks no more.
+            let _ = stream.write_all(&answer(line.split(' ').nth(1).unwrap_or_default())).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn an_object_is_fetched_from_hosts_that_are_configured() {
+    // contract: F6
+    let cluster = FlinkCluster::shared().await;
+    let jar = fs::read(flink::jobs_jar_version("object")).unwrap();
+    let small = u64::try_from(jar.len()).unwrap();
+    let address = server(move |path| {
+        let head = |status: &str, length: usize, more: &str| {
+            format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{more}Connection: close\r\n\r\n")
+                .into_bytes()
+        };
+        match path {
+            "/job.jar" => [head("200 OK", jar.len(), ""), jar.clone()].concat(),
+            "/cut.jar" => [head("200 OK", jar.len(), ""), jar[..100].to_vec()].concat(),
+            "/text.jar" => [head("200 OK", 4, ""), b"text".to_vec()].concat(),
+            "/large.jar" => head("200 OK", 1 << 30, ""),
+            "/endless.jar" => {
+                [&b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"[..], &vec![7; 8 << 20]].concat()
+            }
+            "/moved.jar" => head("302 Found", 0, "Location: /job.jar\r\n"),
+            "/broken.jar" => head("503 Service Unavailable", 0, ""),
+            _ => head("404 Not Found", 0, ""),
+        }
+    })
+    .await;
+    let programs = directory();
+    assert!(small < 1 << 20, "the limit below is above it");
+    let libra = with_programs(cluster, programs.path(), &format!(", hosts: [\"{address}\"]"))
+        .env("LIBRA_ARTIFACTS_MAX_SIZE", "2m")
+        .start()
+        .await;
+    let (api, progress) = (libra.api(), libra.scratch("progress"));
+    let mut spec = counter("fetched", &progress);
+    for (object, status, says) in [
+        (format!("http://{address}/none.jar"), 400, "HTTP 404"),
+        (format!("http://{address}/moved.jar"), 400, "somewhere else"),
+        (format!("http://{address}/large.jar"), 400, "libra.artifacts.max-size"),
+        (format!("http://{address}/endless.jar"), 400, "libra.artifacts.max-size"),
+        (format!("http://{address}/text.jar"), 400, "is no jar"),
+        (format!("http://{address}/cut.jar"), 503, "could not be fetched"),
+        (format!("http://{address}/broken.jar"), 503, "HTTP 503"),
+        (format!("http://localhost:{}/job.jar", address.port()), 400, "libra.flink.artifacts.hosts"),
+        ("https://169.254.169.254/latest/job.jar".to_owned(), 400, "libra.flink.artifacts.hosts"),
+        ("s3://jobs/job.jar".to_owned(), 400, "libra.flink.artifacts.s3"),
+    ] {
+        spec["artifact_path"] = json!(object);
+        let refused = api.post("/api/v1/deployments/plan", &spec).await;
+        assert_eq!(refused.status, status, "{object}: {}", refused.text);
+        assert!(refused.text.contains(says), "{object}: {}", refused.text);
+    }
+    let incoming = fs::read_dir(libra.data_dir().join("artifacts/incoming")).unwrap();
+    assert_eq!(incoming.count(), 0, "nothing is left behind");
+    spec["artifact_path"] = json!(format!("http://{address}/job.jar"));
+    assert_eq!(apply(&api, &spec).await, "first-deploy");
+    stable(&api, "fetched").await;
+    assert_eq!(apply(&api, &spec).await, "none", "the same object");
+    // Bytes that are pinned and are here need no server.
+    spec["artifact_signature"] =
+        json!(format!("sha256:{}", flink::digest(&flink::jobs_jar_version("object"))));
+    spec["artifact_path"] = json!(format!("http://{address}/gone.jar"));
+    assert_eq!(apply(&api, &spec).await, "none");
+    away(&api, cluster, "fetched").await;
+}

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::fields::{Fields, is_web_address, list, map};
 use super::keys::{FLINK_CLUSTERS, FLINK_DIRECTORIES, FLINK_PUBLIC_KEYS, FLINK_SIGNATURES};
+use super::origins::origins;
 use super::{ConfigError, SecretText};
+use crate::objects::Origins;
 use crate::signatures::{Policy, TrustedKey};
 
 /// What is said of Flink.
@@ -20,6 +22,8 @@ pub struct Flink {
     pub signatures: Policy,
     /// By whom.
     pub public_keys: Vec<TrustedKey>,
+    /// Where programs may be fetched from.
+    pub origins: Origins,
 }
 
 /// A session cluster.
@@ -74,6 +78,7 @@ pub(super) fn flink<'v>(
         directories: directories.collect::<Result<_, _>>()?,
         signatures,
         public_keys: public_keys(tree(FLINK_PUBLIC_KEYS), signatures)?,
+        origins: origins(tree)?,
     })
 }
 
@@ -92,14 +97,11 @@ fn public_keys(value: Option<&Value>, policy: Policy) -> Result<Vec<TrustedKey>,
         format!("{FLINK_PUBLIC_KEYS}: [RWQ…], the second line of what `minisign -G` writes to minisign.pub");
     let mut keys = Vec::new();
     for value in list(FLINK_PUBLIC_KEYS, value, &example)? {
-        let read = value.as_str().map(TrustedKey::read);
-        keys.push(match read {
-            Some(Ok(key)) => key,
-            Some(Err(_)) | None => {
-                let message = format!("{FLINK_PUBLIC_KEYS} must be public keys of minisign, not `{value}`");
-                return Err(ConfigError::new(message).hinting(example));
-            }
-        });
+        let Some(Ok(key)) = value.as_str().map(TrustedKey::read) else {
+            let message = format!("{FLINK_PUBLIC_KEYS} must be public keys of minisign, not `{value}`");
+            return Err(ConfigError::new(message).hinting(example));
+        };
+        keys.push(key);
     }
     if policy == Policy::Required && keys.is_empty() {
         let message = format!("{FLINK_SIGNATURES} is `required`, and {FLINK_PUBLIC_KEYS} has no key");

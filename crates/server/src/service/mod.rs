@@ -1,5 +1,6 @@
 //! The use cases. Every face calls these; none of them knows HTTP.
 
+mod artifact_versions;
 mod artifacts;
 mod cancel;
 mod cursor;
@@ -36,6 +37,7 @@ use libra_engines::engine::Engine;
 use libra_store::Db;
 use tokio::sync::broadcast;
 
+pub(crate) use artifact_versions::Versioned;
 pub(crate) use artifacts::uploads_dir;
 pub(crate) use deliveries::WebhookQuery;
 pub(crate) use deployments::{

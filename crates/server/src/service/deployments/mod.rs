@@ -5,6 +5,7 @@ mod apply;
 mod follow;
 mod history;
 mod look;
+mod object;
 mod program;
 mod signature;
 mod text;

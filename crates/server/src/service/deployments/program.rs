@@ -44,11 +44,10 @@ impl Service {
         let (file, beside) = match ArtifactPath::read(path).map_err(|reason| wrong(reason.to_owned()))? {
             ArtifactPath::File(path) => (self.in_directories(&path).map_err(wrong)?, true),
             ArtifactPath::Bytes(digest) => (self.uploaded(principal, &digest).await?, false),
-            ArtifactPath::Version { .. } | ArtifactPath::Object(_) => {
-                let message = "this Libra reads programs from its directories and from uploads only: use a path, or \
-                               `artifact:sha256:…` of an upload";
-                return Err(ServiceError::new(Code::Unsupported, message));
+            ArtifactPath::Version { name, version } => {
+                (self.versioned(principal, &name, &version).await?, false)
             }
+            ArtifactPath::Object(address) => (self.fetched(principal, spec, &address).await?, false),
         };
         let (looked, signed) = self.look_at_program(spec, &file, beside).await?;
         check(spec, &looked)?;
@@ -88,16 +87,38 @@ impl Service {
         Err(format!("is no file in {}", shown.join(", ")))
     }
 
+    async fn versioned(
+        &self,
+        principal: &Principal,
+        name: &str,
+        version: &str,
+    ) -> Result<PathBuf, ServiceError> {
+        let found = self.program_version(&principal.tenant, name, version).await?;
+        found.ok_or_else(|| {
+            let reason = format!(
+                "names a version that is not there: `libra artifact push FILE --name {name} --version {version}`"
+            );
+            ServiceError::fields(vec![Violation::new("/artifact_path", reason)])
+        })
+    }
+
     async fn uploaded(&self, principal: &Principal, digest: &Digest) -> Result<PathBuf, ServiceError> {
+        self.kept(principal, digest).await?.ok_or_else(|| {
+            let reason = format!("names an upload that is not there: {digest}; upload it first");
+            ServiceError::fields(vec![Violation::new("/artifact_path", reason)])
+        })
+    }
+
+    /// Where an upload is; None when it is not there.
+    pub(super) async fn kept(
+        &self,
+        principal: &Principal,
+        digest: &Digest,
+    ) -> Result<Option<PathBuf>, ServiceError> {
         let (artifacts, tenant, digest) = (self.artifacts.clone(), principal.tenant.clone(), digest.clone());
-        let shown = digest.to_string();
-        let found = on_disk(move || artifacts.file(&tenant, &digest)).await.map_err(|e| ServiceError {
+        on_disk(move || artifacts.file(&tenant, &digest)).await.map_err(|e| ServiceError {
             cause: Some(e.to_string()),
             ..ServiceError::new(Code::Unavailable, "the uploads can't be read; try again")
-        })?;
-        found.ok_or_else(|| {
-            let reason = format!("names an upload that is not there: {shown}; upload it first");
-            ServiceError::fields(vec![Violation::new("/artifact_path", reason)])
         })
     }
 }

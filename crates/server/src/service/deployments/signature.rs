@@ -15,7 +15,7 @@ use libra_store::tables::deployments::Name;
 use super::program::on_disk;
 use crate::artifacts::{Looked, look};
 use crate::service::{Service, ServiceError};
-use crate::signatures::{Policy, Signed, TrustedKey};
+use crate::signatures::{Check, Policy, Signed, TrustedKey};
 
 /// What the name of a signature beside a program ends with.
 const ENDING: &str = ".minisig";
@@ -140,7 +140,7 @@ fn look_with(
             check.update(piece);
         }
     })?;
-    Ok(check.map_or(Ok(()), |check| check.finish()).map(|()| looked))
+    Ok(check.map_or(Ok(()), Check::finish).map(|()| looked))
 }
 
 /// The text of a signature's file.

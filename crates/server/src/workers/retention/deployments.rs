@@ -1,4 +1,5 @@
-//! What deployments leave behind: programs that no stored generation needs, and events beyond a number.
+//! What deployments leave behind: programs that no stored generation and no named version needs, and events beyond a
+//! number.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use libra_core::artifact::Digest;
 use libra_store::StoreError;
+use libra_store::tables::artifact_versions as versions;
 use libra_store::tables::deployment_history as history;
 use tokio::time::sleep;
 
@@ -36,7 +38,7 @@ pub(super) async fn forget_events(service: &Service) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Programs that no stored generation needs: from then on they are uploads like any other. Every replica looks after its
+/// Programs that no stored generation and no named version needs: from then on they are uploads like any other. Every replica looks after its
 /// own storage.
 pub(super) async fn let_go(service: &Service) -> std::io::Result<()> {
     let artifacts = service.artifacts.clone();
@@ -45,7 +47,12 @@ pub(super) async fn let_go(service: &Service) -> std::io::Result<()> {
         return Ok(());
     }
     // Read after the look: what is stored later was held later, too.
-    let needed = service.db.read(history::digests).await.map_err(std::io::Error::other)?;
+    let needed = service.db.read(|tx| {
+        let mut all = history::digests(tx)?;
+        all.extend(versions::digests(tx)?);
+        Ok(all)
+    });
+    let needed = needed.await.map_err(std::io::Error::other)?;
     let needed: HashSet<PathBuf> = needed
         .iter()
         .filter_map(|(tenant, digest)| Some(service.artifacts.held_path(tenant, &Digest::of_hex(digest)?)))
