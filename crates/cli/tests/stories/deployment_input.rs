@@ -139,6 +139,7 @@ async fn a_version_that_flink_refuses_goes_back_and_the_old_one_goes_on() {
         apply(&api, &bad).await;
         let back = until(&api, "refused", "back", |view| {
             view["generation"] == generation
+                && view["takenUp"] == true
                 && view["state"] == "stable"
                 && view["runningGeneration"] == 1
                 && !view["trouble"].is_null()

@@ -115,7 +115,7 @@ mod tests {
             assert_eq!(seen, bytes);
             looked.form
         };
-        for comment in [&b""[..], b"made by hand", &[b'x'; 65_535]] {
+        for comment in [&b""[..], b"made by hand", &vec![b'x'; 65_535]] {
             let whole = archive(comment);
             assert_eq!(form(&whole), Form::Zip);
             for cut in [4, 50, whole.len() - 1] {
