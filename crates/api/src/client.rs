@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 pub use deployments::{Condition, Notation};
 pub use streams::{LogEvent, LogEvents, ResultBody};
 
-use crate::artifacts::ArtifactView;
+use crate::artifacts::{ArtifactVersionListView, ArtifactView};
 use crate::feed::{FeedPageView, ReplayView, WebhookListView, WebhookView};
 use crate::problem::{Code, Problem};
 use crate::submit::SubmitRequest;
@@ -201,6 +201,34 @@ impl Client {
         size: u64,
         sent: impl Fn(u64) + Send + 'static,
     ) -> Result<ArtifactView, ClientError> {
+        self.send_file(&format!("sha256={}", percent(sha256)), path, size, sent).await
+    }
+
+    /// The same under a name and a version.
+    pub async fn upload_version(
+        &self,
+        sha256: &str,
+        (name, version): (&str, &str),
+        path: &Path,
+        size: u64,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<ArtifactView, ClientError> {
+        let query = format!("sha256={}&name={}&version={}", percent(sha256), percent(name), percent(version));
+        self.send_file(&query, path, size, sent).await
+    }
+
+    /// The versions of an artifact, newest first.
+    pub async fn artifact_versions(&self, name: &str) -> Result<ArtifactVersionListView, ClientError> {
+        self.get(&format!("/api/v1/artifacts/{}/versions", percent(name)), &[]).await
+    }
+
+    async fn send_file(
+        &self,
+        query: &str,
+        path: &Path,
+        size: u64,
+        sent: impl Fn(u64) + Send + 'static,
+    ) -> Result<ArtifactView, ClientError> {
         let unreadable = |e| ClientError::Setup(format!("the file `{}` can't be read: {e}", path.display()));
         let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
         let pieces = futures::stream::try_unfold((file, sent), |(mut file, sent)| async move {
@@ -213,7 +241,7 @@ impl Client {
         let patience = CALL_TIMEOUT + Duration::from_secs(size / SLOWEST_UPLOAD);
         let mut request = self
             .http
-            .post(format!("{}/api/v1/artifacts?sha256={}", self.base, percent(sha256)))
+            .post(format!("{}/api/v1/artifacts?{query}", self.base))
             .timeout(patience)
             .header(CONTENT_LENGTH, size)
             .header(CONTENT_TYPE, "application/octet-stream")

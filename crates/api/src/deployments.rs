@@ -117,6 +117,9 @@ pub struct GenerationView {
     pub applied_by: String,
     /// The sha256 of the program that Flink is given.
     pub digest: String,
+    /// The key that has signed it, where its signature was verified: 16 hexadecimal digits, as minisign shows them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// True for the last generation that was found well.
     pub stable: bool,
     /// True for the one whose job is, or was last, in Flink.

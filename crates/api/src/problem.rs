@@ -28,6 +28,8 @@ pub enum Code {
     DeploymentNotFound,
     /// A deployment was changed meanwhile.
     StaleVersion,
+    /// A version of an artifact has other bytes.
+    VersionTaken,
     /// A deployment is on its way out.
     BeingDeleted,
     /// There is nothing that this could apply to.
@@ -76,7 +78,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, by HTTP status.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidQuery,
@@ -96,6 +98,7 @@ impl Code {
         Self::AlreadyEnded,
         Self::AlreadyDelivered,
         Self::StaleVersion,
+        Self::VersionTaken,
         Self::BeingDeleted,
         Self::NotApplicable,
         Self::Expired,
@@ -125,6 +128,7 @@ impl Code {
             Self::JobNotFound => ("job_not_found", 404, "There is no such job"),
             Self::DeploymentNotFound => ("deployment_not_found", 404, "There is no such deployment"),
             Self::StaleVersion => ("stale_version", 409, "It was changed meanwhile"),
+            Self::VersionTaken => ("version_taken", 409, "The version has other bytes"),
             Self::BeingDeleted => ("being_deleted", 409, "It is being deleted"),
             Self::NotApplicable => ("not_applicable", 409, "There is nothing that this applies to"),
             Self::ArtifactNotFound => ("artifact_not_found", 404, "Nothing of this digest was uploaded"),

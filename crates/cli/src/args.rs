@@ -12,8 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use context::{CompletionsArgs, ContextCommand, ContextSetArgs};
 pub(crate) use deployments::{
-    ApplyArgs, DeleteArgs, DeploymentArgs, DeploymentCommand, PlanArgs, ResumeArgs, RollbackArgs,
-    SavepointArgs, SourceArgs,
+    ApplyArgs, ArtifactCommand, ArtifactListArgs, ArtifactPushArgs, DeleteArgs, DeploymentArgs,
+    DeploymentCommand, PlanArgs, ResumeArgs, RollbackArgs, SavepointArgs, SourceArgs,
 };
 pub(crate) use events::{EventsArgs, ReplayArgs, WebhookListArgs, WebhooksCommand};
 pub(crate) use simulate::{PolicyName, SimulateArgs};
@@ -119,6 +119,9 @@ pub(crate) enum ClientCommand {
     Webhooks(WebhooksCommand),
     #[command(flatten)]
     Deployments(DeploymentCommand),
+    /// Upload versions of programs, and list them.
+    #[command(subcommand)]
+    Artifact(ArtifactCommand),
 }
 
 #[derive(Debug, Args)]

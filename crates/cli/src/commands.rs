@@ -1,6 +1,7 @@
 //! The client's commands: ask, then print.
 
 mod apply;
+mod artifacts;
 pub(crate) mod context;
 mod deployments;
 mod events;
@@ -37,6 +38,7 @@ pub(crate) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
         ClientCommand::Events(args) => events::run(&args).await,
         ClientCommand::Webhooks(command) => webhooks::run(&command).await,
         ClientCommand::Deployments(command) => deployments::run(&command).await,
+        ClientCommand::Artifact(command) => artifacts::run(&command).await,
     }
 }
 

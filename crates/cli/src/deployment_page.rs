@@ -252,6 +252,7 @@ mod tests {
             applied_at: "2026-01-31T08:00:00.000Z".to_owned(),
             applied_by: "alice".to_owned(),
             digest: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned(),
+            signed_by: None,
             stable,
             running,
             stable_at: (number < 3).then(|| "2026-01-31T08:10:00.000Z".to_owned()),

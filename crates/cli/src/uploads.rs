@@ -1,11 +1,13 @@
 //! Sending local files along with a job: by their digest, and only what is missing.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use libra_api::artifacts::ArtifactView;
 use libra_api::client::Client;
 use libra_core::artifact::{Digest, Reference};
 use sha2::{Digest as _, Sha256};
@@ -79,18 +81,40 @@ impl Uploads {
             }
             Ok::<_, Failure>(())
         };
-        let shown = async {
-            tokio::time::sleep(SHOWN_AFTER).await;
-            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
-            std::future::pending::<()>().await;
-        };
-        let done = tokio::select! {
-            done = sent => done,
-            () = shown, if std::io::stderr().is_terminal() => Ok(()),
-        };
-        bar.finish_and_clear();
-        done
+        shown(&bar, sent).await
     }
+}
+
+/// Sends a file as a version of an artifact.
+pub(crate) async fn send_version(
+    client: &Client,
+    path: &Path,
+    named: (&str, &str),
+) -> Result<ArtifactView, Failure> {
+    let upload = read(path)
+        .map_err(|e| Failure::usage(format!("the file `{}` can't be read: {e}", path.display())))?;
+    let bar = bar(upload.size);
+    let told = bar.clone();
+    let sent = move |bytes: u64| told.inc(bytes);
+    let sending = client.upload_version(upload.digest.hex(), named, path, upload.size, sent);
+    shown(&bar, async { Ok(sending.await?) }).await
+}
+
+/// Waits for what is being sent; where that takes a while and somebody looks, the bar is shown.
+async fn shown<T>(bar: &ProgressBar, sent: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let shown = async {
+        tokio::time::sleep(SHOWN_AFTER).await;
+        if std::io::stderr().is_terminal() {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+        }
+        std::future::pending::<Infallible>().await
+    };
+    let done = tokio::select! {
+        done = sent => done,
+        never = shown => match never {},
+    };
+    bar.finish_and_clear();
+    done
 }
 
 /// A bar over this many bytes, hidden so far.

@@ -2,7 +2,8 @@
 //!
 //! A job that names an upload holds it by a hard link in its own directory, made before the job is stored: the file
 //! system counts the references, and what has one is never removed. What has none is kept for a while after it was
-//! last asked for. Removing takes the directory's lock alone, everybody else shares it.
+//! last asked for. Removing takes the directory's lock alone, everybody else shares it. What is held by something else
+//! than a job has its second name under `held`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -13,14 +14,19 @@ use std::time::{Duration, SystemTime};
 use libra_core::artifact::Digest;
 use sha2::{Digest as _, Sha256};
 
+mod held;
+mod look;
+
+pub(crate) use look::{Form, Looked, form, look};
+
 use crate::hex;
 
 /// What is uploaded is read only, and by Libra's own user only.
 const MODE: u32 = 0o400;
 /// An upload under way that was not written to for this long was left behind by a Libra that died.
 const ABANDONED: Duration = Duration::from_hours(1);
-/// Bytes of a file that are read at once to compute its digest.
-const HASHED_BYTES: usize = 256 * 1024;
+/// Bytes of a file that are read at once.
+const READ_BYTES: usize = 256 * 1024;
 /// Digits of a tenant's name in the directory.
 const TENANT_DIGITS: usize = 32;
 
@@ -69,6 +75,11 @@ impl Upload {
         Ok(())
     }
 
+    /// The digest of the bytes so far.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        Digest::of_hex(&hex(&self.hash.clone().finalize()))
+    }
+
     /// Bytes so far.
     pub(crate) fn size(&self) -> u64 {
         self.size
@@ -86,9 +97,7 @@ impl Artifacts {
     }
 
     fn of_tenant(&self, tenant: &str) -> PathBuf {
-        // A tenant's name may hold anything.
-        let name = hex(&Sha256::digest(tenant.as_bytes()));
-        self.dir.join("kept").join(&name[..TENANT_DIGITS])
+        self.dir.join("kept").join(tenant_dir(tenant))
     }
 
     fn path(&self, tenant: &str, digest: &Digest) -> PathBuf {
@@ -207,6 +216,13 @@ impl Artifacts {
     }
 }
 
+/// The name of a tenant's directory: a tenant's name may hold anything.
+fn tenant_dir(tenant: &str) -> String {
+    let mut name = hex(&Sha256::digest(tenant.as_bytes()));
+    name.truncate(TENANT_DIGITS);
+    name
+}
+
 /// Puts the file at `from` at `to` as well; false when it is not there.
 pub(crate) fn hold(from: &Path, to: &Path) -> io::Result<bool> {
     match fs::hard_link(from, to) {
@@ -232,17 +248,12 @@ fn takes_no_link(e: &io::Error) -> bool {
 
 /// True when the file still has the digest that it was uploaded with.
 pub(crate) fn is_whole(path: &Path, digest: &Digest) -> io::Result<bool> {
-    let mut file = File::open(path)?;
     let mut hash = Sha256::new();
-    let mut piece = vec![0; HASHED_BYTES];
-    loop {
-        match file.read(&mut piece) {
-            Ok(0) => return Ok(hex(&hash.finalize()) == digest.hex()),
-            Ok(count) => hash.update(&piece[..count]),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
+    read(&mut File::open(path)?, |piece| {
+        hash.update(piece);
+        Ok(())
+    })?;
+    Ok(hex(&hash.finalize()) == digest.hex())
 }
 
 /// Removes a file; false when somebody was faster.
@@ -258,6 +269,19 @@ fn removed_now(path: &Path) -> io::Result<bool> {
 fn is_due(path: &Path, cut: SystemTime) -> bool {
     fs::symlink_metadata(path)
         .is_ok_and(|m| m.is_file() && m.nlink() == 1 && m.modified().is_ok_and(|at| at < cut))
+}
+
+/// Reads a file whole, a piece at a time.
+fn read(file: &mut File, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut piece = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => each(&piece[..count])?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// What is in a directory; nothing when there is none.

@@ -13,9 +13,10 @@ mod faces;
 mod files;
 mod flink;
 mod host;
-mod programs;
+mod objects;
 mod run;
 mod service;
+mod signatures;
 #[cfg(test)]
 mod simulation;
 mod telemetry;

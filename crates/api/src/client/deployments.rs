@@ -1,5 +1,7 @@
 //! Deployments: what is asked of them, one method each.
 
+use std::time::Duration;
+
 use reqwest::header::{ACCEPT, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, RequestBuilder};
 use serde::Serialize;
@@ -13,6 +15,8 @@ use crate::deployments::{
 
 /// Where deployments are.
 const DEPLOYMENTS: &str = "/api/v1/deployments";
+/// A plan and an apply may take this long: Libra may have to fetch the program first, which has five minutes.
+const FETCH_TIMEOUT: Duration = Duration::from_mins(6);
 
 /// How a specification is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl Condition {
 impl Client {
     /// What applying the specification `text` would change.
     pub async fn plan_deployment(&self, text: &str, notation: Notation) -> Result<PlanView, ClientError> {
-        let request = self.ask(Method::POST, &format!("{DEPLOYMENTS}/plan"), &[]);
+        let request = self.ask(Method::POST, &format!("{DEPLOYMENTS}/plan"), &[]).timeout(FETCH_TIMEOUT);
         self.answer(specification(request, text, notation)).await
     }
 
@@ -66,7 +70,8 @@ impl Client {
         notation: Notation,
         condition: Option<Condition>,
     ) -> Result<AppliedView, ClientError> {
-        let request = specification(self.ask(Method::POST, DEPLOYMENTS, &[]), text, notation);
+        let request =
+            specification(self.ask(Method::POST, DEPLOYMENTS, &[]).timeout(FETCH_TIMEOUT), text, notation);
         let request = match condition {
             Some(Condition::New) => request.header(IF_NONE_MATCH, "*"),
             Some(Condition::Version(version)) => request.header(IF_MATCH, format!("\"{version}\"")),

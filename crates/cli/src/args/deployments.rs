@@ -1,5 +1,7 @@
 //! The options of the commands for deployments.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::ConnectArgs;
@@ -140,6 +142,39 @@ pub(crate) struct DeleteArgs {
     /// Do not ask.
     #[arg(short, long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// Versions of programs in Libra's own store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ArtifactCommand {
+    /// Upload a file as a version of an artifact; a deployment names it as `artifact:NAME@VERSION`.
+    Push(ArtifactPushArgs),
+    /// List the versions of an artifact, newest first.
+    List(ArtifactListArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ArtifactPushArgs {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The artifact's name.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    /// The version; it is written once.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: String,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ArtifactListArgs {
+    /// The artifact's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }

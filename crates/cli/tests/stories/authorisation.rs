@@ -38,7 +38,7 @@ const RESULT: [u16; 6] = [401, 401, 409, 409, 404, 409];
 const REPLAY: [u16; 6] = [401, 401, 403, 404, 404, 404];
 /// The body is no file of the announced digest: whoever may upload is told so.
 const UPLOAD: [u16; 6] = [401, 401, 403, 400, 400, 400];
-/// Nothing has the id of a job as its digest; whoever may upload is told so.
+/// Nothing has the id of a job as its digest or name; whoever may upload is told so.
 const UPLOADED: [u16; 6] = [401, 401, 403, 404, 404, 404];
 /// Nothing has the id of a job as its name; the body is no specification.
 const DEPLOYMENT: [u16; 6] = [401, 401, 404, 404, 404, 404];
@@ -52,6 +52,7 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/actuator/prometheus", FIGURES),
     ("POST", "/api/v1/artifacts", UPLOAD),
     ("GET", "/api/v1/artifacts/{digest}", UPLOADED),
+    ("GET", "/api/v1/artifacts/{name}/versions", UPLOADED),
     ("GET", "/api/v1/deployments", LIST),
     ("POST", "/api/v1/deployments", DEPLOY),
     ("POST", "/api/v1/deployments/plan", DEPLOY),

@@ -15,6 +15,7 @@ mod deployment_commands;
 mod deployment_faults;
 mod deployment_input;
 mod deployment_outages;
+mod deployment_programs;
 mod deployment_replies;
 mod deployment_rescale;
 mod deployment_times;

@@ -41,6 +41,10 @@ pub struct Normal {
     /// Which bytes it is: as the specification pins them, else as they were found.
     #[serde(rename = "artifact_signature", serialize_with = "digest_text")]
     pub artifact_digest: Option<Digest>,
+    /// True when the specification pins those bytes; None where they are what was found.
+    pub artifact_pinned: Option<bool>,
+    /// False: changes of the file are not followed. None = they are, where there is one.
+    pub artifact_watch: Option<bool>,
     /// Who vouches for it.
     pub signature: Option<String>,
     /// The class or module that is run.
@@ -146,7 +150,7 @@ impl Normal {
     /// A file that changes in its place makes another normal form, so a new version that is copied over the old one is
     /// seen. `found` is kept with the generation: later, the file may be another one.
     pub fn of(spec: &DeploymentSpec, found: Option<&Digest>) -> Self {
-        let pinned = spec.artifact_signature.as_deref().and_then(|text| text.parse().ok());
+        let pinned: Option<Digest> = spec.artifact_signature.as_deref().and_then(|text| text.parse().ok());
         let stream = spec.job_type == JobType::Stream;
         Self {
             job_id: spec.job_id.clone(),
@@ -154,7 +158,9 @@ impl Normal {
             cluster: spec.cluster.clone(),
             artifact_type: spec.program_type(),
             artifact_path: spec.artifact_path.clone(),
+            artifact_pinned: pinned.is_some().then_some(true),
             artifact_digest: pinned.or_else(|| found.cloned()),
+            artifact_watch: spec.artifact_watch.filter(|watched| !watched),
             signature: spec.signature.clone(),
             entry_class: spec.entry_class.clone(),
             sql: spec.sql.as_ref().map(super::spec::Statements::split).unwrap_or_default(),

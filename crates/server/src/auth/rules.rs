@@ -118,7 +118,8 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
     }
     match (method.as_str(), route) {
         // Whoever submits uploads, and asks first what is missing.
-        ("POST", "/api/v1/artifacts") | ("GET" | "HEAD", "/api/v1/artifacts/{digest}") => {
+        ("POST", "/api/v1/artifacts")
+        | ("GET" | "HEAD", "/api/v1/artifacts/{digest}" | "/api/v1/artifacts/{name}/versions") => {
             Some(Permission::Submit)
         }
         ("GET" | "HEAD", "/api/v1/events" | "/api/v1/webhooks" | "/api/v1/queue") => Some(Permission::View),

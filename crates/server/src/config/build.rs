@@ -14,8 +14,7 @@ use libra_engines::logs::LogLimits;
 use libra_engines::spark_submit::History;
 
 use super::keys::{
-    AUTH_KEYS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF,
-    TENANTS, USERS,
+    AUTH_KEYS, CLUSTERS, FLINK_SIGNATURES, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF, TENANTS, USERS,
 };
 use super::source::Gathered;
 use super::units::duration;
@@ -252,7 +251,10 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
         limits,
         policy: turns.policy,
         clusters: turns::clusters(tree(CLUSTERS))?,
-        flink: flink::flink(tree(FLINK_CLUSTERS), tree(FLINK_DIRECTORIES))?,
+        flink: flink::flink(
+            tree,
+            v.must(FLINK_SIGNATURES, "`off`, `if-present` or `required`", flink::policy)?,
+        )?,
         queue_times: turns.times,
         enabled,
         queue_wait: v.limit("libra.queue.max-wait-time")?,

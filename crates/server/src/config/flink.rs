@@ -1,12 +1,15 @@
-//! Flink's session clusters, and where programs for them are.
+//! Flink's session clusters, where programs for them are, and who vouches for those.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::fields::{Fields, is_web_address, list, map};
-use super::keys::{FLINK_CLUSTERS, FLINK_DIRECTORIES};
+use super::keys::{FLINK_CLUSTERS, FLINK_DIRECTORIES, FLINK_PUBLIC_KEYS, FLINK_SIGNATURES};
+use super::origins::origins;
 use super::{ConfigError, SecretText};
+use crate::objects::Origins;
+use crate::signatures::{Policy, TrustedKey};
 
 /// What is said of Flink.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +18,12 @@ pub struct Flink {
     pub clusters: Vec<FlinkCluster>,
     /// Where `artifact_path` is looked for, in this order.
     pub directories: Vec<PathBuf>,
+    /// Whether programs have to be signed.
+    pub signatures: Policy,
+    /// By whom.
+    pub public_keys: Vec<TrustedKey>,
+    /// Where programs may be fetched from.
+    pub origins: Origins,
 }
 
 /// A session cluster.
@@ -45,13 +54,16 @@ const KNOWN: [&str; 8] =
 /// The greatest `max-slots` that is believed.
 const MOST_SLOTS: u64 = 1_000_000;
 
-/// Clusters and directories.
+/// Everything of Flink, from the lists that `tree` finds by their keys.
 ///
 /// # Errors
-/// A value that is no list, an unknown field, an address that is none, a name that comes twice.
-pub(super) fn flink(clusters: Option<&Value>, directories: Option<&Value>) -> Result<Flink, ConfigError> {
+/// A value that is no list, an unknown field, an address or key that is none, a name that comes twice.
+pub(super) fn flink<'v>(
+    tree: impl Fn(&str) -> Option<&'v Value>,
+    signatures: Policy,
+) -> Result<Flink, ConfigError> {
     let mut found: Vec<FlinkCluster> = Vec::new();
-    for (n, value) in list(FLINK_CLUSTERS, clusters, EXAMPLE)?.iter().enumerate() {
+    for (n, value) in list(FLINK_CLUSTERS, tree(FLINK_CLUSTERS), EXAMPLE)?.iter().enumerate() {
         let place = format!("{FLINK_CLUSTERS}[{n}]");
         let cluster = cluster(&place, value)?;
         if found.iter().any(|other| other.name == cluster.name) {
@@ -61,11 +73,46 @@ pub(super) fn flink(clusters: Option<&Value>, directories: Option<&Value>) -> Re
         found.push(cluster);
     }
     let example = "libra.flink.artifacts.directories: [/srv/flink-jobs]";
-    let directories = list(FLINK_DIRECTORIES, directories, example)?.iter().map(|value| match value {
-        Value::String(text) if !text.trim().is_empty() => Ok(PathBuf::from(text.trim())),
-        other => Err(ConfigError::new(format!("{FLINK_DIRECTORIES} must be paths, not `{other}`"))),
-    });
-    Ok(Flink { clusters: found, directories: directories.collect::<Result<_, _>>()? })
+    let directories =
+        list(FLINK_DIRECTORIES, tree(FLINK_DIRECTORIES), example)?.iter().map(|value| match value {
+            Value::String(text) if !text.trim().is_empty() => Ok(PathBuf::from(text.trim())),
+            other => Err(ConfigError::new(format!("{FLINK_DIRECTORIES} must be paths, not `{other}`"))),
+        });
+    Ok(Flink {
+        clusters: found,
+        directories: directories.collect::<Result<_, _>>()?,
+        signatures,
+        public_keys: public_keys(tree(FLINK_PUBLIC_KEYS), signatures)?,
+        origins: origins(tree)?,
+    })
+}
+
+/// Reads `libra.flink.artifacts.signatures`. YAML takes a bare `off` for false.
+pub(super) fn policy(text: &str) -> Option<Policy> {
+    match text {
+        "off" | "false" => Some(Policy::Off),
+        "if-present" => Some(Policy::IfPresent),
+        "required" => Some(Policy::Required),
+        _ => None,
+    }
+}
+
+fn public_keys(value: Option<&Value>, policy: Policy) -> Result<Vec<TrustedKey>, ConfigError> {
+    let example =
+        format!("{FLINK_PUBLIC_KEYS}: [RWQ…], the second line of what `minisign -G` writes to minisign.pub");
+    let mut keys = Vec::new();
+    for value in list(FLINK_PUBLIC_KEYS, value, &example)? {
+        let Some(Ok(key)) = value.as_str().map(TrustedKey::read) else {
+            let message = format!("{FLINK_PUBLIC_KEYS} must be public keys of minisign, not `{value}`");
+            return Err(ConfigError::new(message).hinting(example));
+        };
+        keys.push(key);
+    }
+    if policy == Policy::Required && keys.is_empty() {
+        let message = format!("{FLINK_SIGNATURES} is `required`, and {FLINK_PUBLIC_KEYS} has no key");
+        return Err(ConfigError::new(message).hinting(example));
+    }
+    Ok(keys)
 }
 
 fn cluster(place: &str, value: &Value) -> Result<FlinkCluster, ConfigError> {

@@ -46,8 +46,27 @@ pub const CLUSTERS: &str = "libra.clusters";
 pub const FLINK_CLUSTERS: &str = "libra.flink.clusters";
 /// Where programs for Flink are.
 pub const FLINK_DIRECTORIES: &str = "libra.flink.artifacts.directories";
+/// Who may sign programs for Flink.
+pub const FLINK_PUBLIC_KEYS: &str = "libra.flink.artifacts.public-keys";
+/// Whether programs for Flink have to be signed.
+pub const FLINK_SIGNATURES: &str = "libra.flink.artifacts.signatures";
+/// Where programs for Flink may be fetched from.
+pub const FLINK_HOSTS: &str = "libra.flink.artifacts.hosts";
+/// The S3-compatible store of programs for Flink.
+pub const FLINK_S3: &str = "libra.flink.artifacts.s3";
 /// The keys with lists or maps below them. In the environment their value is YAML.
-pub const TREES: [&str; 7] = [AUTH_KEYS, QUEUES, USERS, TENANTS, CLUSTERS, FLINK_CLUSTERS, FLINK_DIRECTORIES];
+pub const TREES: [&str; 10] = [
+    AUTH_KEYS,
+    QUEUES,
+    USERS,
+    TENANTS,
+    CLUSTERS,
+    FLINK_CLUSTERS,
+    FLINK_DIRECTORIES,
+    FLINK_PUBLIC_KEYS,
+    FLINK_HOSTS,
+    FLINK_S3,
+];
 
 /// All keys, in the order of the documentation.
 pub const KEYS: &[Key] = &[
@@ -155,6 +174,28 @@ pub const KEYS: &[Key] = &[
         FLINK_DIRECTORIES,
         "",
         "Directories in which `artifact_path` of a deployment is looked for, in this order.",
+    ),
+    key(
+        FLINK_SIGNATURES,
+        "if-present",
+        "Signatures of programs for Flink: `off` looks at none, `if-present` refuses what is signed wrongly, `required` \
+         also what is not signed.",
+    ),
+    key(
+        FLINK_PUBLIC_KEYS,
+        "",
+        "Public keys of minisign that may sign programs for Flink: a list of texts that begin with RW.",
+    ),
+    key(
+        FLINK_HOSTS,
+        "",
+        "Hosts that http and https addresses in `artifact_path` may name: a list, with a port where it is not the usual one.",
+    ),
+    key(
+        FLINK_S3,
+        "",
+        "The store of s3 addresses in `artifact_path`: {endpoint, region, access-key-file, secret-key-file, \
+         session-token-file, virtual-hosts, buckets}. Each file holds its text alone.",
     ),
     Key {
         name: "libra.queue.redis.url",

@@ -7,6 +7,7 @@ mod build;
 mod fields;
 mod flink;
 pub mod keys;
+mod origins;
 mod replicas;
 mod source;
 mod turns;

@@ -39,6 +39,10 @@ fn every_key_takes_effect() {
         ("libra.clusters", "[{name: east, master: 'spark://h:7'}]"),
         ("libra.flink.clusters", "[{name: east, url: 'http://h:7'}]"),
         ("libra.flink.artifacts.directories", "[/jobs]"),
+        ("libra.flink.artifacts.signatures", "off"),
+        ("libra.flink.artifacts.public-keys", "[RWSepv2qjj+72R2VyV22oP7Q5UKaX5+f/sWIf0jX0nywrhtSYn4MCya4]"),
+        ("libra.flink.artifacts.hosts", "[repo.example]"),
+        ("libra.flink.artifacts.s3", "{endpoint: 'http://h:7', access-key-file: /a, secret-key-file: /s}"),
         ("libra.execution.launch-timeout", "7m"),
         ("libra.logs.rotate-size", "7m"),
         ("libra.logs.max-size", "7g"),
@@ -469,6 +473,21 @@ fn flinks_clusters_and_directories_are_read() {
     assert_eq!(main.savepoint_directory.as_deref(), Some("s3://b/sp"));
     assert_eq!((flink.clusters.len(), flink.directories.len()), (2, 2));
     assert_eq!((main.max_slots, flink.clusters[1].max_slots), (Some(8), None));
+    let s3 = from_yaml(
+        "libra: {flink: {artifacts: {hosts: ['h:7'], s3: {endpoint: 'http://h:9000', region: eu-1, access-key-file: /a, \
+         secret-key-file: /s, virtual-hosts: true, buckets: [jobs]}}}}\n",
+    )
+    .unwrap();
+    let origins = &s3.flink.origins;
+    let s3 = origins.s3.as_ref().unwrap();
+    assert_eq!(origins.hosts, ["h:7"]);
+    assert_eq!(
+        (s3.region.as_str(), s3.virtual_hosts, s3.buckets.clone()),
+        ("eu-1", true, Some(vec!["jobs".to_owned()]))
+    );
+    // YAML takes a bare `off` for false.
+    let off = from_yaml("libra: {flink: {artifacts: {signatures: off}}}\n").unwrap();
+    assert_eq!(off.flink.signatures, crate::signatures::Policy::Off);
     for (wrong, says) in [
         ("clusters: {main: 7}", "libra.flink.clusters must be a list"),
         ("clusters: [{name: a}]", "libra.flink.clusters[0] needs the url"),
@@ -486,6 +505,19 @@ fn flinks_clusters_and_directories_are_read() {
             "libra.flink.clusters names the cluster `a` twice",
         ),
         ("artifacts: {directories: /a}", "libra.flink.artifacts.directories must be a list"),
+        ("artifacts: {signatures: always}", "libra.flink.artifacts.signatures must be `off`"),
+        ("artifacts: {signatures: required}", "public-keys has no key"),
+        ("artifacts: {public-keys: [RWnone]}", "must be public keys of minisign"),
+        (
+            "artifacts: {hosts: ['https://repo.example']}",
+            "libra.flink.artifacts.hosts must be names of hosts",
+        ),
+        ("artifacts: {s3: {endpoint: store}}", "libra.flink.artifacts.s3.endpoint must be an address"),
+        ("artifacts: {s3: {endpoint: 'http://h'}}", "libra.flink.artifacts.s3 needs access-key-file"),
+        (
+            "artifacts: {s3: {endpoint: 'http://h', bucket: b}}",
+            "libra.flink.artifacts.s3.bucket is not known",
+        ),
     ] {
         let error = from_yaml(&format!("libra: {{flink: {{{wrong}}}}}\n")).unwrap_err().to_string();
         assert!(error.contains(says), "{wrong}: {error}");

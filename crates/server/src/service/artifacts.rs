@@ -234,7 +234,7 @@ enum Placed {
 }
 
 /// Works on files away from the threads that serve everybody.
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, ServiceError> {
     tokio::task::spawn_blocking(work).await.map_err(|e| stopped(&e))?.map_err(|e| disk(&e))
@@ -244,7 +244,7 @@ fn view(digest: &Digest, size: u64) -> ArtifactView {
     ArtifactView { artifact: format!("{SCHEME}{digest}"), size }
 }
 
-async fn drain<E>(body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
+pub(super) async fn drain<E>(body: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
     let mut left = DRAINED_BYTES;
     let all = async {
         while let Some(Ok(piece)) = body.next().await

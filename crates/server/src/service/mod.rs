@@ -1,5 +1,6 @@
 //! The use cases. Every face calls these; none of them knows HTTP.
 
+mod artifact_versions;
 mod artifacts;
 mod cancel;
 mod cursor;
@@ -36,9 +37,12 @@ use libra_engines::engine::Engine;
 use libra_store::Db;
 use tokio::sync::broadcast;
 
+pub(crate) use artifact_versions::Versioned;
 pub(crate) use artifacts::uploads_dir;
 pub(crate) use deliveries::WebhookQuery;
-pub(crate) use deployments::{Precondition, SpecText, generations_of};
+pub(crate) use deployments::{
+    FollowedProgram, Precondition, SpecText, file_in, followed_program, generations_of,
+};
 pub(crate) use error::ServiceError;
 pub(crate) use feed::{After, FeedReader};
 pub(crate) use hand_off::{HandOff, handed_to, host_lease_file};
@@ -60,7 +64,6 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::files::Files;
 use crate::flink::FlinkClusters;
-use crate::programs::Programs;
 use crate::telemetry::metrics::Metrics;
 
 /// Everything that a use case needs.
@@ -80,8 +83,6 @@ pub(crate) struct Service {
     pub(crate) files_dir: PathBuf,
     /// What was uploaded.
     pub(crate) artifacts: Artifacts,
-    /// Programs of deployments.
-    pub(crate) programs: Programs,
     /// The Flink clusters.
     pub(crate) flink: FlinkClusters,
     /// True when no other process can use this database: what it does not know is nobody's.
@@ -135,7 +136,6 @@ impl Service {
             signals,
             files,
             artifacts: Artifacts::within(&files_dir),
-            programs: Programs::within(&files_dir),
             flink,
             files_dir,
             alone,

@@ -11,7 +11,7 @@ use url::{Host, Url};
 
 pub(crate) use patience::{Settings, verdict};
 pub(crate) use secret::Secret;
-pub(crate) use sender::{Message, Sender};
+pub(crate) use sender::{Message, Sender, plain};
 
 /// What the header `webhook-id` says of a message: the same in every try, and no other message's.
 pub(crate) fn message_id(job: JobId, message: i64) -> String {

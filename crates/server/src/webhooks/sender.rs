@@ -141,7 +141,7 @@ fn causes<'a>(
 }
 
 /// The innermost cause, without the address: that may hold a secret of the target's.
-fn plain(e: &reqwest::Error) -> String {
+pub(crate) fn plain(e: &reqwest::Error) -> String {
     let innermost =
         causes(e).last().map_or_else(String::new, |cause| match cause.downcast_ref::<reqwest::Error>() {
             None => cause.to_string(),

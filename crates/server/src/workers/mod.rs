@@ -11,6 +11,7 @@ mod hand_off;
 mod heartbeat;
 mod lost_hosts;
 mod monitor;
+mod programs;
 mod reload;
 mod retention;
 mod scheduler;
@@ -61,6 +62,7 @@ pub(crate) fn start(
     workers.spawn(reload::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(clusters::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(deployments::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(programs::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(stragglers::run(Arc::clone(service), shutdown.clone()));

@@ -1,6 +1,8 @@
 //! Removing what has been kept long enough (contract Q3), a little at a time. Rows are the leader's business; files
 //! are every replica's, each in its own directory.
 
+mod deployments;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +69,13 @@ async fn tidy(service: &Arc<Service>) {
     }
     if let Err(e) = remove_files(service).await {
         tracing::warn!(error = %e, "old logs and results could not be removed; trying again later");
+    }
+    if let Err(e) = deployments::forget_events(service).await {
+        tracing::warn!(error = %e, "old events of deployments could not be forgotten; trying again later");
+    }
+    // Before the uploads, which what is let go of here becomes.
+    if let Err(e) = deployments::let_go(service).await {
+        tracing::warn!(error = %e, "programs of deployments could not be let go of; trying again later");
     }
     if let Err(e) = remove_artifacts(service).await {
         tracing::warn!(error = %e, "old uploads could not be removed; trying again later");

@@ -10,6 +10,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0003_usage.sql"),
     include_str!("../../migrations/postgres/0004_deployments.sql"),
     include_str!("../../migrations/postgres/0005_generations_fared.sql"),
+    include_str!("../../migrations/postgres/0006_signatures.sql"),
+    include_str!("../../migrations/postgres/0007_artifact_versions.sql"),
 ];
 
 /// Whoever migrates holds this advisory lock of the database.

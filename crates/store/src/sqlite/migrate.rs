@@ -5,13 +5,15 @@ use rusqlite::Connection;
 use crate::error::StoreError;
 
 /// The migrations, oldest first. An entry never changes once it was released; a change is a new entry.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/sqlite/0001_jobs.sql"),
     include_str!("../../migrations/sqlite/0002_replicas.sql"),
     include_str!("../../migrations/sqlite/0003_feed_segments.sql"),
     include_str!("../../migrations/sqlite/0004_usage.sql"),
     include_str!("../../migrations/sqlite/0005_deployments.sql"),
     include_str!("../../migrations/sqlite/0006_generations_fared.sql"),
+    include_str!("../../migrations/sqlite/0007_signatures.sql"),
+    include_str!("../../migrations/sqlite/0008_artifact_versions.sql"),
 ];
 
 /// The newest schema version that this program knows.

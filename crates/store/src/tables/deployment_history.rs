@@ -4,7 +4,9 @@ use libra_core::deployment::reconcile::Fared;
 use libra_core::time::Timestamp;
 
 use super::deployments::Name;
+use super::feed;
 use crate::error::StoreError;
+use crate::lane::Fence;
 use crate::tx::{Row, Tx, all, first};
 
 /// A generation as it is stored.
@@ -16,6 +18,10 @@ pub struct StoredGeneration {
     pub spec: String,
     /// The sha256 of the file that Flink is given, in hexadecimal.
     pub digest: String,
+    /// The signature that was verified, as it was written, where there was one.
+    pub signature: Option<String>,
+    /// The id of the key that has made it.
+    pub signed_by: Option<String>,
     /// When.
     pub applied_at: Timestamp,
     /// Who.
@@ -54,8 +60,8 @@ pub(super) fn stored(what: &'static str, value: u64) -> Result<i64, StoreError> 
 
 pub(super) fn add_generation(tx: &mut dyn Tx, name: &Name, new: &StoredGeneration) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO deployment_generations (tenant, deployment, generation, spec, digest, applied_at, applied_by) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO deployment_generations (tenant, deployment, generation, spec, digest, applied_at, applied_by, \
+         signature, signed_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         &[
             (&name.tenant).into(),
             (&name.id).into(),
@@ -64,6 +70,8 @@ pub(super) fn add_generation(tx: &mut dyn Tx, name: &Name, new: &StoredGeneratio
             (&new.digest).into(),
             new.applied_at.0.into(),
             (&new.applied_by).into(),
+            new.signature.as_deref().into(),
+            new.signed_by.as_deref().into(),
         ],
     )?;
     Ok(())
@@ -108,6 +116,25 @@ pub(super) fn tell(
     Ok(())
 }
 
+/// True when the same was told of this generation, and is not forgotten.
+pub(super) fn was_told(
+    tx: &mut dyn Tx,
+    name: &Name,
+    generation: u64,
+    what: &Happening,
+) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM deployment_events WHERE tenant = ?1 AND deployment = ?2 AND generation = ?3 AND kind = ?4 \
+               AND message = ?5 LIMIT 1";
+    let of = [
+        (&name.tenant).into(),
+        (&name.id).into(),
+        stored("generation", generation)?.into(),
+        (&what.kind).into(),
+        (&what.message).into(),
+    ];
+    Ok(first(tx, sql, &of, |row| row.int(0))?.is_some())
+}
+
 fn read_generation(row: &dyn Row) -> Result<StoredGeneration, StoreError> {
     Ok(StoredGeneration {
         generation: number("generation", row.int(0)?)?,
@@ -115,10 +142,12 @@ fn read_generation(row: &dyn Row) -> Result<StoredGeneration, StoreError> {
         digest: row.text(2)?,
         applied_at: Timestamp(row.int(3)?),
         applied_by: row.text(4)?,
+        signature: row.opt_text(5)?,
+        signed_by: row.opt_text(6)?,
     })
 }
 
-const GENERATION: &str = "generation, spec, digest, applied_at, applied_by";
+const GENERATION: &str = "generation, spec, digest, applied_at, applied_by, signature, signed_by";
 
 /// One generation.
 pub fn generation(
@@ -187,6 +216,19 @@ pub fn stable_before(tx: &mut dyn Tx, name: &Name, generation: u64) -> Result<Op
     first(tx, sql, &of, |row| number("generation", row.int(0)?))
 }
 
+/// The newest generation with this program.
+pub fn newest_with(
+    tx: &mut dyn Tx,
+    name: &Name,
+    digest: &str,
+) -> Result<Option<StoredGeneration>, StoreError> {
+    let sql = format!(
+        "SELECT {GENERATION} FROM deployment_generations WHERE tenant = ?1 AND deployment = ?2 AND digest = ?3 \
+         ORDER BY generation DESC LIMIT 1"
+    );
+    first(tx, &sql, &[(&name.tenant).into(), (&name.id).into(), digest.into()], read_generation)
+}
+
 /// True when another deployment has a generation with this program.
 pub fn is_shared(tx: &mut dyn Tx, name: &Name, digest: &str) -> Result<bool, StoreError> {
     let sql = "SELECT 1 FROM deployment_generations WHERE digest = ?3 AND (tenant <> ?1 OR deployment <> ?2) LIMIT 1";
@@ -194,9 +236,36 @@ pub fn is_shared(tx: &mut dyn Tx, name: &Name, digest: &str) -> Result<bool, Sto
     Ok(found.is_some())
 }
 
-/// The digests of all generations of all deployments: what must be kept of programs.
-pub fn digests(tx: &mut dyn Tx) -> Result<Vec<String>, StoreError> {
-    all(tx, "SELECT DISTINCT digest FROM deployment_generations", &[], |row| row.text(0))
+/// The programs of all generations of all deployments, which must be kept: tenant and digest.
+pub fn digests(tx: &mut dyn Tx) -> Result<Vec<(String, String)>, StoreError> {
+    let sql = "SELECT DISTINCT tenant, digest FROM deployment_generations";
+    all(tx, sql, &[], |row| Ok((row.text(0)?, row.text(1)?)))
+}
+
+/// Forgets the oldest events of deployments that have more than `kept`, of at most `most` deployments; says of how many,
+/// or None when the leader's lease is another's.
+pub fn forget_events(
+    tx: &mut dyn Tx,
+    fence: &Fence,
+    kept: u32,
+    most: u32,
+) -> Result<Option<usize>, StoreError> {
+    if !feed::holds(tx, fence)? {
+        return Ok(None);
+    }
+    let sql = "SELECT tenant, id, events FROM deployments WHERE EXISTS (SELECT 1 FROM deployment_events e \
+               WHERE e.tenant = deployments.tenant AND e.deployment = deployments.id AND e.seq <= deployments.events - ?1) \
+               LIMIT ?2";
+    let long = all(tx, sql, &[kept.into(), most.into()], |row| {
+        Ok((Name { tenant: row.text(0)?, id: row.text(1)? }, row.int(2)?))
+    })?;
+    for (name, last) in &long {
+        tx.execute(
+            "DELETE FROM deployment_events WHERE tenant = ?1 AND deployment = ?2 AND seq <= ?3",
+            &[(&name.tenant).into(), (&name.id).into(), last.saturating_sub(i64::from(kept)).into()],
+        )?;
+    }
+    Ok(Some(long.len()))
 }
 
 /// Events after number `after`, oldest first, at most `limit`.

@@ -9,7 +9,9 @@ use libra_core::deployment::declared::Declared;
 use libra_core::deployment::reconcile::{Fared, Row as Log};
 use libra_core::time::Timestamp;
 
-use super::deployment_history::{Happening, StoredGeneration, add_generation, has_fared, stored, tell};
+use super::deployment_history::{
+    Happening, StoredGeneration, add_generation, has_fared, stored, tell, was_told,
+};
 use super::{feed, from_json, json};
 use crate::error::StoreError;
 use crate::lane::Fence;
@@ -284,6 +286,40 @@ pub fn step(tx: &mut dyn Tx, fence: &Fence, stepped: &Stepped) -> Result<Written
         has_fared(tx, name, *generation, *fared, *at)?;
     }
     tell(tx, name, *at, *generation, what)?;
+    Ok(Written::Done)
+}
+
+/// Something that is told of a deployment without a change of it.
+#[derive(Clone, Debug)]
+pub struct Remark {
+    /// Of which.
+    pub name: Name,
+    /// The generation that it is about.
+    pub generation: u64,
+    /// What is told.
+    pub what: Happening,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Tells it, unless the same was told of this generation before; not when the deployment is gone or the leader's lease
+/// is another's.
+pub fn remark(tx: &mut dyn Tx, fence: &Fence, remark: &Remark) -> Result<Written, StoreError> {
+    let Remark { name, generation, what, at } = remark;
+    if !feed::holds(tx, fence)? {
+        return Ok(Written::Stale);
+    }
+    if was_told(tx, name, *generation, what)? {
+        return Ok(Written::Done);
+    }
+    let changed = tx.execute(
+        "UPDATE deployments SET updated_at = ?3 WHERE tenant = ?1 AND id = ?2",
+        &[(&name.tenant).into(), (&name.id).into(), at.0.into()],
+    )?;
+    if changed == 0 {
+        return Ok(Written::Stale);
+    }
+    tell(tx, name, *at, *generation, std::slice::from_ref(what))?;
     Ok(Written::Done)
 }
 

@@ -1,5 +1,6 @@
 //! One file per table, and one per write that spans several.
 
+pub mod artifact_versions;
 pub mod attempts;
 pub mod changes;
 pub mod deliveries;

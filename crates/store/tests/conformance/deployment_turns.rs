@@ -45,6 +45,8 @@ async fn begin(s: &Store) -> Fence {
         updated_at: Timestamp(5),
     };
     let generation = StoredGeneration {
+        signature: None,
+        signed_by: None,
         generation: 1,
         spec: "{}".into(),
         digest: "ab".into(),

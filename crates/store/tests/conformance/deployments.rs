@@ -6,7 +6,9 @@ use libra_core::deployment::reconcile::{Fared, Phase, Row};
 use libra_core::time::Timestamp;
 use libra_store::lane::Fence;
 use libra_store::tables::deployment_history::{self as history, Happening, StoredGeneration};
-use libra_store::tables::deployments::{self, Deployment, Head, Name, Stepped, Timed, Wished, Written};
+use libra_store::tables::deployments::{
+    self, Deployment, Head, Name, Remark, Stepped, Timed, Wished, Written,
+};
 use libra_store::tables::leases;
 
 use crate::given::Store;
@@ -19,6 +21,8 @@ on_every_store!(
     how_generations_fared_tells_where_to_go_back_to,
     what_time_asks_for_is_stored_with_the_wish,
     what_is_forgotten_leaves_nothing,
+    only_the_newest_events_are_kept,
+    a_remark_is_told_once,
 );
 
 /// A minute, in microseconds.
@@ -37,6 +41,8 @@ fn generation(number: u64) -> StoredGeneration {
         generation: number,
         spec: "{}".into(),
         digest: format!("{number:064x}"),
+        signature: (number > 1).then(|| "four lines".to_owned()),
+        signed_by: (number > 1).then(|| "D9BB3F8EAAFDA69E".to_owned()),
         applied_at: Timestamp(5),
         applied_by: "ada".into(),
     }
@@ -126,8 +132,14 @@ async fn a_wish_names_the_version_that_was_seen(s: Store) {
     let all = s.db.read(|tx| history::generations(tx, &name("t", "etl"))).await.unwrap();
     assert_eq!(all, [generation(2), generation(1)]);
     assert_eq!(kinds(&s, "t", "etl").await.len(), 2, "the refused one has told nothing");
-    let digests = s.db.read(history::digests).await.unwrap();
-    assert_eq!(digests.len(), 2);
+    let newest = |digest: String| s.db.read(move |tx| history::newest_with(tx, &name("t", "etl"), &digest));
+    assert_eq!(newest(generation(2).digest).await.unwrap(), Some(generation(2)));
+    assert_eq!(newest(generation(3).digest).await.unwrap(), None);
+    create(&s, "u", "etl").await;
+    let mut digests = s.db.read(history::digests).await.unwrap();
+    digests.sort();
+    let of = |tenant: &str, number: u64| (tenant.to_owned(), generation(number).digest);
+    assert_eq!(digests, [of("t", 1), of("t", 2), of("u", 1)]);
 }
 
 async fn a_step_names_its_revision_and_the_leader(s: Store) {
@@ -248,4 +260,49 @@ async fn what_is_forgotten_leaves_nothing(s: Store) {
     assert!(found(&s, "u", "etl").await.is_some());
     assert_eq!(create(&s, "t", "etl").await, Written::Done, "the name is free");
     assert_eq!(kinds(&s, "t", "etl").await, [(1, "applied".to_owned())]);
+}
+
+async fn only_the_newest_events_are_kept(s: Store) {
+    create(&s, "t", "etl").await;
+    create(&s, "t", "short").await;
+    let fence = leader(&s).await;
+    for from in 0..4 {
+        let (fence, stepped) = (fence.clone(), stepped(from, Phase::Starting, &["phase", "starts"]));
+        s.db.write(move |tx| deployments::step(tx, &fence, &stepped)).await.unwrap();
+    }
+    let forget = |fence: &Fence, kept| {
+        let fence = fence.clone();
+        s.db.write(move |tx| history::forget_events(tx, &fence, kept, 10))
+    };
+    assert_eq!(forget(&fence, 20).await.unwrap(), Some(0), "there are not so many");
+    assert_eq!(forget(&fence, 3).await.unwrap(), Some(1));
+    assert_eq!(forget(&fence, 3).await.unwrap(), Some(0), "again");
+    let numbers = |kinds: Vec<(u64, String)>| kinds.into_iter().map(|(seq, _)| seq).collect::<Vec<_>>();
+    assert_eq!(numbers(kinds(&s, "t", "etl").await), [7, 8, 9]);
+    assert_eq!(numbers(kinds(&s, "t", "short").await), [1]);
+    let next = leader(&s).await;
+    assert_eq!(forget(&fence, 1).await.unwrap(), None, "another one leads");
+    let (last, fence) = (stepped(4, Phase::Stable, &["phase"]), next);
+    s.db.write(move |tx| deployments::step(tx, &fence, &last)).await.unwrap();
+    assert_eq!(numbers(kinds(&s, "t", "etl").await), [7, 8, 9, 10], "numbers go on");
+}
+
+async fn a_remark_is_told_once(s: Store) {
+    create(&s, "t", "etl").await;
+    let fence = leader(&s).await;
+    let remark = |fence: &Fence, id: &str, generation| {
+        let remark = Remark { name: name("t", id), generation, what: happening("odd"), at: Timestamp(9) };
+        let fence = fence.clone();
+        s.db.write(move |tx| deployments::remark(tx, &fence, &remark))
+    };
+    assert_eq!(remark(&fence, "etl", 1).await.unwrap(), Written::Done);
+    assert_eq!(remark(&fence, "etl", 1).await.unwrap(), Written::Done);
+    assert_eq!(kinds(&s, "t", "etl").await.len(), 2, "once");
+    assert_eq!(remark(&fence, "etl", 2).await.unwrap(), Written::Done);
+    assert_eq!(kinds(&s, "t", "etl").await.len(), 3, "of another generation it is news");
+    assert_eq!(remark(&fence, "none", 1).await.unwrap(), Written::Stale);
+    let found = found(&s, "t", "etl").await.unwrap();
+    assert_eq!((found.version, found.log.revision, found.updated_at), (1, 0, Timestamp(9)));
+    leader(&s).await;
+    assert_eq!(remark(&fence, "etl", 3).await.unwrap(), Written::Stale, "another one leads");
 }

@@ -1,6 +1,7 @@
 //! What every store must do, on SQLite and on a real PostgreSQL; and what only the one or the other can do wrong.
 #![allow(missing_docs, clippy::unwrap_used, clippy::similar_names)]
 
+mod artifact_versions;
 mod deployment_turns;
 mod deployments;
 mod given;

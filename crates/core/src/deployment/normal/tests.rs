@@ -53,7 +53,13 @@ fn another_file_in_the_same_place_is_a_change_unless_it_is_pinned() {
     assert_ne!(of(&short, &a), of(&short, &b));
     short.artifact_signature = Some(format!("sha256:{}", "A".repeat(64)));
     assert_eq!(of(&short, &a), of(&short, &b), "the wrong bytes are refused elsewhere");
-    assert_eq!(of(&short, &a), of(&spec(SHORT), &a), "pinned or found: the same bytes");
+    assert_ne!(
+        of(&short, &a),
+        of(&spec(SHORT), &a),
+        "what is pinned stays when the file changes: that is kept"
+    );
+    let job = |spec: &DeploymentSpec| Normal::of(spec, Some(&a)).job_key();
+    assert_eq!(job(&short), job(&spec(SHORT)), "pinned or found: the same bytes, so the job is the same");
 }
 
 /// Printed, so that a fingerprint that changes between two versions of Libra is noticed: each deployment is then

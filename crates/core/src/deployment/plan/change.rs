@@ -48,13 +48,15 @@ pub struct Change {
 }
 
 /// Every field of a normal form, and what its change needs. A test holds it against the form.
-const FIELDS: [(&str, Needs); 33] = [
+const FIELDS: [(&str, Needs); 35] = [
     ("/job_id", Needs::Redeploy),
     ("/job_type", Needs::Redeploy),
     ("/cluster", Needs::Redeploy),
     ("/artifact_type", Needs::Redeploy),
     ("/artifact_path", Needs::Redeploy),
     ("/artifact_signature", Needs::Redeploy),
+    ("/artifact_pinned", Needs::Nothing),
+    ("/artifact_watch", Needs::Nothing),
     ("/signature", Needs::Nothing),
     ("/entry_class", Needs::Redeploy),
     ("/sql", Needs::Redeploy),

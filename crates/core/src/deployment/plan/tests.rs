@@ -211,7 +211,7 @@ fn batch_jobs() {
 fn every_field_of_a_normal_form_has_a_row() {
     let all = r#"{"cluster": "a", "artifact_type": "sql", "sql": ["SELECT 1"], "entry_class": "a.B", "args": ["a"],
         "artifact_signature": "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "signature": "s", "env_vars": {"a/b": "c"}, "resources": {"memory": "1g", "cpu_cores": 1, "network_memory": "1g"},
+        "artifact_watch": false, "signature": "s", "env_vars": {"a/b": "c"}, "resources": {"memory": "1g", "cpu_cores": 1, "network_memory": "1g"},
         "security": {"kerberos_principal": "a", "ssl_enabled": true, "artifact_verification": true},
         "monitoring": {"metrics_port": 1, "log_level": "INFO"}, "deployment": {"max_restart_attempts": 2},
         "advanced": {"classloader_resolve_order": "child-first", "classloader_cache_mode": "per-job",

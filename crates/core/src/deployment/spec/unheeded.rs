@@ -3,7 +3,7 @@
 //! The processes of a session cluster are started before any job is, with sizes, environment, ports, levels of logging
 //! and log-in of their own. A warning says so; with `strict: true` it is an error.
 
-use super::{CacheMode, DeploymentSpec, Every, JobType, Millis, UpgradeMode};
+use super::{ArtifactPath, CacheMode, DeploymentSpec, Every, JobType, Millis, UpgradeMode};
 use crate::deployment::Violation;
 
 impl DeploymentSpec {
@@ -15,6 +15,18 @@ impl DeploymentSpec {
                 found.push(Violation::new(pointer, reason));
             }
         };
+        let path = self.artifact_path.as_deref().map(ArtifactPath::read);
+        let is_file = matches!(path, Some(Ok(ArtifactPath::File(_))));
+        say(
+            self.artifact_watch.is_some() && !is_file,
+            "/artifact_watch",
+            "has no effect: only a file in the configured directories is followed",
+        );
+        say(
+            self.artifact_watch == Some(true) && is_file && self.artifact_signature.is_some(),
+            "/artifact_watch",
+            "has no effect: `artifact_signature` pins the bytes, so another file is told and not deployed",
+        );
         if let Some(r) = &self.resources {
             let reason = "has no effect on a session cluster, whose processes have their sizes; set it in Flink's own \
                           configuration";

@@ -2,20 +2,23 @@
 
 use libra_api::deployments::{AppliedView, PlanView};
 use libra_api::problem::{Code, Violation};
+use libra_core::deployment::Violation as Unheeded;
 use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::{Declared, NotNow};
 use libra_core::deployment::normal::Normal;
-use libra_core::deployment::plan::{Plan, plan};
+use libra_core::deployment::plan::{Kind, Plan, plan};
 use libra_core::deployment::reconcile::{Mode, Row};
 use libra_core::deployment::spec::{DeploymentSpec, JobType, UpgradeMode};
 use libra_store::tables::deployment_history::{self as history, Happening, StoredGeneration};
 use libra_store::tables::deployments::{self, Deployment, Name, Wished, Written};
 
+use super::follow::file_of;
 use super::program::Program;
 use super::{SpecText, not_now, read_again, stale, view};
 use crate::auth::{Principal, may_see};
 use crate::flink::FlinkCluster;
 use crate::service::{Service, ServiceError};
+use crate::signatures::Policy;
 
 /// What a change is conditional on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +60,17 @@ impl Service {
         text: SpecText<'_>,
         precondition: Precondition,
     ) -> Result<(AppliedView, bool), ServiceError> {
+        self.apply_because(principal, text, precondition, None).await
+    }
+
+    /// The same; `why` is told where nobody has asked for it.
+    pub(super) async fn apply_because(
+        &self,
+        principal: &Principal,
+        text: SpecText<'_>,
+        precondition: Precondition,
+        why: Option<&str>,
+    ) -> Result<(AppliedView, bool), ServiceError> {
         let prepared = self.prepare(principal, text).await?;
         let id = prepared.spec.job_id.clone();
         let seen = prepared.before.as_ref().map(|before| before.version);
@@ -78,12 +92,12 @@ impl Service {
                 "replicas need `libra.shared-dir` for programs of deployments: any of them may lead";
             return Err(ServiceError::new(Code::Unsupported, message));
         }
-        self.keep_program(&prepared.program).await?;
+        self.keep_program(&principal.tenant, &prepared.program).await?;
         let is_new = prepared.before.is_none();
         match &prepared.before {
             None => self.create_deployment(principal, &prepared).await?,
             Some(before) if changes(&prepared.plan, before) => {
-                self.change_deployment(principal, &prepared, before).await?;
+                self.change_deployment(principal, &prepared, before, why).await?;
             }
             Some(_) => {}
         }
@@ -133,7 +147,13 @@ impl Service {
                 stored.as_ref().map(read_again).transpose()?.map(|(_, normal)| normal)
             }
         };
-        let plan = plan(old.as_ref(), &normal, &live).with_warnings_of(&spec.warnings());
+        let mut warnings = spec.warnings();
+        if spec.signature.is_some() && self.config.flink.signatures == Policy::Off {
+            let reason = "is not verified: libra.flink.artifacts.signatures is `off`";
+            warnings.push(Unheeded::new("/signature", reason));
+        }
+        let mut plan = plan(old.as_ref(), &normal, &live).with_warnings_of(&warnings);
+        plan.warnings.extend(about_the_file(&spec, &plan));
         Ok(Prepared { cluster: cluster.name.clone(), spec, program, before, plan })
     }
 
@@ -163,7 +183,7 @@ impl Service {
             updated_at: at,
         };
         let generation = self.generation(principal, new, 1)?;
-        let what = applied(principal, 1, &new.plan);
+        let what = applied(principal, 1, &new.plan, None);
         let written =
             self.db.write(move |tx| deployments::create(tx, &deployment, &generation, &what)).await?;
         match written {
@@ -184,6 +204,7 @@ impl Service {
         principal: &Principal,
         new: &Prepared,
         before: &Deployment,
+        why: Option<&str>,
     ) -> Result<(), ServiceError> {
         let mut wish = before.wish.clone();
         let number = wish.apply().map_err(|why| not_now(&new.spec.job_id, why))?;
@@ -192,7 +213,7 @@ impl Service {
             version: before.version,
             wish,
             generation: Some(self.generation(principal, new, number)?),
-            what: applied(principal, number, &new.plan),
+            what: applied(principal, number, &new.plan, why),
             at: self.clock.now(),
         };
         match self.db.write(move |tx| deployments::wish(tx, &wished)).await? {
@@ -215,6 +236,8 @@ impl Service {
             generation: number,
             spec,
             digest: new.program.digest.hex().to_owned(),
+            signature: new.program.signed.as_ref().map(|signed| signed.text.clone()),
+            signed_by: new.program.signed.as_ref().map(|signed| signed.key_id.to_string()),
             applied_at: self.clock.now(),
             applied_by: principal.user.clone(),
         })
@@ -227,12 +250,26 @@ fn changes(plan: &Plan, before: &Deployment) -> bool {
     !plan.changes.is_empty() || before.wish.rollback_to.is_some()
 }
 
-fn applied(principal: &Principal, generation: u64, plan: &Plan) -> Happening {
-    let kind = plan.kind.as_str();
-    Happening {
-        kind: "applied".to_owned(),
-        message: format!("generation {generation} was applied by {} ({kind})", principal.user),
-    }
+fn applied(principal: &Principal, generation: u64, plan: &Plan, why: Option<&str>) -> Happening {
+    let (kind, user) = (plan.kind.as_str(), &principal.user);
+    let message = match why {
+        None => format!("generation {generation} was applied by {user} ({kind})"),
+        Some(why) => format!("generation {generation} was applied for {user} ({kind}): {why}"),
+    };
+    Happening { kind: "applied".to_owned(), message }
+}
+
+/// What happens when the file of a program changes, where that is new.
+fn about_the_file(spec: &DeploymentSpec, plan: &Plan) -> Option<String> {
+    let is_new = plan.kind == Kind::FirstDeploy
+        || plan.changes.iter().any(|change| {
+            ["/artifact_path", "/artifact_pinned", "/artifact_watch"].contains(&change.pointer.as_str())
+        });
+    let path = file_of(spec).filter(|_| is_new && spec.artifact_signature.is_none())?;
+    Some(format!(
+        "{path} is followed: when the file changes, it is deployed; `artifact_signature` pins its bytes, and \
+         `artifact_watch: false` leaves it until the next apply"
+    ))
 }
 
 /// A stream job that is upgraded by savepoints needs a place for them.

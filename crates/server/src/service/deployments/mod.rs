@@ -2,9 +2,12 @@
 //! makes it so.
 
 mod apply;
+mod follow;
 mod history;
 mod look;
+mod object;
 mod program;
+mod signature;
 mod text;
 mod view;
 mod wishes;
@@ -21,6 +24,7 @@ use libra_store::tables::deployments::{self, Deployment, Name};
 use libra_store::tx::Tx;
 
 pub(crate) use apply::Precondition;
+pub(crate) use follow::{FollowedProgram, file_in, followed_program};
 pub(crate) use text::SpecText;
 
 use super::{Service, ServiceError};

@@ -1,22 +1,26 @@
 //! From `artifact_path` to the bytes that Flink is given.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use libra_api::problem::{Code, Violation};
 use libra_core::artifact::Digest;
 use libra_core::deployment::spec::{ArtifactPath, ArtifactType, DeploymentSpec};
 use libra_core::id::Token;
 
+use super::follow::file_in;
+use crate::artifacts::{Form, Looked};
 use crate::auth::Principal;
-use crate::programs::{Looked, Programs};
 use crate::service::{Service, ServiceError};
+use crate::signatures::Signed;
 
 /// A program that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Program {
     /// Its bytes.
     pub(super) digest: Digest,
+    /// The signature that was verified, where there is one.
+    pub(super) signed: Option<Signed>,
     /// Where they were found.
     file: PathBuf,
 }
@@ -37,65 +41,84 @@ impl Service {
         }
         let path = spec.artifact_path.as_deref().unwrap_or_default();
         let wrong = |reason: String| ServiceError::fields(vec![Violation::new("/artifact_path", reason)]);
-        let file = match ArtifactPath::read(path).map_err(|reason| wrong(reason.to_owned()))? {
-            ArtifactPath::File(path) => self.in_directories(&path).map_err(wrong)?,
-            ArtifactPath::Bytes(digest) => self.uploaded(principal, &digest).await?,
-            ArtifactPath::Version { .. } | ArtifactPath::Object(_) => {
-                let message = "this Libra reads programs from its directories and from uploads only: use a path, or \
-                               `artifact:sha256:…` of an upload";
-                return Err(ServiceError::new(Code::Unsupported, message));
+        let (file, beside) = match ArtifactPath::read(path).map_err(|reason| wrong(reason.to_owned()))? {
+            ArtifactPath::File(path) => (self.in_directories(&path).map_err(wrong)?, true),
+            ArtifactPath::Bytes(digest) => (self.uploaded(principal, &digest).await?, false),
+            ArtifactPath::Version { name, version } => {
+                (self.versioned(principal, &name, &version).await?, false)
             }
+            ArtifactPath::Object(address) => (self.fetched(principal, spec, &address).await?, false),
         };
-        let looked = {
-            let file = file.clone();
-            on_disk(move || Programs::look(&file)).await
-        };
-        let looked = looked.map_err(|e| wrong(format!("can't be read: {e}")))?;
+        let (looked, signed) = self.look_at_program(spec, &file, beside).await?;
         check(spec, &looked)?;
-        Ok(Program { digest: looked.digest, file })
+        Ok(Program { digest: looked.digest, signed, file })
     }
 
-    /// Copies a program that was found, so that it stays as it is.
-    pub(super) async fn keep_program(&self, program: &Program) -> Result<(), ServiceError> {
-        let (programs, program) = (self.programs.clone(), program.clone());
+    /// Keeps a program that was found, so that it stays as it is, and holds it for a generation that is about to be
+    /// stored.
+    pub(super) async fn keep_program(&self, tenant: &str, program: &Program) -> Result<(), ServiceError> {
+        let (artifacts, tenant, program) = (self.artifacts.clone(), tenant.to_owned(), program.clone());
         let name = Token::new(self.clock.now(), self.clock.entropy()).to_string();
-        let kept = on_disk(move || programs.keep(&program.file, &program.digest, &name)).await;
-        kept.map_err(|e| ServiceError {
+        let kept = on_disk(move || {
+            artifacts.take_in(&tenant, &program.file, &program.digest, &name)?;
+            if artifacts.hold(&tenant, &program.digest)? {
+                Ok(())
+            } else {
+                Err(io::Error::other("it is gone"))
+            }
+        });
+        kept.await.map_err(|e| ServiceError {
             cause: Some(e.to_string()),
             ..ServiceError::new(Code::Unavailable, format!("the program could not be kept: {e}; apply again"))
         })
     }
 
     /// The file at `path` in the first directory that has it.
-    fn in_directories(&self, path: &str) -> Result<PathBuf, String> {
+    pub(super) fn in_directories(&self, path: &str) -> Result<PathBuf, String> {
         let directories = &self.config.flink.directories;
         if directories.is_empty() {
             return Err("is a path, and no directory is configured: set `libra.flink.artifacts.directories`"
                 .to_owned());
         }
-        let asked = Path::new(path);
-        for directory in directories {
-            let file = if asked.is_absolute() { asked.to_owned() } else { directory.join(asked) };
-            // A link that leads out of the directory is not followed.
-            let (Ok(real), Ok(root)) = (file.canonicalize(), directory.canonicalize()) else { continue };
-            if real.is_file() && real.starts_with(root) {
-                return Ok(real);
-            }
+        if let Some(file) = file_in(directories, path) {
+            return Ok(file);
         }
         let shown: Vec<String> = directories.iter().map(|d| d.display().to_string()).collect();
         Err(format!("is no file in {}", shown.join(", ")))
     }
 
+    async fn versioned(
+        &self,
+        principal: &Principal,
+        name: &str,
+        version: &str,
+    ) -> Result<PathBuf, ServiceError> {
+        let found = self.program_version(&principal.tenant, name, version).await?;
+        found.ok_or_else(|| {
+            let reason = format!(
+                "names a version that is not there: `libra artifact push FILE --name {name} --version {version}`"
+            );
+            ServiceError::fields(vec![Violation::new("/artifact_path", reason)])
+        })
+    }
+
     async fn uploaded(&self, principal: &Principal, digest: &Digest) -> Result<PathBuf, ServiceError> {
+        self.kept(principal, digest).await?.ok_or_else(|| {
+            let reason = format!("names an upload that is not there: {digest}; upload it first");
+            ServiceError::fields(vec![Violation::new("/artifact_path", reason)])
+        })
+    }
+
+    /// Where an upload is; None when it is not there.
+    pub(super) async fn kept(
+        &self,
+        principal: &Principal,
+        digest: &Digest,
+    ) -> Result<Option<PathBuf>, ServiceError> {
         let (artifacts, tenant, digest) = (self.artifacts.clone(), principal.tenant.clone(), digest.clone());
-        let shown = digest.to_string();
-        let found = on_disk(move || artifacts.file(&tenant, &digest)).await.map_err(|e| ServiceError {
+        on_disk(move || artifacts.file(&tenant, &digest)).await.map_err(|e| ServiceError {
             cause: Some(e.to_string()),
             ..ServiceError::new(Code::Unavailable, "the uploads can't be read; try again")
-        })?;
-        found.ok_or_else(|| {
-            let reason = format!("names an upload that is not there: {shown}; upload it first");
-            ServiceError::fields(vec![Violation::new("/artifact_path", reason)])
         })
     }
 }
@@ -106,19 +129,20 @@ fn check(spec: &DeploymentSpec, looked: &Looked) -> Result<(), ServiceError> {
         let reason = format!("is not the digest of the artifact, which is {}", looked.digest);
         return Err(ServiceError::fields(vec![Violation::new("/artifact_signature", reason)]));
     }
-    if !looked.zip {
-        let reason = "is no jar: a jar is a ZIP archive";
+    let reason = match looked.form {
+        Form::Zip => None,
+        Form::ZipInPart => Some("is no whole jar: its end is missing; copy it again"),
+        Form::Other => Some("is no jar: a jar is a ZIP archive"),
+    };
+    if let Some(reason) = reason {
         return Err(ServiceError::fields(vec![Violation::new("/artifact_path", reason)]));
-    }
-    if spec.signature.is_some() {
-        let message =
-            "this Libra can't check signatures yet; pin the bytes with `artifact_signature: sha256:…`";
-        return Err(ServiceError::new(Code::Unsupported, message));
     }
     Ok(())
 }
 
 /// Runs `f` where it may wait for the disk.
-async fn on_disk<T: Send + 'static>(f: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn on_disk<T: Send + 'static>(
+    f: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(io::Error::other(e)))
 }

@@ -77,6 +77,7 @@ pub(super) fn generation(of: &Deployment, stored: StoredGeneration, record: Reco
         given_up_at: record.given_up_at.map(libra_core::time::Timestamp::rfc3339),
         applied_by: stored.applied_by,
         digest: stored.digest,
+        signed_by: stored.signed_by,
         spec: serde_json::from_str(&stored.spec).unwrap_or_default(),
     }
 }

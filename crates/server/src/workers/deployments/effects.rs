@@ -93,7 +93,9 @@ pub(super) fn takes_long(effect: &Effect) -> bool {
 /// The request of an effect that takes long, or the answer where it can't be made.
 pub(super) fn request(stored: &Stored, effect: &Effect) -> Option<Result<Request, Reply>> {
     match effect {
-        Effect::Upload { digest } => Some(Ok(Request::Upload { digest: digest.clone() })),
+        Effect::Upload { digest } => {
+            Some(Ok(Request::Upload { digest: digest.clone(), generation: stored.deployment.wish.target() }))
+        }
         Effect::Run { job, send, generation, jar, from, allow_non_restored_state } => {
             let Some(what) = run_request(stored, *generation) else {
                 let answer = Answer::Refused(Refusal::Other("the generation is not stored".to_owned()));

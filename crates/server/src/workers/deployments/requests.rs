@@ -10,16 +10,18 @@ use libra_core::deployment::reconcile::{Effect, FlinkId, Open, RESEND_AFTER, Rep
 use libra_core::time::Timestamp;
 use libra_engines::failpoint;
 use libra_engines::flink::{Flink, RunRequest};
-use libra_store::tables::deployments::Name;
+use libra_store::tables::deployment_history::Happening;
+use libra_store::tables::deployments::{self, Name, Remark};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::effects::said;
 use crate::flink::FlinkCluster;
 use crate::service::Service;
+use crate::service::standing::leader_fence;
 
 /// Such a request. It stands in the row.
 pub(super) enum Request {
-    Upload { digest: String },
+    Upload { digest: String, generation: u64 },
     Run { job: FlinkId, send: u32, jar: String, what: Box<RunRequest> },
 }
 
@@ -98,14 +100,14 @@ pub(super) struct Letter {
 impl Request {
     pub(super) fn asked(&self) -> Asked {
         match self {
-            Self::Upload { digest: _ } => Asked::Upload,
+            Self::Upload { .. } => Asked::Upload,
             Self::Run { job, send, .. } => Asked::Run { job: *job, send: *send },
         }
     }
 
     fn point(&self) -> &'static str {
         match self {
-            Self::Upload { digest: _ } => "upload",
+            Self::Upload { .. } => "upload",
             Self::Run { .. } => "run",
         }
     }
@@ -130,8 +132,9 @@ pub(super) async fn send(service: Arc<Service>, cluster: Arc<FlinkCluster>, lett
     }
     failpoint::hit(&format!("flink-{point}-recorded"));
     let reply = match request {
-        Request::Upload { digest } => {
-            if let Err(error) = upload(&service, &cluster.flink, &digest).await {
+        Request::Upload { digest, generation } => {
+            let of = Of { name: &name, generation, epoch };
+            if let Err(error) = upload(&service, &cluster.flink, &of, &digest).await {
                 tracing::warn!(deployment = name.id, %error, "a program could not be uploaded");
             }
             None
@@ -145,12 +148,34 @@ pub(super) async fn send(service: Arc<Service>, cluster: Arc<FlinkCluster>, lett
     Answered { asked, reply }
 }
 
-/// Uploads a program whose bytes were checked just before.
-async fn upload(service: &Service, flink: &Flink, digest: &str) -> Result<(), String> {
+/// Whose program is uploaded, and by which leader.
+struct Of<'a> {
+    name: &'a Name,
+    generation: u64,
+    epoch: i64,
+}
+
+/// Uploads a program whose bytes, and whose signature, were checked just before.
+async fn upload(service: &Service, flink: &Flink, of: &Of<'_>, digest: &str) -> Result<(), String> {
     let named = Digest::of_hex(digest).ok_or("its digest is none")?;
-    let programs = service.programs.clone();
-    let checked = tokio::task::spawn_blocking(move || programs.checked(&named)).await;
-    let path = checked.map_err(|e| e.to_string())?.map_err(|e| format!("its file: {e}"))?;
+    let path = match service.checked_program(of.name, &named).await {
+        Ok(path) => path,
+        Err(why) => {
+            let remark = Remark {
+                name: of.name.clone(),
+                generation: of.generation,
+                what: Happening {
+                    kind: "program_refused".to_owned(),
+                    message: format!("the program with sha256:{digest} is not given to Flink: {why}"),
+                },
+                at: service.clock.now(),
+            };
+            let fence = leader_fence(of.epoch);
+            let told = service.db.write(move |tx| deployments::remark(tx, &fence, &remark)).await;
+            told.map_err(|e| e.to_string())?;
+            return Err(why);
+        }
+    };
     flink.upload(&path, digest).await.map(drop).map_err(|e| e.to_string())
 }
 

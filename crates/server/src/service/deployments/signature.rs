@@ -1,0 +1,151 @@
+//! Who vouches for a program: its signature, from the specification or from beside the file, checked when it is applied
+//! and again before Flink is given it (contract F6).
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use libra_api::problem::Violation;
+use libra_core::artifact::Digest;
+use libra_core::deployment::spec::{DeploymentSpec, MAX_TEXT_BYTES};
+use libra_store::tables::deployment_history as history;
+use libra_store::tables::deployments::Name;
+
+use super::program::on_disk;
+use crate::artifacts::{Looked, look};
+use crate::service::{Service, ServiceError};
+use crate::signatures::{Check, Policy, Signed, TrustedKey};
+
+/// What the name of a signature beside a program ends with.
+const ENDING: &str = ".minisig";
+/// What the field has to do with it.
+const POINTER: &str = "/signature";
+
+fn wrong(reason: impl Into<String>) -> ServiceError {
+    ServiceError::fields(vec![Violation::new(POINTER, reason)])
+}
+
+impl Service {
+    /// Reads a program whole; also says who has signed it, where that is asked. `beside`: the signature may lie beside it.
+    pub(super) async fn look_at_program(
+        &self,
+        spec: &DeploymentSpec,
+        file: &Path,
+        beside: bool,
+    ) -> Result<(Looked, Option<Signed>), ServiceError> {
+        let signed = self.signature_of(spec, file, beside).await?;
+        let (file, keys) = (file.to_owned(), self.config.flink.public_keys.clone());
+        let read = on_disk(move || {
+            let looked = look_with(&file, signed.as_ref(), &keys)?;
+            Ok(looked.map(|looked| (looked, signed)))
+        });
+        let read = read.await.map_err(|e| {
+            ServiceError::fields(vec![Violation::new("/artifact_path", format!("can't be read: {e}"))])
+        })?;
+        read.map_err(wrong)
+    }
+
+    /// The signature that a specification brings along.
+    async fn signature_of(
+        &self,
+        spec: &DeploymentSpec,
+        program: &Path,
+        beside: bool,
+    ) -> Result<Option<Signed>, ServiceError> {
+        let flink = &self.config.flink;
+        if flink.signatures == Policy::Off {
+            return Ok(None);
+        }
+        if let Some(text) = spec.signature.as_deref().map(str::trim) {
+            if text.contains('\n') {
+                return Signed::read(text).map(Some).map_err(wrong);
+            }
+            let file = self.in_directories(text).map_err(|reason| {
+                wrong(format!("must be the four lines of a signature or the path of one, and {reason}"))
+            })?;
+            let text = on_disk(move || text_of(&file)).await;
+            let text = text.map_err(|e| wrong(format!("can't be read: {e}")))?;
+            return Signed::read(&text).map(Some).map_err(wrong);
+        }
+        // Without keys nobody has asked for signatures.
+        if beside && !flink.public_keys.is_empty() {
+            let mut file = OsString::from(program);
+            file.push(ENDING);
+            match on_disk(move || text_of(Path::new(&file))).await {
+                Ok(text) => {
+                    let read = Signed::read(&text);
+                    return read
+                        .map(Some)
+                        .map_err(|why| wrong(format!("(the {ENDING} file beside it) {why}")));
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(wrong(format!("(the {ENDING} file beside it) can't be read: {e}"))),
+            }
+        }
+        match flink.signatures {
+            Policy::Required => Err(wrong(
+                "is required here: sign the program with `minisign -S -m FILE`, and give the text of FILE.minisig, or lay \
+                 that file beside the program",
+            )),
+            Policy::IfPresent | Policy::Off => Ok(None),
+        }
+    }
+
+    /// Where a program is that may be given to Flink: its bytes are those that were applied, and signed as is asked.
+    ///
+    /// # Errors
+    /// Why it may not, in words.
+    pub(crate) async fn checked_program(&self, name: &Name, digest: &Digest) -> Result<PathBuf, String> {
+        let flink = &self.config.flink;
+        let (of, hex) = (name.clone(), digest.hex().to_owned());
+        let newest = self.db.read(move |tx| history::newest_with(tx, &of, &hex)).await;
+        let newest = newest.map_err(|e| e.to_string())?;
+        let signature = newest.and_then(|newest| newest.signature);
+        let signed = match (flink.signatures, signature) {
+            (Policy::Off, _) | (Policy::IfPresent, None) => None,
+            (Policy::Required, None) => {
+                return Err("it is not signed, and signatures are required".to_owned());
+            }
+            (Policy::IfPresent | Policy::Required, Some(text)) => {
+                Some(Signed::read(&text).map_err(|why| format!("its signature {why}"))?)
+            }
+        };
+        let (artifacts, tenant, digest) = (self.artifacts.clone(), name.tenant.clone(), digest.clone());
+        let keys = flink.public_keys.clone();
+        let checked = on_disk(move || {
+            let path = artifacts.held_path(&tenant, &digest);
+            Ok(look_with(&path, signed.as_ref(), &keys)?.map(|looked| (path, looked.digest == digest)))
+        });
+        match checked.await.map_err(|e| format!("its file: {e}"))? {
+            Ok((path, true)) => Ok(path),
+            Ok((_, false)) => Err("its bytes are not those that were applied".to_owned()),
+            Err(why) => Err(format!("its signature {why}")),
+        }
+    }
+}
+
+/// Reads a file once: for its digest, and for its signature where there is one. Inside: what is wrong with that.
+fn look_with(
+    file: &Path,
+    signed: Option<&Signed>,
+    keys: &[TrustedKey],
+) -> io::Result<Result<Looked, String>> {
+    let mut check = match signed.map(|signed| signed.check(keys)).transpose() {
+        Ok(check) => check,
+        Err(why) => return Ok(Err(why)),
+    };
+    let looked = look(file, |piece| {
+        if let Some(check) = &mut check {
+            check.update(piece);
+        }
+    })?;
+    Ok(check.map_or(Ok(()), Check::finish).map(|()| looked))
+}
+
+/// The text of a signature's file.
+fn text_of(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(file)?.take(MAX_TEXT_BYTES as u64).read_to_string(&mut text)?;
+    Ok(text)
+}
