@@ -2,12 +2,19 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use libra_core::deployment::declared::ClusterFacts;
-use libra_engines::flink::{Access, ClusterSettings, Flink};
+use libra_core::deployment::reconcile::FlinkId;
+use libra_engines::flink::{Access, ClusterSettings, Error, Flink, RunRequest};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::config;
+
+/// How long a run waits for others to have begun. It is asked for again under the same id, so it must not be sent much
+/// later than it was decided.
+const TURN: Duration = Duration::from_secs(10);
 
 /// All of them, in the order of the configuration.
 #[derive(Default)]
@@ -21,7 +28,12 @@ pub(crate) struct FlinkCluster {
     pub(crate) flink: Flink,
     /// Rings when something is wanted of a deployment on it.
     pub(crate) wake: Notify,
+    /// Held while a Python program begins: where Flink's Python lies in the cluster's `lib`, it has one place for what it tells
+    /// such a program, and refuses a second one meanwhile.
+    beginning: tokio::sync::Mutex<()>,
     savepoint_directory: Option<String>,
+    /// The Python of Python jobs, where one is configured.
+    pub(crate) python: Option<String>,
     /// What it last said of itself.
     settings: RwLock<Option<ClusterSettings>>,
 }
@@ -39,7 +51,9 @@ impl FlinkClusters {
                 name: cluster.name.clone(),
                 flink: Flink::new(&access(cluster).map_err(wrong)?).map_err(wrong)?,
                 wake: Notify::new(),
+                beginning: tokio::sync::Mutex::new(()),
                 savepoint_directory: cluster.savepoint_directory.clone(),
+                python: cluster.python.clone(),
                 settings: RwLock::new(None),
             }));
         }
@@ -97,6 +111,25 @@ impl FlinkCluster {
             savepoint_directory: self.savepoint_directory.clone().or(settings.savepoints),
             heartbeat_timeout_ms: settings.heartbeat_timeout_ms,
         })
+    }
+
+    /// Runs a program; `alone`, when no other one begins that has to be alone.
+    ///
+    /// # Errors
+    /// Those of the run. [`Error::TimedOut`] also when others begin for too long: then nothing was sent.
+    pub(crate) async fn run(&self, jar: &str, request: &RunRequest, alone: bool) -> Result<FlinkId, Error> {
+        // Held until the answer is there.
+        let _alone = if alone {
+            Some(timeout(TURN, self.beginning.lock()).await.map_err(|_| Error::TimedOut)?)
+        } else {
+            None
+        };
+        self.flink.run(jar, request).await
+    }
+
+    /// Where its uploads are on the JobManager's host.
+    pub(crate) fn uploads(&self) -> Option<String> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.uploads.clone()
     }
 
     /// Where its jobs' checkpoints are, as Flink writes it.

@@ -15,6 +15,7 @@ mod flink;
 mod host;
 mod programs;
 mod run;
+mod runner;
 mod service;
 #[cfg(test)]
 mod simulation;

@@ -34,11 +34,13 @@ pub struct FlinkCluster {
     pub headers: Vec<(String, SecretText)>,
     /// Where savepoints go, as Flink writes it; the cluster's own directory when absent.
     pub savepoint_directory: Option<String>,
+    /// The Python that runs Python jobs, on the cluster's machines; the cluster's own setting when absent.
+    pub python: Option<String>,
 }
 
 const EXAMPLE: &str = "libra.flink.clusters: [{name: main, url: \"http://127.0.0.1:8081\"}]";
-const KNOWN: [&str; 7] =
-    ["name", "url", "token-file", "ca-file", "identity-file", "headers", "savepoint-directory"];
+const KNOWN: [&str; 8] =
+    ["name", "url", "token-file", "ca-file", "identity-file", "headers", "savepoint-directory", "python"];
 
 /// Clusters and directories.
 ///
@@ -88,5 +90,6 @@ fn cluster(place: &str, value: &Value) -> Result<FlinkCluster, ConfigError> {
         ca_file: fields.text("ca-file")?.map(PathBuf::from),
         identity_file: fields.text("identity-file")?.map(PathBuf::from),
         savepoint_directory: fields.text("savepoint-directory")?,
+        python: fields.text("python")?,
     })
 }

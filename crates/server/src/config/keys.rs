@@ -149,7 +149,7 @@ pub const KEYS: &[Key] = &[
         FLINK_CLUSTERS,
         "",
         "Flink session clusters for deployments: a list of {name, url, token-file, ca-file, identity-file, headers, \
-         savepoint-directory}. A specification that names no cluster gets the first. Files are PEM, the token's alone.",
+         savepoint-directory, python}. A specification that names no cluster gets the first. Files are PEM, the token's alone.",
     ),
     key(
         FLINK_DIRECTORIES,

@@ -460,13 +460,14 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
 fn flinks_clusters_and_directories_are_read() {
     let config = from_yaml(
         "libra: {flink: {artifacts: {directories: [/a, /b]}, clusters: [{name: main, url: 'http://h:8081', headers: {x-who: libra}, \
-         token-file: /t, savepoint-directory: 's3://b/sp'}, {name: east, url: 'https://e'}]}}\n",
+         token-file: /t, savepoint-directory: 's3://b/sp', python: /opt/python}, {name: east, url: 'https://e'}]}}\n",
     )
     .unwrap();
     let flink = &config.flink;
     let main = &flink.clusters[0];
     assert_eq!((main.name.as_str(), main.url.as_str(), main.headers.len()), ("main", "http://h:8081", 1));
     assert_eq!(main.savepoint_directory.as_deref(), Some("s3://b/sp"));
+    assert_eq!((main.python.as_deref(), flink.clusters[1].python.as_deref()), (Some("/opt/python"), None));
     assert_eq!((flink.clusters.len(), flink.directories.len()), (2, 2));
     for (wrong, says) in [
         ("clusters: {main: 7}", "libra.flink.clusters must be a list"),

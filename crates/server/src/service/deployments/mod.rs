@@ -5,6 +5,7 @@ mod apply;
 mod history;
 mod look;
 mod program;
+mod runner;
 mod text;
 mod view;
 mod wishes;

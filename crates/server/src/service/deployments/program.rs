@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use libra_api::problem::{Code, Violation};
 use libra_core::artifact::Digest;
-use libra_core::deployment::spec::{ArtifactPath, ArtifactType, DeploymentSpec};
+use libra_core::deployment::packing::Packing;
+use libra_core::deployment::spec::{ArtifactPath, DeploymentSpec};
 use libra_core::id::Token;
 
+use super::runner::check_packed;
 use crate::auth::Principal;
 use crate::programs::{Looked, Programs};
 use crate::service::{Service, ServiceError};
@@ -28,12 +30,8 @@ impl Service {
         principal: &Principal,
         spec: &DeploymentSpec,
     ) -> Result<Program, ServiceError> {
-        match spec.program_type() {
-            ArtifactType::Jar => {}
-            kind @ (ArtifactType::Sql | ArtifactType::Python) => {
-                let message = format!("this Libra does not run {} on Flink yet; use a jar", kind.as_str());
-                return Err(ServiceError::new(Code::Unsupported, message));
-            }
+        if let Some((digest, file)) = self.own_runner(spec).await? {
+            return Ok(Program { digest, file });
         }
         let path = spec.artifact_path.as_deref().unwrap_or_default();
         let wrong = |reason: String| ServiceError::fields(vec![Violation::new("/artifact_path", reason)]);
@@ -51,7 +49,8 @@ impl Service {
             on_disk(move || Programs::look(&file)).await
         };
         let looked = looked.map_err(|e| wrong(format!("can't be read: {e}")))?;
-        check(spec, &looked)?;
+        let packing = check_packed(spec, &file).await?;
+        check(spec, &looked, packing)?;
         Ok(Program { digest: looked.digest, file })
     }
 
@@ -100,13 +99,13 @@ impl Service {
     }
 }
 
-fn check(spec: &DeploymentSpec, looked: &Looked) -> Result<(), ServiceError> {
+fn check(spec: &DeploymentSpec, looked: &Looked, packing: Packing) -> Result<(), ServiceError> {
     let pinned: Option<Digest> = spec.artifact_signature.as_deref().and_then(|text| text.parse().ok());
     if pinned.as_ref().is_some_and(|pinned| *pinned != looked.digest) {
         let reason = format!("is not the digest of the artifact, which is {}", looked.digest);
         return Err(ServiceError::fields(vec![Violation::new("/artifact_signature", reason)]));
     }
-    if !looked.zip {
+    if packing == Packing::None && !looked.zip {
         let reason = "is no jar: a jar is a ZIP archive";
         return Err(ServiceError::fields(vec![Violation::new("/artifact_path", reason)]));
     }
@@ -119,6 +118,8 @@ fn check(spec: &DeploymentSpec, looked: &Looked) -> Result<(), ServiceError> {
 }
 
 /// Runs `f` where it may wait for the disk.
-async fn on_disk<T: Send + 'static>(f: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+pub(super) async fn on_disk<T: Send + 'static>(
+    f: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(f).await.unwrap_or_else(|e| Err(io::Error::other(e)))
 }

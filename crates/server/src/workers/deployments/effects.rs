@@ -2,12 +2,14 @@
 
 use libra_core::artifact::Digest;
 use libra_core::deployment::flink_config::flink_configuration;
+use libra_core::deployment::packing::Packing;
 use libra_core::deployment::reconcile::{Answer, Effect, Event, FlinkId, Refusal, Reply, Savepoint, Trigger};
 use libra_engines::flink::{Error, Flink, RunRequest};
 use libra_store::tables::deployment_history::Happening;
 
 use super::attend::Told;
 use crate::flink::FlinkCluster;
+use crate::runner;
 use crate::service::Service;
 
 /// Removals of savepoints under way: ours, and Flink's own id of the request, for it takes none of ours.
@@ -90,22 +92,23 @@ pub(super) async fn perform(
     let flink = &cluster.flink;
     match effect {
         Effect::Upload { digest } => {
-            if let Err(error) = upload(service, flink, digest).await {
+            if let Err(error) = upload(service, flink, told, digest).await {
                 tracing::warn!(deployment = told.deployment.name.id, %error, "a program could not be uploaded");
             }
             None
         }
         Effect::Run { job, send, generation, jar, from, allow_non_restored_state } => {
-            let answer = match request(told, *generation) {
-                Some(request) => {
+            let answer = match request(told, cluster, *generation, *job, jar) {
+                Some(Ok((request, alone))) => {
                     let request = RunRequest {
                         job_id: Some(*job),
                         savepoint_path: from.clone(),
                         allow_non_restored_state: *allow_non_restored_state,
                         ..request
                     };
-                    said(flink.run(jar, &request).await)
+                    said(cluster.run(jar, &request, alone).await)
                 }
+                Some(Err(why)) => Answer::Refused(Refusal::Other(why)),
                 None => Answer::Refused(Refusal::Other("the generation is not stored".to_owned())),
             };
             Some(Reply { key: *job, send: *send, answer })
@@ -149,21 +152,40 @@ fn has_place(told: &Told<'_>) -> bool {
     found.is_some_and(|of| told.facts.savepoints_of(&of.normal).is_some())
 }
 
-/// What a run is told, but for its id and its state; None when the generation is not stored.
-fn request(told: &Told<'_>, generation: u64) -> Option<RunRequest> {
+/// What a run is told, but for its id and its state, and whether it begins alone; None when the generation is not stored, an error in words when the
+/// cluster can't be told.
+fn request(
+    told: &Told<'_>,
+    cluster: &FlinkCluster,
+    generation: u64,
+    job: FlinkId,
+    jar: &str,
+) -> Option<Result<(RunRequest, bool), String>> {
     let found = told.generations.iter().find(|of| of.number == generation)?;
     let normal = &found.normal;
     let mut settings = flink_configuration(normal);
     if let Some(directory) = told.facts.savepoints_of(normal) {
         settings.insert("execution.checkpointing.savepoint-dir".to_owned(), directory);
     }
-    Some(RunRequest {
-        entry_class: normal.entry_class.clone(),
-        program_args_list: normal.args.clone(),
+    let run = match runner::told(
+        normal,
+        &job.to_string(),
+        jar,
+        cluster.uploads().as_deref(),
+        cluster.python.as_deref(),
+    ) {
+        Ok(run) => run,
+        Err(why) => return Some(Err(why)),
+    };
+    settings.extend(run.settings);
+    let request = RunRequest {
+        entry_class: run.entry_class,
+        program_args_list: run.args,
         parallelism: Some(normal.deployment.parallelism),
         flink_configuration: settings,
         ..RunRequest::default()
-    })
+    };
+    Some(Ok((request, normal.packing() == Packing::Python)))
 }
 
 fn said(result: Result<FlinkId, Error>) -> Answer {
@@ -173,11 +195,14 @@ fn said(result: Result<FlinkId, Error>) -> Answer {
     }
 }
 
-/// Uploads a program whose bytes were checked just before.
-async fn upload(service: &Service, flink: &Flink, digest: &str) -> Result<(), String> {
-    let named = Digest::of_hex(digest).ok_or("its digest is none")?;
+/// Uploads a program whose bytes were checked just before, under the name that its generation gives it.
+async fn upload(service: &Service, flink: &Flink, told: &Told<'_>, name: &str) -> Result<(), String> {
+    let found = told.generations.iter().find(|of| of.upload_name() == name);
+    let of = found.ok_or("no generation that is stored has it")?;
+    let named = Digest::of_hex(&of.digest).ok_or("its digest is none")?;
     let programs = service.programs.clone();
     let checked = tokio::task::spawn_blocking(move || programs.checked(&named)).await;
     let path = checked.map_err(|e| e.to_string())?.map_err(|e| format!("its file: {e}"))?;
-    flink.upload(&path, digest).await.map(drop).map_err(|e| e.to_string())
+    let packed = service.packed(of.normal.packing(), path).await?;
+    flink.upload(&packed.file, name).await.map(drop).map_err(|e| e.to_string())
 }
