@@ -8,7 +8,7 @@ set -euo pipefail
 
 PYSPARK_VERSION=4.3.0
 PYSAIL_VERSION=0.7.2
-# Flink's jars only: what Python needs beside them (500 MB) is not for the tests, which start Flink with `java`.
+# Whole, with what Python jobs need (850 MB); the tests start it with `java`.
 FLINK_VERSION=2.3.0
 # What Spark's Python client needs for in-cluster Python: the versions that were tested together. Spark warns about pandas
 # 3 on the standard output of every job.
@@ -96,6 +96,18 @@ find_python() {
   return 1
 }
 
+# Flink's packages are built for no newer one than 3.12.
+find_python_of_flink() {
+  local name
+  for name in python3 python3.12 python3.11; do
+    if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+  return 1
+}
+
 # Spark as pip leaves it once it is whole: RECORD is written last.
 spark_is_there() {
   local record=("$venv"/lib/python3*/site-packages/"pyspark-$PYSPARK_VERSION.dist-info/RECORD")
@@ -107,10 +119,16 @@ sail_is_there() {
   [[ -f ${record[0]} && -x $sail_venv/bin/sail ]] && "$sail_venv/bin/python" -c '' 2>/dev/null
 }
 
-# Jars need no Python once they are there.
-flink_is_there() {
+flink_jars_are_there() {
   local record=("$flink_venv"/lib/python3*/site-packages/"apache_flink_libraries-$FLINK_VERSION.dist-info/RECORD")
-  [[ -f ${record[0]} && -f ${record[0]%/*/*}/pyflink/lib/flink-dist-$FLINK_VERSION.jar ]]
+  [[ -f ${record[0]} && -f ${record[0]%/*/*}/pyflink/lib/flink-dist-$FLINK_VERSION.jar ]] &&
+    "$flink_venv/bin/python" -c '' 2>/dev/null
+}
+
+# The jars, and what Python jobs need; pip installs that after the packages it depends on.
+flink_is_there() {
+  local record=("$flink_venv"/lib/python3*/site-packages/"apache_flink-$FLINK_VERSION.dist-info/RECORD")
+  [[ -f ${record[0]} ]] && flink_jars_are_there
 }
 
 # The same for the packages of the Python client, of any version: an administrator may have chosen others.
@@ -142,9 +160,10 @@ install_sail() {
 }
 
 install_flink() {
-  make_venv "$1" "$flink_venv"
-  step "installing Flink $FLINK_VERSION from PyPI (330 MB)" \
-    "$flink_venv/bin/python" -m pip install --quiet --no-deps "apache-flink-libraries==$FLINK_VERSION"
+  # What an earlier set-up left is completed; a Flink that runs from it is not disturbed.
+  flink_jars_are_there || make_venv "$1" "$flink_venv"
+  step "installing Flink $FLINK_VERSION with Python's part from PyPI (500 MB, a minute)" \
+    "$flink_venv/bin/python" -m pip install --quiet "apache-flink==$FLINK_VERSION"
 }
 
 install_spark() {
@@ -246,7 +265,8 @@ if [[ $for_sail == yes ]] && ! sail_is_there; then
 fi
 
 if [[ $for_tests == yes ]] && ! flink_is_there; then
-  python=${python:-$(find_python)} || fail "there is no Python 3.11 or newer on PATH" "install one; pip brings Flink"
+  python=$(find_python_of_flink) ||
+    fail "there is no Python 3.11 or 3.12 on PATH" "install one beside your newer one: Flink's packages are built for these"
   mkdir -p "$(dirname "$flink_venv")"
   exec 9>"$(dirname "$flink_venv")/.setup.lock"
   if command -v flock >/dev/null; then flock 9; fi

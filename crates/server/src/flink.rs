@@ -49,6 +49,8 @@ pub(crate) struct FlinkCluster {
     /// Rings when something is wanted of a deployment on it.
     pub(crate) wake: Wake,
     savepoint_directory: Option<String>,
+    /// The Python of Python jobs, where one is configured.
+    pub(crate) python: Option<String>,
     /// What it last said of itself.
     settings: RwLock<Option<ClusterSettings>>,
 }
@@ -67,6 +69,7 @@ impl FlinkClusters {
                 flink: Flink::new(&access(cluster).map_err(wrong)?).map_err(wrong)?,
                 wake: Wake::default(),
                 savepoint_directory: cluster.savepoint_directory.clone(),
+                python: cluster.python.clone(),
                 settings: RwLock::new(None),
             }));
         }
@@ -124,6 +127,11 @@ impl FlinkCluster {
             savepoint_directory: self.savepoint_directory.clone().or(settings.savepoints),
             heartbeat_timeout_ms: settings.heartbeat_timeout_ms,
         })
+    }
+
+    /// Where its uploads are on the JobManager's host.
+    pub(crate) fn uploads(&self) -> Option<String> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).as_ref()?.uploads.clone()
     }
 
     /// Where its jobs' checkpoints are, as Flink writes it.

@@ -15,6 +15,7 @@ mod flink;
 mod host;
 mod objects;
 mod run;
+mod runner;
 mod service;
 mod signatures;
 #[cfg(test)]

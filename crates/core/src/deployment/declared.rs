@@ -151,7 +151,7 @@ pub struct Generation {
     pub number: u64,
     /// Its normal form.
     pub normal: Normal,
-    /// The sha256 of the file that Flink is given, in hexadecimal.
+    /// The sha256 of its artifact, in hexadecimal; of what runs its statements where it has no artifact.
     pub digest: String,
 }
 
@@ -197,7 +197,7 @@ pub fn desired(
         waits: false,
         given: declared.given.clone(),
         savepoint_directory: facts.savepoints_of(&target.normal).unwrap_or_default(),
-        versions: generations.iter().map(|of| of.normal.version(of.number, of.digest.clone())).collect(),
+        versions: generations.iter().map(|of| of.normal.version(of.number, of.upload_name())).collect(),
         stability: target.normal.stable_when(),
         retention: Retention { count: retention::COUNT, age: retention::AGE },
         timing: Timing { zombie_window, ..defaults },

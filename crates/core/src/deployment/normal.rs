@@ -152,6 +152,9 @@ impl Normal {
     pub fn of(spec: &DeploymentSpec, found: Option<&Digest>) -> Self {
         let pinned: Option<Digest> = spec.artifact_signature.as_deref().and_then(|text| text.parse().ok());
         let stream = spec.job_type == JobType::Stream;
+        // What runs the statements of a specification is Libra's own, and no part of what was declared: with a newer Libra
+        // nothing has changed.
+        let found = found.filter(|_| spec.artifact_path.is_some());
         Self {
             job_id: spec.job_id.clone(),
             job_type: spec.job_type,

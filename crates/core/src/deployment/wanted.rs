@@ -6,8 +6,8 @@ use super::spec::{JobType, UpgradeMode};
 use crate::time::MICROS_PER_SECOND;
 
 impl Normal {
-    /// The generation `generation` as the reconciler sees it; `digest` is that of the file that Flink is given, in
-    /// hexadecimal: the artifact's own, or that of the jar that runs statements.
+    /// The generation `generation` as the reconciler sees it; `digest` names what Flink is given:
+    /// see [`super::declared::Generation::upload_name`].
     pub fn version(&self, generation: u64, digest: String) -> Version {
         Version {
             generation,

@@ -64,9 +64,14 @@ pub struct ClusterSettings {
     pub checkpoints: Option<String>,
     /// Where savepoints go that name no directory.
     pub savepoints: Option<String>,
+    /// Where uploads are on the JobManager's host.
+    pub uploads: Option<String>,
     /// Whether the JobManager's successor knows its jobs.
     pub high_availability: bool,
 }
+
+/// The directory for uploads within the configured one, or within the JobManager's own.
+const UPLOADS: &str = "flink-web-upload";
 
 impl ClusterSettings {
     pub(super) fn read(settings: &[Setting]) -> Self {
@@ -76,8 +81,10 @@ impl ClusterSettings {
         let savepoints =
             value("execution.checkpointing.savepoint-dir").or_else(|| value("state.savepoints.dir"));
         let ha = value("high-availability.type").or_else(|| value("high-availability"));
+        let place = value("web.upload.dir").or_else(|| value("web.tmpdir"));
         Self {
             life,
+            uploads: place.map(|place| format!("{}/{UPLOADS}", place.trim_end_matches('/'))),
             heartbeat_timeout_ms: value("heartbeat.timeout").and_then(milliseconds),
             checkpoints: checkpoints.map(str::to_owned),
             savepoints: savepoints.map(str::to_owned),

@@ -191,14 +191,26 @@ pub(super) fn classify_run(status: u16, body: &[u8], savepoint: Option<&str>) ->
     }
 }
 
+/// How Java begins when the system gives it nothing but a number.
+const ERROR_NUMBER: &str = "java.io.IOException: error=";
+/// In what words of a Python program reach Flink.
+const PYTHON: &str = "org.apache.flink.client.deployment.application.UnsuccessfulExecutionException: ";
+
 /// The innermost cause in a stack trace: its message without the places in the code.
 pub(super) fn cause(text: &str) -> String {
     const MARK: &str = "Caused by: ";
-    let from = text.rfind(MARK).map_or(text, |at| &text[at + MARK.len()..]);
+    let last = |text: &str| text.rfind(MARK).map(|at| at + MARK.len());
+    let mut at = last(text).unwrap_or(0);
+    // Of a program that can't be started Java's last words don't say which.
+    if text[at..].starts_with(ERROR_NUMBER) {
+        at = last(&text[..at.saturating_sub(MARK.len())]).unwrap_or(at);
+    }
+    let from = &text[at..];
     let lines =
         from.lines().map(str::trim).skip_while(|line| line.is_empty() || *line == "Internal server error.");
     let message: Vec<&str> =
         lines.take_while(|line| !line.starts_with("at ") && !line.starts_with("...")).collect();
     let words = message.join(" ");
-    words.trim_start_matches("<Exception on server side:").trim().chars().take(MOST_WORDS).collect()
+    let words = words.trim_start_matches("<Exception on server side:").trim();
+    words.strip_prefix(PYTHON).unwrap_or(words).chars().take(MOST_WORDS).collect()
 }

@@ -5,6 +5,9 @@ use libra_core::deployment::reconcile::{Job, Kept};
 use super::answers::{Checkpoints, Exceptions, JarFile, JobLine, Snapshot, Tasks};
 use super::error::cause;
 
+/// The longest word on how a program was packed, in bytes.
+const MOST_PACKED: usize = 16;
+
 /// True when every task runs or has finished, and there are some: RUNNING alone says nothing.
 pub fn all_tasks_run(tasks: Tasks) -> bool {
     tasks.total > 0 && tasks.running.saturating_add(tasks.finished) >= tasks.total
@@ -44,9 +47,13 @@ pub fn observed_job(
 }
 
 impl JarFile {
-    /// The sha256 in the name under which it was uploaded, if it was by us.
+    /// The name under which it was uploaded, if it was by us: a sha256, and how it was packed.
     pub fn digest(&self) -> Option<&str> {
-        let digest = self.name.strip_suffix(".jar")?;
-        (digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit())).then_some(digest)
+        let name = self.name.strip_suffix(".jar")?;
+        let (digest, packed) = name.split_at_checked(64)?;
+        let fine = digest.bytes().all(|b| b.is_ascii_hexdigit())
+            && packed.len() <= MOST_PACKED
+            && packed.bytes().all(|b| b.is_ascii_alphanumeric());
+        fine.then_some(name)
     }
 }

@@ -49,6 +49,14 @@ fn each_life_of_a_jobmanager_has_its_mark() {
     assert_eq!(settings.life.as_deref(), Some("/tmp/flink-web-5b4c1d2e"));
     assert_eq!(settings.heartbeat_timeout_ms, Some(8_000));
     assert_eq!((settings.checkpoints.as_deref(), settings.high_availability), (Some("file:///c"), false));
+    assert_eq!(settings.uploads.as_deref(), Some("/tmp/flink-web-5b4c1d2e/flink-web-upload"));
+    let named: Vec<Setting> = read(
+        200,
+        br#"[{"key":"web.upload.dir","value":"/u/"},{"key":"web.tmpdir","value":"/t"}]"#,
+        About::Cluster,
+    )
+    .unwrap();
+    assert_eq!(ClusterSettings::read(&named).uploads.as_deref(), Some("/u/flink-web-upload"));
     assert_eq!(ClusterSettings::read(&[]), ClusterSettings::default());
     assert_eq!(
         ["50000", "8 s", "2min", "1 h", "x", "5 weeks"].map(milliseconds),
@@ -68,6 +76,11 @@ fn an_uploaded_jar_is_known_by_the_end_of_its_path() {
     let jars = read::<Jars>(200, body.to_string().as_bytes(), About::Cluster).unwrap().files;
     assert_eq!(jars[0].digest(), Some(digest.as_str()));
     assert_eq!(jars[1].digest(), None);
+    let named = |name: String| super::JarFile { name, id: "a".to_owned() }.digest().map(str::to_owned);
+    let packed = format!("{digest}python1");
+    assert_eq!(named(format!("{packed}.jar")), Some(packed));
+    assert_eq!(named(format!("{digest}-1.jar")), None);
+    assert_eq!(named(format!("ä{digest}.jar")), None);
     assert_eq!(jar_name("../x\r\n"), "x.jar");
 }
 
@@ -181,6 +194,13 @@ fn errors_are_known_by_their_causes_and_not_by_their_status() {
     assert_eq!(
         main("java.lang.IllegalArgumentException: no topic"),
         Error::MainFailed("java.lang.IllegalArgumentException: no topic".to_owned())
+    );
+    let python = "org.apache.flink.client.deployment.application.UnsuccessfulExecutionException: ValueError: no topic (a.py line 3)";
+    assert_eq!(main(python), Error::MainFailed("ValueError: no topic (a.py line 3)".to_owned()));
+    let absent = "java.io.IOException: Cannot run program \"python\": error=2, No such file or directory\n\tat x.y(Z.java:2)\n\
+                  Caused by: java.io.IOException: error=2, No such file or directory";
+    assert!(
+        matches!(main(absent), Error::MainFailed(words) if words.contains("Cannot run program \"python\""))
     );
     assert!(matches!(
         main(

@@ -45,11 +45,22 @@ pub struct FlinkCluster {
     pub savepoint_directory: Option<String>,
     /// Task slots that runs of deployments may hold at once, together; None = any number.
     pub max_slots: Option<u32>,
+    /// The Python that runs Python jobs, on the cluster's machines; the cluster's own setting when absent.
+    pub python: Option<String>,
 }
 
 const EXAMPLE: &str = "libra.flink.clusters: [{name: main, url: \"http://127.0.0.1:8081\"}]";
-const KNOWN: [&str; 8] =
-    ["name", "url", "token-file", "ca-file", "identity-file", "headers", "savepoint-directory", "max-slots"];
+const KNOWN: [&str; 9] = [
+    "name",
+    "url",
+    "token-file",
+    "ca-file",
+    "identity-file",
+    "headers",
+    "savepoint-directory",
+    "max-slots",
+    "python",
+];
 
 /// The greatest `max-slots` that is believed.
 const MOST_SLOTS: u64 = 1_000_000;
@@ -142,5 +153,6 @@ fn cluster(place: &str, value: &Value) -> Result<FlinkCluster, ConfigError> {
         identity_file: fields.text("identity-file")?.map(PathBuf::from),
         savepoint_directory: fields.text("savepoint-directory")?,
         max_slots,
+        python: fields.text("python")?,
     })
 }

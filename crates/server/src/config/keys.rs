@@ -168,7 +168,8 @@ pub const KEYS: &[Key] = &[
         FLINK_CLUSTERS,
         "",
         "Flink session clusters for deployments: a list of {name, url, token-file, ca-file, identity-file, headers, \
-         savepoint-directory, max-slots}. A specification that names no cluster gets the first. Files are PEM, the token's alone.",
+         savepoint-directory, max-slots, python}. A specification that names no cluster gets the first. Files are PEM, the token's \
+         alone.",
     ),
     key(
         FLINK_DIRECTORIES,

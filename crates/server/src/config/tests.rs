@@ -464,13 +464,14 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
 fn flinks_clusters_and_directories_are_read() {
     let config = from_yaml(
         "libra: {flink: {artifacts: {directories: [/a, /b]}, clusters: [{name: main, url: 'http://h:8081', headers: {x-who: libra}, \
-         token-file: /t, savepoint-directory: 's3://b/sp', max-slots: 8}, {name: east, url: 'https://e'}]}}\n",
+         token-file: /t, savepoint-directory: 's3://b/sp', max-slots: 8, python: /opt/python}, {name: east, url: 'https://e'}]}}\n",
     )
     .unwrap();
     let flink = &config.flink;
     let main = &flink.clusters[0];
     assert_eq!((main.name.as_str(), main.url.as_str(), main.headers.len()), ("main", "http://h:8081", 1));
     assert_eq!(main.savepoint_directory.as_deref(), Some("s3://b/sp"));
+    assert_eq!((main.python.as_deref(), flink.clusters[1].python.as_deref()), (Some("/opt/python"), None));
     assert_eq!((flink.clusters.len(), flink.directories.len()), (2, 2));
     assert_eq!((main.max_slots, flink.clusters[1].max_slots), (Some(8), None));
     let s3 = from_yaml(

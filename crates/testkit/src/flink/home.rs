@@ -46,6 +46,20 @@ impl Home {
         jars.join(":")
     }
 
+    /// The Python of the environment that it is installed in. Panics where that has Flink's jars alone.
+    pub(super) fn python(&self) -> PathBuf {
+        let venv = self.dir.ancestors().find(|dir| dir.join("pyvenv.cfg").is_file());
+        let python = venv.map(|venv| venv.join("bin/python")).filter(|python| python.exists());
+        let whole = self.dir.join("datastream").is_dir();
+        python.filter(|_| whole).unwrap_or_else(|| {
+            panic!(
+                "this test needs Flink's Python packages beside {}; {}",
+                self.dir.display(),
+                crate::INSTALL
+            )
+        })
+    }
+
     /// What programs are compiled against.
     pub(super) fn dist(&self) -> PathBuf {
         dist(&self.dir)

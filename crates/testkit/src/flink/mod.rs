@@ -50,6 +50,11 @@ struct TaskManager {
     child: Child,
 }
 
+/// The Python beside Flink's jars, with all that Python jobs need. Panics, saying what to install, where there is none.
+pub fn python() -> PathBuf {
+    home::Home::find().python()
+}
+
 /// A line of `/jobs/overview`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {

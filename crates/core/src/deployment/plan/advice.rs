@@ -3,7 +3,8 @@
 use super::decide::{Decision, Verdict};
 use super::live::{LiveJob, Newest};
 use super::{Kind, StateUse};
-use crate::deployment::spec::{ArtifactType, JobType, MAX_PARALLELISM, Millis, UpgradeMode};
+use crate::deployment::packing::Packing;
+use crate::deployment::spec::{ArtifactType, JobType, MAX_PARALLELISM, Millis, UpgradeMode, is_insert};
 
 /// The least number of subtasks that keyed state can be spread over, unless the program says otherwise: Flink's.
 const LEAST_MAX_PARALLELISM: u32 = 128;
@@ -19,6 +20,10 @@ impl Decision<'_> {
             (kind, _, None) => kind.as_str().to_owned(),
         };
         format!("{program}, parallelism {}, on the cluster {cluster}", new.deployment.parallelism)
+    }
+
+    fn other_file_of_statements(&self) -> bool {
+        self.new.packing() == Packing::Statements && self.has("/artifact_signature")
     }
 
     fn has(&self, pointer: &str) -> bool {
@@ -50,9 +55,14 @@ impl Decision<'_> {
             "it has no checkpoints to start from, so it is stopped with a savepoint",
         );
         say(
-            restored && (self.has("/sql") || self.has("/artifact_type")),
+            restored && (self.has("/sql") || self.has("/artifact_type") || self.other_file_of_statements()),
             "another SQL statement may not be able to use the state; then Flink refuses it and the old version comes \
              back",
+        );
+        let inserts = self.new.sql.iter().filter(|statement| is_insert(statement)).count();
+        say(
+            inserts > 1 && verdict.kind.starts() && self.new.job_type == JobType::Batch,
+            "its INSERTs are one job and run at once, so none may read what another one writes",
         );
         say(
             restored && self.new.allow_non_restored_state,

@@ -199,7 +199,7 @@ fn batch_jobs() {
         (
             "SQL",
             None,
-            of(ONCE, r#"{"artifact_path": null, "sql": "SELECT 1; SELECT 2"}"#),
+            of(ONCE, r#"{"artifact_path": null, "sql": "INSERT INTO a SELECT 1; INSERT INTO b SELECT 2"}"#),
             live(LiveJob::Never, Newest::Never),
         ),
         ("becomes stream", Some(of(ONCE, "{}")), of(ONCE, r#"{"job_type": "stream"}"#), busy()),

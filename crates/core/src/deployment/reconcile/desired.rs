@@ -47,7 +47,7 @@ pub enum Upgrade {
 pub struct Version {
     /// Its number, from 1.
     pub generation: u64,
-    /// The sha256 of its artifact, in hexadecimal.
+    /// What its program is called among the uploads: the sha256 of its artifact, in hexadecimal, and how it was packed.
     pub digest: String,
     /// Streaming or batch.
     pub kind: Kind,

@@ -96,9 +96,79 @@ enum Place {
     Block,
 }
 
+/// How a set of statements begins that Flink reads as one. It ends with the statement `END`.
+const SET: [&str; 4] = ["EXECUTE", "STATEMENT", "SET", "BEGIN"];
+
+/// True for a statement that only gives rows: `SELECT`, `VALUES`, one in brackets, or one with common tables before it.
+pub fn is_query(statement: &str) -> bool {
+    let first = words(statement).next().unwrap_or_default();
+    first.starts_with('(') || ["SELECT", "WITH", "VALUES"].iter().any(|word| first.eq_ignore_ascii_case(word))
+}
+
+/// True for a statement that writes rows into a table.
+pub fn is_insert(statement: &str) -> bool {
+    words(statement).next().is_some_and(|first| first.eq_ignore_ascii_case("INSERT"))
+}
+
+/// The words of a statement, comments between them left out; an opening bracket is the first letter of its word.
+fn words(statement: &str) -> impl Iterator<Item = &str> {
+    let mut rest = statement;
+    std::iter::from_fn(move || {
+        loop {
+            rest = rest.trim_start();
+            let end = if rest.starts_with("--") {
+                rest.find('\n')?
+            } else if rest.starts_with("/*") {
+                rest.find("*/")? + 2
+            } else {
+                break;
+            };
+            rest = &rest[end..];
+        }
+        let end = rest
+            .char_indices()
+            .skip(1)
+            .find(|(at, c)| c.is_whitespace() || *c == '(' || rest[*at..].starts_with("/*"))
+            .map_or(rest.len(), |(at, _)| at);
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+fn begins_set(statement: &str) -> bool {
+    let mut words = words(statement);
+    SET.iter().all(|wanted| words.next().is_some_and(|word| word.eq_ignore_ascii_case(wanted)))
+}
+
+fn ends_set(statement: &str) -> bool {
+    let mut words = words(statement);
+    words.next().is_some_and(|word| word.eq_ignore_ascii_case("END")) && words.next().is_none()
+}
+
+/// The statements of a text. A set of statements is one of them, with what separates those in it.
+fn split(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut in_set = false;
+    for statement in pieces(text) {
+        match found.last_mut() {
+            Some(set) if in_set => {
+                in_set = !ends_set(&statement);
+                set.push_str(";\n");
+                set.push_str(&statement);
+            }
+            Some(_) | None => {
+                in_set = begins_set(&statement);
+                found.push(statement);
+            }
+        }
+    }
+    found
+}
+
 /// Splits at each `;` that is in no text, quoted name or comment. A doubled quote ends a text and begins another one,
 /// so it needs no rule of its own.
-fn split(text: &str) -> Vec<String> {
+fn pieces(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let (mut place, mut start, mut words) = (Place::Open, 0, false);
     let mut chars = text.char_indices().peekable();
@@ -164,9 +234,45 @@ mod tests {
         assert!(serde_json::from_str::<Statements>("5").unwrap_err().to_string().contains("SQL statements"));
     }
 
+    #[test]
+    fn a_set_of_statements_stays_whole() {
+        let text = "SET 'a' = 'b'; execute /* all */ statement set\nBEGIN INSERT INTO a SELECT 1; INSERT INTO b SELECT 2;\n\
+                    END; INSERT INTO c SELECT 3";
+        assert_eq!(
+            split(text),
+            [
+                "SET 'a' = 'b'",
+                "execute /* all */ statement set\nBEGIN INSERT INTO a SELECT 1;\nINSERT INTO b SELECT 2;\nEND",
+                "INSERT INTO c SELECT 3"
+            ]
+        );
+        let open = "EXECUTE STATEMENT SET BEGIN INSERT INTO a SELECT 1; INSERT INTO b SELECT 2";
+        assert_eq!(split(open).len(), 1, "Flink says that its END is missing");
+        assert_eq!(split("BEGIN STATEMENT SET; INSERT INTO a SELECT 1; END").len(), 3);
+    }
+
+    #[test]
+    fn queries_and_inserts_are_known_by_their_first_word() {
+        for query in [
+            "SELECT 1",
+            "-- a\nselect\n1",
+            "/* b */ WITH q AS (SELECT 1) SELECT 2",
+            "(SELECT 1)",
+            "VALUES(1)",
+        ] {
+            assert!(is_query(query), "{query}");
+            assert!(!is_insert(query), "{query}");
+        }
+        for other in ["INSERT INTO a SELECT 1", "SHOW TABLES", "selected", "", "-- SELECT 1", "/* SELECT"] {
+            assert!(!is_query(other), "{other}");
+        }
+        assert!(is_insert("-- a\ninsert/**/into a SELECT 1"));
+    }
+
     proptest::proptest! {
         #[test]
         fn no_text_is_lost_and_none_panics(text in "[a-z;'`\"/*\\n -]{0,40}") {
+            is_query(&text);
             for statement in split(&text) {
                 proptest::prop_assert!(text.contains(&statement));
                 proptest::prop_assert!(!statement.is_empty());

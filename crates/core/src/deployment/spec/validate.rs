@@ -1,6 +1,6 @@
 //! What a specification must keep to.
 
-use super::{ArtifactPath, ArtifactType, DeploymentSpec, Every, JobType, Millis, RestartStrategy};
+use super::{ArtifactPath, ArtifactType, DeploymentSpec, Every, JobType, Millis, RestartStrategy, is_query};
 use crate::artifact::Digest;
 use crate::deployment::Violation;
 use crate::deployment::normal;
@@ -124,6 +124,15 @@ impl DeploymentSpec {
                 "/sql",
                 "must be at most 2 MiB long; put it into a file",
             );
+            // A jar of the user's may do with them what it likes.
+            let query = sql.split().iter().position(|statement| is_query(statement));
+            if let (Some(at), None) = (query, by_path) {
+                let number = at + 1;
+                let reason = format!(
+                    "has a query whose rows nobody reads, statement {number}: write `INSERT INTO` and a table before it"
+                );
+                found.add("/sql", reason);
+            }
         }
         if let Some(class) = self.entry_class.as_deref() {
             let fine = is_class_name(class);
@@ -131,6 +140,18 @@ impl DeploymentSpec {
             let statements = kind == ArtifactType::Sql && by_path != Some(ArtifactType::Jar);
             let reason = "needs the jar with this class in `artifact_path`";
             found.unless(!statements, "/entry_class", reason);
+        }
+        if kind == ArtifactType::Sql && by_path != Some(ArtifactType::Jar) {
+            let reason =
+                "must not be given: statements take none; only a jar in `artifact_path` that runs them does";
+            found.unless(self.args.is_empty(), "/args", reason);
+        }
+        for (given, pointer) in [
+            (self.artifact_signature.is_some(), "/artifact_signature"),
+            (self.signature.is_some(), "/signature"),
+        ] {
+            let alone = given && kind == ArtifactType::Sql && path.is_none();
+            found.unless(!alone, pointer, "is for an artifact, and there is none: the statements stand here");
         }
         if let Some(text) = self.artifact_signature.as_deref() {
             let digest = text.starts_with("sha256:").then(|| text.parse::<Digest>());

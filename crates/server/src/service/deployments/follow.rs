@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use libra_core::artifact::Digest;
 use libra_core::deployment::reconcile::Mode;
-use libra_core::deployment::spec::{ArtifactPath, ArtifactType, DeploymentSpec};
+use libra_core::deployment::spec::{ArtifactPath, DeploymentSpec};
 use libra_store::StoreError;
 use libra_store::tables::deployment_history as history;
 use libra_store::tables::deployments::{self, Name};
@@ -40,7 +40,7 @@ pub(crate) fn followed_program(
         let path = file_of(&spec)?;
         Some(FollowedProgram {
             path,
-            digest: Digest::of_hex(&newest.digest).filter(|_| spec.program_type() == ArtifactType::Jar),
+            digest: Digest::of_hex(&newest.digest),
             generation: newest.generation,
             spec: newest.spec,
             applied_by: newest.applied_by,

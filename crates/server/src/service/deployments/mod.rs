@@ -7,6 +7,7 @@ mod history;
 mod look;
 mod object;
 mod program;
+mod runner;
 mod signature;
 mod text;
 mod view;

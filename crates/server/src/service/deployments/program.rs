@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use libra_api::problem::{Code, Violation};
 use libra_core::artifact::Digest;
-use libra_core::deployment::spec::{ArtifactPath, ArtifactType, DeploymentSpec};
+use libra_core::deployment::packing::Packing;
+use libra_core::deployment::spec::{ArtifactPath, DeploymentSpec};
 use libra_core::id::Token;
 
 use super::follow::file_in;
+use super::runner::check_packed;
 use crate::artifacts::{Form, Looked};
 use crate::auth::Principal;
 use crate::service::{Service, ServiceError};
@@ -32,12 +34,9 @@ impl Service {
         principal: &Principal,
         spec: &DeploymentSpec,
     ) -> Result<Program, ServiceError> {
-        match spec.program_type() {
-            ArtifactType::Jar => {}
-            kind @ (ArtifactType::Sql | ArtifactType::Python) => {
-                let message = format!("this Libra does not run {} on Flink yet; use a jar", kind.as_str());
-                return Err(ServiceError::new(Code::Unsupported, message));
-            }
+        if let Some((digest, file)) = self.own_runner(spec).await? {
+            // Nobody else has made it.
+            return Ok(Program { digest, signed: None, file });
         }
         let path = spec.artifact_path.as_deref().unwrap_or_default();
         let wrong = |reason: String| ServiceError::fields(vec![Violation::new("/artifact_path", reason)]);
@@ -49,8 +48,9 @@ impl Service {
             }
             ArtifactPath::Object(address) => (self.fetched(principal, spec, &address).await?, false),
         };
+        let packing = check_packed(spec, &file).await?;
         let (looked, signed) = self.look_at_program(spec, &file, beside).await?;
-        check(spec, &looked)?;
+        check(spec, &looked, packing)?;
         Ok(Program { digest: looked.digest, signed, file })
     }
 
@@ -123,7 +123,7 @@ impl Service {
     }
 }
 
-fn check(spec: &DeploymentSpec, looked: &Looked) -> Result<(), ServiceError> {
+fn check(spec: &DeploymentSpec, looked: &Looked, packing: Packing) -> Result<(), ServiceError> {
     let pinned: Option<Digest> = spec.artifact_signature.as_deref().and_then(|text| text.parse().ok());
     if pinned.as_ref().is_some_and(|pinned| *pinned != looked.digest) {
         let reason = format!("is not the digest of the artifact, which is {}", looked.digest);
@@ -131,6 +131,7 @@ fn check(spec: &DeploymentSpec, looked: &Looked) -> Result<(), ServiceError> {
     }
     let reason = match looked.form {
         Form::Zip => None,
+        Form::ZipInPart | Form::Other if packing != Packing::None => None,
         Form::ZipInPart => Some("is no whole jar: its end is missing; copy it again"),
         Form::Other => Some("is no jar: a jar is a ZIP archive"),
     };

@@ -123,7 +123,8 @@ async fn go(service: &Arc<Service>, cluster: &FlinkCluster, mut task: Task) -> R
     let mut step = reconcile(&stored.told, row, &observed, moment);
     // Before anything of it is stored: what stands in the row is sent at once.
     let place = if step.effects.iter().any(effects::takes_long) {
-        let Some(place) = task.places.take(&step.effects) else {
+        let Some(place) = task.places.take(&step.effects, effects::begins_alone(&stored, &step.effects))
+        else {
             return Ok(Attended {
                 waits_for_place: true,
                 pages,
@@ -315,7 +316,7 @@ async fn act(
 ) -> ((Option<Reply>, Removals), Option<Request>) {
     let (mut reply, mut long) = (None, None);
     for effect in &step.effects {
-        match effects::request(stored, effect) {
+        match effects::request(cluster, stored, effect) {
             Some(Ok(request)) => long = Some(request),
             Some(Err(refused)) => reply = Some(refused),
             None => {}

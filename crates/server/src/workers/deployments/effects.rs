@@ -1,13 +1,15 @@
 //! What is asked of Flink: one effect, one call, and what came back on it.
 
 use libra_core::deployment::flink_config::flink_configuration;
+use libra_core::deployment::packing::Packing;
 use libra_core::deployment::reconcile::{Answer, Effect, Event, FlinkId, Refusal, Reply, Savepoint, Trigger};
 use libra_engines::flink::{Error, Flink, RunRequest};
 use libra_store::tables::deployment_history::Happening;
 
-use super::requests::Request;
+use super::requests::{Request, Uploaded};
 use super::stored::Stored;
 use crate::flink::FlinkCluster;
+use crate::runner;
 
 /// Removals of savepoints under way: ours, and Flink's own id of the request, for it takes none of ours.
 #[derive(Clone, Debug, Default)]
@@ -90,16 +92,41 @@ pub(super) fn takes_long(effect: &Effect) -> bool {
     matches!(effect, Effect::Upload { .. } | Effect::Run { .. })
 }
 
+/// True when a Python program begins: it has to be the only one on its cluster that does, for Flink tells such programs
+/// what they are by one place in the JobManager's process.
+pub(super) fn begins_alone(stored: &Stored, effects: &[Effect]) -> bool {
+    let is_python = |number: u64| {
+        let found = stored.generations.iter().find(|of| of.number == number);
+        found.is_some_and(|of| of.normal.packing() == Packing::Python)
+    };
+    effects.iter().any(|effect| matches!(effect, Effect::Run { generation, .. } if is_python(*generation)))
+}
+
 /// The request of an effect that takes long, or the answer where it can't be made.
-pub(super) fn request(stored: &Stored, effect: &Effect) -> Option<Result<Request, Reply>> {
+pub(super) fn request(
+    cluster: &FlinkCluster,
+    stored: &Stored,
+    effect: &Effect,
+) -> Option<Result<Request, Reply>> {
     match effect {
         Effect::Upload { digest } => {
-            Some(Ok(Request::Upload { digest: digest.clone(), generation: stored.deployment.wish.target() }))
+            let found = stored.generations.iter().find(|of| of.upload_name() == *digest)?;
+            let program = Uploaded {
+                name: digest.clone(),
+                digest: found.digest.clone(),
+                packing: found.normal.packing(),
+            };
+            Some(Ok(Request::Upload { program, generation: stored.deployment.wish.target() }))
         }
         Effect::Run { job, send, generation, jar, from, allow_non_restored_state } => {
-            let Some(what) = run_request(stored, *generation) else {
-                let answer = Answer::Refused(Refusal::Other("the generation is not stored".to_owned()));
-                return Some(Err(Reply { key: *job, send: *send, answer }));
+            let what = match run_request(stored, cluster, *generation, *job, jar) {
+                Some(Ok(what)) => what,
+                other => {
+                    let why = other.and_then(Result::err);
+                    let why = why.unwrap_or_else(|| "the generation is not stored".to_owned());
+                    let answer = Answer::Refused(Refusal::Other(why));
+                    return Some(Err(Reply { key: *job, send: *send, answer }));
+                }
             };
             let what = Box::new(RunRequest {
                 job_id: Some(*job),
@@ -180,21 +207,40 @@ fn has_place(stored: &Stored) -> bool {
     found.is_some_and(|of| stored.facts.savepoints_of(&of.normal).is_some())
 }
 
-/// What a run is told, but for its id and its state; None when the generation is not stored.
-fn run_request(stored: &Stored, generation: u64) -> Option<RunRequest> {
+/// What a run is told, but for its id and its state; None when the generation is not stored, an error in words when the
+/// cluster can't be told.
+fn run_request(
+    stored: &Stored,
+    cluster: &FlinkCluster,
+    generation: u64,
+    job: FlinkId,
+    jar: &str,
+) -> Option<Result<RunRequest, String>> {
     let found = stored.generations.iter().find(|of| of.number == generation)?;
     let normal = &found.normal;
     let mut settings = flink_configuration(normal);
     if let Some(directory) = stored.facts.savepoints_of(normal) {
         settings.insert("execution.checkpointing.savepoint-dir".to_owned(), directory);
     }
-    Some(RunRequest {
-        entry_class: normal.entry_class.clone(),
-        program_args_list: normal.args.clone(),
+    let run = match runner::told(
+        normal,
+        &job.to_string(),
+        jar,
+        cluster.uploads().as_deref(),
+        cluster.python.as_deref(),
+    ) {
+        Ok(run) => run,
+        Err(why) => return Some(Err(why)),
+    };
+    settings.extend(run.settings);
+    let request = RunRequest {
+        entry_class: run.entry_class,
+        program_args_list: run.args,
         parallelism: Some(normal.deployment.parallelism),
         flink_configuration: settings,
         ..RunRequest::default()
-    })
+    };
+    Some(Ok(request))
 }
 
 pub(super) fn said(result: Result<FlinkId, Error>) -> Answer {

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libra_core::artifact::Digest;
+use libra_core::deployment::packing::Packing;
 use libra_core::deployment::reconcile::{Effect, FlinkId, Open, RESEND_AFTER, Reply, Row};
 use libra_core::time::Timestamp;
 use libra_engines::failpoint;
@@ -21,8 +22,17 @@ use crate::service::standing::leader_fence;
 
 /// Such a request. It stands in the row.
 pub(super) enum Request {
-    Upload { digest: String, generation: u64 },
+    Upload { program: Uploaded, generation: u64 },
     Run { job: FlinkId, send: u32, jar: String, what: Box<RunRequest> },
+}
+
+/// What is uploaded.
+pub(super) struct Uploaded {
+    /// Under which name.
+    pub(super) name: String,
+    /// The artifact that it is made of.
+    pub(super) digest: String,
+    pub(super) packing: Packing,
 }
 
 /// Where what takes long has its place, on one cluster.
@@ -31,23 +41,31 @@ pub(super) struct Places {
     free: Arc<Semaphore>,
     /// The programs that are being uploaded.
     uploads: Arc<Mutex<HashSet<String>>>,
+    /// The one place for what has to begin alone.
+    alone: Arc<Semaphore>,
 }
 
 /// A place. It is free again when this is dropped.
 pub(super) struct Place {
     uploads: Option<(Arc<Mutex<HashSet<String>>>, String)>,
     _permit: OwnedSemaphorePermit,
+    _alone: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
     pub(super) fn new(many: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(many)), uploads: Arc::default() }
+        Self {
+            free: Arc::new(Semaphore::new(many)),
+            uploads: Arc::default(),
+            alone: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// A place for what a step asks for, where that takes long: None when there is none now, or the program is being
-    /// uploaded for another deployment, which does for both.
-    pub(super) fn take(&self, effects: &[Effect]) -> Option<Place> {
+    /// uploaded for another deployment, which does for both, or it has to begin `alone` and another such one begins.
+    pub(super) fn take(&self, effects: &[Effect], alone: bool) -> Option<Place> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        let alone = if alone { Some(Arc::clone(&self.alone).try_acquire_owned().ok()?) } else { None };
         let digest = effects.iter().find_map(|effect| match effect {
             Effect::Upload { digest } => Some(digest.clone()),
             Effect::Run { .. }
@@ -60,9 +78,15 @@ impl Places {
             | Effect::Emit(_)
             | Effect::WaitUntil(_) => None,
         });
-        let Some(digest) = digest else { return Some(Place { uploads: None, _permit: permit }) };
+        let Some(digest) = digest else {
+            return Some(Place { uploads: None, _permit: permit, _alone: alone });
+        };
         let new = self.uploads.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.clone());
-        new.then(|| Place { uploads: Some((Arc::clone(&self.uploads), digest)), _permit: permit })
+        new.then(|| Place {
+            uploads: Some((Arc::clone(&self.uploads), digest)),
+            _permit: permit,
+            _alone: alone,
+        })
     }
 }
 
@@ -132,9 +156,9 @@ pub(super) async fn send(service: Arc<Service>, cluster: Arc<FlinkCluster>, lett
     }
     failpoint::hit(&format!("flink-{point}-recorded"));
     let reply = match request {
-        Request::Upload { digest, generation } => {
+        Request::Upload { program, generation } => {
             let of = Of { name: &name, generation, epoch };
-            if let Err(error) = upload(&service, &cluster.flink, &of, &digest).await {
+            if let Err(error) = upload(&service, &cluster.flink, &of, &program).await {
                 tracing::warn!(deployment = name.id, %error, "a program could not be uploaded");
             }
             None
@@ -156,7 +180,8 @@ struct Of<'a> {
 }
 
 /// Uploads a program whose bytes, and whose signature, were checked just before.
-async fn upload(service: &Service, flink: &Flink, of: &Of<'_>, digest: &str) -> Result<(), String> {
+async fn upload(service: &Service, flink: &Flink, of: &Of<'_>, program: &Uploaded) -> Result<(), String> {
+    let digest = &program.digest;
     let named = Digest::of_hex(digest).ok_or("its digest is none")?;
     let path = match service.checked_program(of.name, &named).await {
         Ok(path) => path,
@@ -176,7 +201,8 @@ async fn upload(service: &Service, flink: &Flink, of: &Of<'_>, digest: &str) -> 
             return Err(why);
         }
     };
-    flink.upload(&path, digest).await.map(drop).map_err(|e| e.to_string())
+    let packed = service.packed(program.packing, path).await?;
+    flink.upload(&packed.file, &program.name).await.map(drop).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]
@@ -187,13 +213,17 @@ mod tests {
     fn a_program_is_uploaded_by_one_and_a_place_is_free_again() {
         let places = Places::new(2);
         let upload = |digest: &str| [Effect::Upload { digest: digest.to_owned() }];
-        let first = places.take(&upload("a"));
+        let first = places.take(&upload("a"), false);
         assert!(first.is_some());
-        assert!(places.take(&upload("a")).is_none(), "it is on its way");
-        let other = places.take(&upload("b"));
+        assert!(places.take(&upload("a"), false).is_none(), "it is on its way");
+        let other = places.take(&upload("b"), false);
         assert!(other.is_some());
-        assert!(places.take(&[]).is_none(), "all places are taken");
+        assert!(places.take(&[], false).is_none(), "all places are taken");
         drop(first);
-        assert!(places.take(&upload("a")).is_some());
+        assert!(places.take(&upload("a"), false).is_some());
+        let alone = places.take(&[], true);
+        assert!(alone.is_some() && places.take(&[], true).is_none(), "the first of them begins");
+        drop(alone);
+        assert!(places.take(&[], true).is_some());
     }
 }

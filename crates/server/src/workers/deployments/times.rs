@@ -80,12 +80,10 @@ pub(super) async fn clean_up(
     generations: &[Generation],
     epoch: i64,
 ) -> Result<(), StoreError> {
-    let digest =
-        generations.iter().find(|of| of.number == deployment.wish.target()).map(|of| of.digest.clone());
-    if let Some(digest) = digest {
-        let (asked, own) = (digest.clone(), deployment.name.clone());
+    if let Some(of) = generations.iter().find(|of| of.number == deployment.wish.target()) {
+        let (asked, own) = (of.digest.clone(), deployment.name.clone());
         let shared = service.db.read(move |tx| history::is_shared(tx, &own, &asked)).await?;
-        if let Some(jar) = look.jar(&digest).filter(|_| !shared)
+        if let Some(jar) = look.jar(&of.upload_name()).filter(|_| !shared)
             && let Err(error) = cluster.flink.delete_jar(jar).await
         {
             tracing::debug!(deployment = deployment.name.id, %error, "a program could not be removed from the cluster");
