@@ -111,7 +111,7 @@ impl Cluster {
             readable: true,
             named: true,
             ha,
-            rescales: seed % 2 == 0,
+            rescales: seed.is_multiple_of(2),
             subtasks: BTreeMap::new(),
             down_until: 0,
             life: 1,

@@ -190,7 +190,8 @@ async fn observe(
         Ok(look) => look,
     };
     let now = service.clock.now();
-    let usable = earlier.filter(|(_, until)| now < *until && !needs_pages(&stored.told, row));
+    let rests = !needs_pages(&stored.told, row);
+    let usable = earlier.filter(|(_, until)| now < *until && rests);
     let (pages, until) = usable.unzip();
     let known = Known {
         reply: task.reply.clone(),
@@ -204,7 +205,8 @@ async fn observe(
         Some(until) => until,
         None => now.plus_micros(spread(task.pages_after, service.clock.jitter())),
     };
-    (told.observed, told.pages.map(|pages| (pages, until)))
+    // What was read while something went on may lack what that has left, such as a savepoint.
+    (told.observed, told.pages.filter(|_| rests).map(|pages| (pages, until)))
 }
 
 /// Between half of a time and all of it, so that what was read together is not read together again.
