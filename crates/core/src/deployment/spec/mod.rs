@@ -48,11 +48,11 @@ pub struct DeploymentSpec {
     /// The digest that the artifact must have: `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_signature: Option<String>,
-    /// Whether another file that takes the place of the one in `artifact_path` is deployed; None = yes.
+    /// Whether another file that takes the place of the one in `artifact_path` is deployed; it is when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_watch: Option<bool>,
-    /// A signature of the artifact as minisign writes it, or the path of one in the configured directories. None = it may
-    /// lie beside the artifact.
+    /// A signature of the artifact as minisign writes it, or the path of one in the configured directories; when
+    /// absent it may lie beside the artifact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
     /// The class whose `main` is run; the one in the jar's manifest when absent. For Python: the module.
