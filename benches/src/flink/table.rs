@@ -4,7 +4,7 @@ use std::path::Path;
 
 use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::Declared;
-use libra_core::deployment::reconcile::{Fate, Kept, Mode, Phase, Row, Run, Stable, Wish};
+use libra_core::deployment::reconcile::{Counted, Fate, Kept, Mode, Phase, Row, Run, Stable, Wish};
 use libra_store::db::DATABASE_FILE;
 use rusqlite::{Connection, OpenFlags, params};
 
@@ -59,6 +59,7 @@ fn stable(number: u32) -> Outcome<Row> {
         proof: None,
         prove_by: None,
         proven: true,
+        before: Counted::default(),
     };
     Ok(Row {
         revision: 1,

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use libra_core::deployment::reconcile::{
-    Act, Cluster, Desired, Fate, FlinkId, Job, JobState, Kind, Mode, Observed, Operation, Retention, Row,
-    Run, Stability, Timing, Trigger, Upgrade, Version,
+    Act, Cluster, Counted, Desired, Fate, FlinkId, Job, JobState, Kind, Mode, Observed, Operation, Retention,
+    Row, Run, Stability, Timing, Trigger, Upgrade, Version,
 };
 use libra_core::time::Timestamp;
 use libra_engines::flink::{Access, Error, Flink, JobLine, Known, Look, RunRequest, all_tasks_run};
@@ -166,6 +166,7 @@ async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, 
         proof: None,
         prove_by: None,
         proven: false,
+        before: Counted::default(),
     };
     let operation = operation.map(|(act, trigger)| Operation {
         act,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::normal::Normal;
-use super::reconcile::{Desired, Given, Mode, Retention, Row, Timing};
+use super::reconcile::{Act, Desired, Given, Mode, Retention, Row, Timing};
 use super::retention;
 use crate::time::MICROS_PER_SECOND;
 
@@ -60,10 +60,16 @@ impl Declared {
         let stable = row.stable.as_ref().map(|stable| stable.generation);
         let instead = row.refused.as_ref().and_then(|refused| refused.instead);
         let turn = row.turn.map(|turn| turn.generation);
-        let mut all: Vec<u64> = [Some(self.target()), Some(self.generation), run, stable, instead, turn]
-            .into_iter()
-            .flatten()
-            .collect();
+        // What its job is about to become counts before what is wanted by now.
+        let rescaled = row.operation.as_ref().and_then(|operation| match operation.act {
+            Act::Rescale { generation, .. } => Some(generation),
+            Act::Stop | Act::Savepoint | Act::Cancel { discard: _ } => None,
+        });
+        let mut all: Vec<u64> =
+            [Some(self.target()), Some(self.generation), run, stable, instead, turn, rescaled]
+                .into_iter()
+                .flatten()
+                .collect();
         all.sort_unstable();
         all.dedup();
         all

@@ -49,10 +49,39 @@ fn a_job_is_rescaled_and_not_stopped_where_that_is_all() {
     desk.pass(1);
     assert!(desk.sends(|e| *e == Effect::Emit(Event::Rescaled { generation: 2, from: 2, to: 3 })));
     let run = desk.row.run.clone().unwrap();
-    assert_eq!((run.id, run.generation, desk.row.stable.clone().unwrap().generation), (job, 2, 2));
+    assert_eq!((run.id, run.generation, desk.row.stable.clone().unwrap().generation), (job, 2, 1));
     desk.cluster.trigger = Trigger::NotAsked;
     desk.pass(10);
+    assert_eq!(desk.row.phase, Phase::Proving, "it has completed no checkpoint since");
+    desk.job(JobState::Running, true, 11);
+    desk.pass(10);
     assert_eq!((desk.row.phase, desk.row.operation.clone()), (Phase::Stable, None));
+    assert_eq!(desk.row.stable.clone().unwrap().generation, 2);
+}
+
+#[test]
+fn one_that_is_not_well_afterwards_goes_back_with_its_state() {
+    let mut desk = wider(true);
+    desk.cluster.jobs[0].restarts = 7;
+    desk.pass(1);
+    desk.cluster.trigger = Trigger::Completed(String::new());
+    desk.pass(1);
+    assert_eq!(desk.row.run.clone().unwrap().generation, 2);
+    desk.cluster.trigger = Trigger::NotAsked;
+    desk.pass(3);
+    assert_eq!(desk.row.trouble, None, "restarts of before are not counted");
+    desk.job(JobState::Restarting, false, 6);
+    desk.cluster.jobs.last_mut().unwrap().restarts = 9;
+    desk.pass(1);
+    assert!(desk.sends(|e| matches!(e, Effect::Emit(Event::RolledBack { from: 2, to: 1, .. }))));
+    assert!(desk.sends(|e| matches!(e, Effect::Cancel { .. })));
+    desk.cluster.jobs.last_mut().unwrap().state = JobState::Canceled;
+    let then = during(&mut desk, 3);
+    let newest = |from: &Option<String>| from.as_ref().is_some_and(|from| from.ends_with("chk-6"));
+    assert!(
+        then.iter().any(|e| matches!(e, Effect::Run { generation: 1, from, .. } if newest(from))),
+        "{then:#?}"
+    );
 }
 
 #[test]

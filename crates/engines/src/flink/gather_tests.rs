@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use libra_core::deployment::reconcile::{
-    Act, Desired, Fate, FlinkId, JobState, Kind, Mode, Observed, Operation, Retention, Row, Run, Stability,
-    Timing, Trigger, Upgrade, Version,
+    Act, Counted, Desired, Fate, FlinkId, JobState, Kind, Mode, Observed, Operation, Retention, Row, Run,
+    Stability, Timing, Trigger, Upgrade, Version,
 };
 use libra_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -71,6 +71,7 @@ fn row(job: FlinkId) -> Row {
         proof: None,
         prove_by: None,
         proven: false,
+        before: Counted::default(),
     };
     Row { run: Some(run), ..Row::default() }
 }

@@ -14,7 +14,7 @@ use std::path::Path;
 use libra_core::artifact::Digest;
 use libra_core::deployment::normal::Normal;
 use libra_core::deployment::packing::Packing;
-use libra_core::deployment::spec::{ArtifactType, Statements, is_query};
+use libra_core::deployment::spec::{ArtifactType, Statements, is_refused};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -151,14 +151,10 @@ pub(crate) fn look(packing: Packing, file: &Path, module: Option<&str>) -> io::R
                 wrong(path, "is no text: it has bytes that are 0")
             } else if statements.is_empty() {
                 wrong(path, "must have at least one statement")
-            } else if let Some(at) = statements.iter().position(|statement| is_query(statement)) {
-                let number = at + 1;
-                let reason = format!(
-                    "has a query whose rows nobody reads, statement {number}: write `INSERT INTO` and a table before it"
-                );
-                Ok(Some((path, reason)))
             } else {
-                Ok(None)
+                let refused =
+                    statements.iter().enumerate().find_map(|(at, one)| Some((at + 1, is_refused(one)?)));
+                Ok(refused.map(|(number, why)| (path, format!("must be mended: statement {number} {why}"))))
             }
         }
         Packing::Python if is_archive(file)? => look_at_archive(file, module),

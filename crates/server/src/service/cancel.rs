@@ -34,14 +34,17 @@ impl Service {
             if job.state.is_terminal() {
                 return Err(ended(job.state));
             }
+            if job.mode == Mode::Flink {
+                // Its deployment would begin another run in its place, and may have been resumed since.
+                self.want_no_run(principal, &job).await?;
+            }
             if job.cancel_requested_at.is_some() {
                 // Whoever looks after it may not have heard of the first request.
                 self.changed(job.id);
-            } else {
                 if job.mode == Mode::Flink {
-                    // Its deployment would begin another run in its place.
-                    self.want_no_run(principal, &job).await?;
+                    self.tell_deployment_of(&job);
                 }
+            } else {
                 let who = ByWhom::User(principal.user.clone());
                 match self.step(&job, Event::CancelRequested, who, FromEngine::default()).await? {
                     Applied::Done(job, _) if job.mode == Mode::Flink => self.tell_deployment_of(&job),

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::deployment::reconcile::{
-    End, Fate, FlinkId, Phase, Refused, Run, Savepoint, Timing, Trouble, Version,
+    Counted, End, Fate, FlinkId, Phase, Refused, Run, Savepoint, Timing, Trouble, Version,
 };
 use crate::deployment::retention::Retention;
 use crate::deployment::spec::DeploymentSpec;
@@ -117,6 +117,7 @@ impl Diary {
             proof: None,
             prove_by: None,
             proven: false,
+            before: Counted::default(),
         });
     }
 

@@ -105,7 +105,7 @@ fn newest(row: &Row, own: Option<&Job>) -> Newest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::reconcile::State;
+    use crate::deployment::reconcile::{Counted, State};
     use crate::time::Timestamp;
 
     fn run(id: u128, fate: Fate) -> Run {
@@ -120,6 +120,7 @@ mod tests {
             proof: None,
             prove_by: None,
             proven: false,
+            before: Counted::default(),
         }
     }
 

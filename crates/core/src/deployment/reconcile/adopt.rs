@@ -16,11 +16,17 @@ impl Pass<'_> {
         // A request of which nobody knows what became of it was made as the spec of its time says.
         let is_settled = |run: &Run| !matches!(run.fate, Fate::Sent(_));
         let run = self.row.run.as_ref().is_some_and(|run| !batch && is_settled(run));
-        self.take_over(target, run, &is_other);
+        self.renumber(target, run, &is_other);
+        if let Some(stable) = self.row.stable.as_mut() {
+            if is_other(stable.generation) {
+                stable.generation = target;
+            }
+            adopt_state(stable.state.as_mut(), target, &is_other);
+        }
     }
 
-    /// What the row holds of other generations it holds of `target` from now on; with `run` the run as well.
-    pub(super) fn take_over(&mut self, target: u64, run: bool, is_other: &impl Fn(u64) -> bool) {
+    /// The state of other generations is that of `target` from now on; with `run` the run as well.
+    pub(super) fn renumber(&mut self, target: u64, run: bool, is_other: &impl Fn(u64) -> bool) {
         let row = &mut self.row;
         if let Some(run) = row.run.as_mut().filter(|_| run) {
             if is_other(run.generation) {
@@ -29,12 +35,6 @@ impl Pass<'_> {
             adopt_state(run.from.as_mut(), target, is_other);
         }
         adopt_state(row.state.as_mut(), target, is_other);
-        if let Some(stable) = row.stable.as_mut() {
-            if is_other(stable.generation) {
-                stable.generation = target;
-            }
-            adopt_state(stable.state.as_mut(), target, is_other);
-        }
     }
 
     /// True when another generation is wished for and nothing else, and its job is the one that was wished for before.

@@ -338,7 +338,7 @@ impl Pass<'_> {
     }
 
     fn close(&mut self, how: End, left: Option<State>) {
-        let discard = self.run_was_given_up()
+        let discard = self.is_distrusted()
             || self
                 .row
                 .operation

@@ -14,7 +14,7 @@ impl Pass<'_> {
         // Not listed at the moment: its end is found out first.
         let Some(job) = self.own_job() else { return };
         if self.run_was_given_up() {
-            return self.begin(Act::Cancel { discard: true });
+            return self.begin(Act::Cancel { discard: self.is_distrusted() });
         }
         if self.run_is_over() && is_well(job) {
             return self.begin(Act::Stop);

@@ -52,8 +52,8 @@ pub use observed::{Answer, Cluster, Disk, Job, JobState, Kept, Observed, Open, R
 pub use pages::needs_pages;
 pub use rescale::{LEAST_RESCALED, may_rescale};
 pub use row::{
-    Act, End, Fate, Heard, MOST_PAST, Operation, Phase, Proof, Refused, Row, Run, Savepoint, Sent, Stable,
-    State, Upload, Wish,
+    Act, Counted, End, Fate, Heard, MOST_PAST, Operation, Phase, Proof, Refused, Row, Run, Savepoint, Sent,
+    Stable, State, Upload, Wish,
 };
 pub use timing::{
     AILING_GRACE, BACKOFF_FIRST, BACKOFF_MOST, END_GRACE, MAIN_BUDGET, MAX_SAVEPOINT_TRIES, MAX_SENDS,

@@ -18,7 +18,7 @@ pub fn needs_pages(desired: &Desired, row: &Row) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Act, FlinkId, Operation, Run};
+    use super::super::{Act, Counted, FlinkId, Operation, Run};
     use super::*;
     use crate::deployment::declared::{ClusterFacts, Declared, Generation, desired};
     use crate::deployment::normal::Normal;
@@ -42,6 +42,7 @@ mod tests {
             proof: None,
             prove_by: None,
             proven: false,
+            before: Counted::default(),
         };
         let mut row = Row::default();
         assert!(!needs_pages(&told, &row), "there is no job");

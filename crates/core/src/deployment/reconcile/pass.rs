@@ -4,7 +4,7 @@ use super::desired::{Desired, Kind, Mode, Version};
 use super::effect::{Effect, Event};
 use super::flink_id::FlinkId;
 use super::observed::{Cluster, Job};
-use super::row::{End, Fate, Phase, Refused, Row, Run, Wish};
+use super::row::{Counted, End, Fate, Phase, Refused, Row, Run, Wish};
 use super::trouble::Trouble;
 use super::{Moment, Step};
 use crate::time::Timestamp;
@@ -171,6 +171,22 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// True when what the present run has made of the state is not trusted: it was given up, and what comes back instead
+    /// is another program. One that differs in the number of subtasks alone goes on with its state.
+    pub(super) fn is_distrusted(&self) -> bool {
+        self.run_was_given_up() && !self.is_of_stable_shape()
+    }
+
+    fn is_of_stable_shape(&self) -> bool {
+        let shape = |generation| self.desired.version(generation).and_then(|version| version.shape.as_ref());
+        match (&self.row.run, &self.row.stable) {
+            (Some(run), Some(stable)) => {
+                shape(run.generation).is_some_and(|own| shape(stable.generation) == Some(own))
+            }
+            (Some(_) | None, _) => false,
+        }
+    }
+
     pub(super) fn play(mut self) -> Step {
         self.take_wish();
         self.adopt();
@@ -251,6 +267,7 @@ impl<'a> Pass<'a> {
         if let Some(run) = self.row.run.as_mut() {
             run.proof = None;
             run.prove_by = run.prove_by.map(|set| set.max(by));
+            run.before = Counted::default();
         }
     }
 
@@ -332,7 +349,8 @@ impl<'a> Pass<'a> {
             (Some(bad), Some(stable)) if bad != stable.generation && bad == self.desired.target() => {
                 self.say(Event::RolledBack { from: bad, to: stable.generation, why: why.clone() });
                 self.give_up(why, Some(stable.generation), true);
-                if !self.row.run.as_ref().is_some_and(Run::may_live) {
+                let lives = self.row.run.as_ref().is_some_and(Run::may_live);
+                if !lives && !self.is_of_stable_shape() {
                     self.row.state = stable.state;
                 }
             }

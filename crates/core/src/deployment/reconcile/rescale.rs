@@ -1,14 +1,15 @@
 //! A new generation may differ in the number of subtasks alone. Where the cluster's scheduler can change that while the
 //! job runs, the job becomes the new generation's without a stop.
 //!
-//! It is not proved anew: its program is the one that runs already. Flink goes back to its last checkpoint by itself.
+//! Flink goes back to its last checkpoint by itself. The job has to show that it is well as any new generation has; if it
+//! does not, the last stable one comes back, with the state of this one: the program is the same.
 
 use super::desired::{Desired, Version};
 use super::effect::{Effect, Event};
 use super::leave::is_well;
 use super::observed::{Job, Trigger};
 use super::pass::{Goal, Pass};
-use super::row::{Act, Fate, Operation, Row};
+use super::row::{Act, Counted, Fate, Operation, Row};
 
 /// A job with fewer subtasks is never rescaled in place: Flink does not tell which of its operators have their one subtask
 /// because the program says so, and a source that must be alone would be doubled.
@@ -60,10 +61,10 @@ impl Pass<'_> {
         }
         let late = self.now() >= operation.since.plus_micros(self.desired.timing.rescale_within);
         match &self.cluster.trigger {
-            Trigger::Completed(_) if is_well(job) => self.rescaled(generation, from, to),
+            Trigger::Completed(_) if is_well(job) => self.rescaled(job, (generation, from, to)),
             Trigger::Completed(_) | Trigger::InProgress if late => {
                 self.say(Event::RescaleWaits(to));
-                self.rescaled(generation, from, to);
+                self.rescaled(job, (generation, from, to));
             }
             Trigger::NotAsked | Trigger::Unknown | Trigger::Failed(_) if late => {
                 self.say(Event::RescaleFailed);
@@ -78,15 +79,16 @@ impl Pass<'_> {
         }
     }
 
-    fn rescaled(&mut self, generation: u64, from: u32, to: u32) {
+    fn rescaled(&mut self, job: &Job, (generation, from, to): (u64, u32, u32)) {
         let by = self.now().plus_micros(self.desired.stability.within);
         let Some(run) = self.row.run.as_mut() else { return };
         let before = run.generation;
-        // Its tasks were restarted for it: one that has yet to show that it is well begins that anew.
         run.proof = None;
-        run.prove_by = run.prove_by.map(|set| set.max(by));
+        run.proven = false;
+        run.prove_by = Some(by);
+        run.before = Counted { restarts: job.restarts, checkpoints: job.checkpoints };
         self.row.operation = None;
-        self.take_over(generation, true, &|of| of == before);
+        self.renumber(generation, true, &|of| of == before);
         self.say(Event::Rescaled { generation, from, to });
         self.poll();
     }

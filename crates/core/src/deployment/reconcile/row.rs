@@ -164,6 +164,18 @@ pub struct Run {
     pub prove_by: Option<Timestamp>,
     /// True once it was found stable.
     pub proven: bool,
+    /// What its job had counted when it became this generation's; only what comes after that proves anything.
+    #[serde(default)]
+    pub before: Counted,
+}
+
+/// What a job has counted since it was submitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Restarts.
+    pub restarts: u64,
+    /// Completed checkpoints.
+    pub checkpoints: u64,
 }
 
 impl Run {

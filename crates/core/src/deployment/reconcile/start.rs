@@ -4,7 +4,7 @@ use super::desired::{Kind, Upgrade, Version};
 use super::effect::{Effect, Event};
 use super::flink_id::FlinkId;
 use super::pass::{Pass, is_completed};
-use super::row::{End, Fate, MOST_PAST, Phase, Run, Sent, State, Upload};
+use super::row::{Counted, End, Fate, MOST_PAST, Phase, Run, Sent, State, Upload};
 use super::trouble::Trouble;
 
 /// The time between two looks at something that somebody else has to change, in microseconds.
@@ -147,6 +147,7 @@ impl Pass<'_> {
             proof: None,
             prove_by: None,
             proven: false,
+            before: Counted::default(),
         });
         self.say(Event::Starts { generation: version.generation, job: id, from: from.clone() });
         self.effects.push(run_effect(id, 1, version, jar, from));

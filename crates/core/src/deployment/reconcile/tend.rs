@@ -47,8 +47,10 @@ impl Pass<'_> {
         let now = self.now();
         let stability = self.desired.stability;
         let Some(run) = self.row.run.as_mut() else { return };
-        if run.prove_by.is_some() && job.restarts > stability.max_restarts {
-            return self.not_stable(Trouble::KeepsRestarting(job.restarts));
+        let restarts = job.restarts.saturating_sub(run.before.restarts);
+        let checkpoints = job.checkpoints.saturating_sub(run.before.checkpoints);
+        if run.prove_by.is_some() && restarts > stability.max_restarts {
+            return self.not_stable(Trouble::KeepsRestarting(restarts));
         }
         if is_well(job) {
             let counted =
@@ -59,7 +61,7 @@ impl Pass<'_> {
             };
             run.proof = Some(Proof { since, restarts: job.restarts, exceptions: job.exceptions });
             let quiet_from = since.plus_micros(stability.window);
-            if now >= quiet_from && job.checkpoints >= stability.checkpoints {
+            if now >= quiet_from && checkpoints >= stability.checkpoints {
                 return self.proven();
             }
             self.wait_until(if now < quiet_from {

@@ -22,7 +22,7 @@ pub use sections::{
     Advanced, BatchConfig, Deployment, Monitoring, Resources, Security, Stability, StreamConfig,
 };
 pub use source::ArtifactPath;
-pub use statements::{Statements, is_insert, is_query};
+pub use statements::{Statements, brings_code, is_insert, is_refused};
 pub use validate::{
     MAX_ARGS, MAX_DURATION, MAX_JOB_ID_BYTES, MAX_PARALLELISM, MAX_SQL_BYTES, MAX_TEXT_BYTES,
     MIN_CHECKPOINT_INTERVAL, MIN_SAVEPOINT_INTERVAL,

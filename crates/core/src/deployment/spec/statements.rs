@@ -100,9 +100,35 @@ enum Place {
 const SET: [&str; 4] = ["EXECUTE", "STATEMENT", "SET", "BEGIN"];
 
 /// True for a statement that only gives rows: `SELECT`, `VALUES`, one in brackets, or one with common tables before it.
-pub fn is_query(statement: &str) -> bool {
+fn is_query(statement: &str) -> bool {
     let first = words(statement).next().unwrap_or_default();
     first.starts_with('(') || ["SELECT", "WITH", "VALUES"].iter().any(|word| first.eq_ignore_ascii_case(word))
+}
+
+/// Why a statement must not be carried out, whoever has written it; reads on after "statement N".
+pub fn is_refused(statement: &str) -> Option<&'static str> {
+    if is_query(statement) {
+        return Some("is a query whose rows nobody reads: write `INSERT INTO` and a table before it");
+    }
+    let first = words(statement).next().unwrap_or_default();
+    let sets = ["SET", "RESET"].iter().any(|word| first.eq_ignore_ascii_case(word));
+    // Among them the job's id, by which it is known.
+    (sets && statement.to_ascii_lowercase().contains(INTERNAL))
+        .then_some("sets what is Flink's own (`$internal…`): leave it out")
+}
+
+/// How settings begin that are Flink's own.
+const INTERNAL: &str = "$internal.";
+/// Settings that bring code along.
+const OF_CODE: [&str; 5] =
+    ["pipeline.jars", "pipeline.classpaths", "python.files", "python.archives", "python.requirements"];
+
+/// True for a statement that brings a program along, from wherever it says: `ADD JAR`, `CREATE FUNCTION … USING JAR`, or a
+/// setting that names one. What is only called by its name lies in the cluster already.
+pub fn brings_code(statement: &str) -> bool {
+    let lower = statement.to_ascii_lowercase();
+    words(statement).any(|word| word.eq_ignore_ascii_case("JAR"))
+        || OF_CODE.iter().any(|key| lower.contains(key))
 }
 
 /// True for a statement that writes rows into a table.
@@ -208,6 +234,38 @@ fn pieces(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_flinks_own_is_not_set() {
+        for refused in [
+            "SET '$internal.pipeline.job-id' = 'a'",
+            "/* x */ reset '$INTERNAL.a'",
+            "SELECT 1",
+            "(VALUES (1))",
+        ] {
+            assert!(is_refused(refused).is_some(), "{refused}");
+        }
+        for taken in
+            ["SET 'pipeline.name' = 'a'", "INSERT INTO t SELECT '$internal.a'", "CREATE TABLE t (a INT)"]
+        {
+            assert_eq!(is_refused(taken), None, "{taken}");
+        }
+    }
+
+    #[test]
+    fn a_statement_that_brings_a_program_along_is_known() {
+        for brings in [
+            "ADD JAR 'https://x/y.jar'",
+            "CREATE FUNCTION f AS 'a.B' USING /* */ jar '/a.jar'",
+            "CREATE FUNCTION f AS 'a.B' USING/**/JAR '/a.jar'",
+            "set 'Pipeline.Jars' = 'file:/a.jar'",
+        ] {
+            assert!(brings_code(brings), "{brings}");
+        }
+        for other in ["CREATE FUNCTION f AS 'a.B'", "INSERT INTO jars SELECT 'a.jar'", "SET 'a' = 'b'"] {
+            assert!(!brings_code(other), "{other}");
+        }
+    }
 
     #[test]
     fn statements_are_split_where_sql_ends_them() {

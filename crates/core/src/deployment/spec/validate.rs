@@ -1,6 +1,8 @@
 //! What a specification must keep to.
 
-use super::{ArtifactPath, ArtifactType, DeploymentSpec, Every, JobType, Millis, RestartStrategy, is_query};
+use super::{
+    ArtifactPath, ArtifactType, DeploymentSpec, Every, JobType, Millis, RestartStrategy, is_refused,
+};
 use crate::artifact::Digest;
 use crate::deployment::Violation;
 use crate::deployment::normal;
@@ -125,13 +127,11 @@ impl DeploymentSpec {
                 "must be at most 2 MiB long; put it into a file",
             );
             // A jar of the user's may do with them what it likes.
-            let query = sql.split().iter().position(|statement| is_query(statement));
-            if let (Some(at), None) = (query, by_path) {
-                let number = at + 1;
-                let reason = format!(
-                    "has a query whose rows nobody reads, statement {number}: write `INSERT INTO` and a table before it"
-                );
-                found.add("/sql", reason);
+            let ours = by_path.is_none();
+            for (at, statement) in sql.split().iter().enumerate().filter(|_| ours) {
+                if let Some(why) = is_refused(statement) {
+                    found.add("/sql", format!("must be mended: statement {} {why}", at + 1));
+                }
             }
         }
         if let Some(class) = self.entry_class.as_deref() {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::deployment::declared::{ClusterFacts, Declared, Generation, desired};
 use crate::deployment::normal::Normal;
-use crate::deployment::reconcile::{Mode, Refused, Trouble};
+use crate::deployment::reconcile::{Counted, Mode, Refused, Trouble};
 use crate::time::Timestamp;
 
 const RUN: FlinkId = FlinkId(7);
@@ -35,6 +35,7 @@ fn run(fate: Fate) -> Run {
         proof: None,
         prove_by: None,
         proven: true,
+        before: Counted::default(),
     }
 }
 

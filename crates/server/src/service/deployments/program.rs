@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use libra_api::problem::{Code, Violation};
 use libra_core::artifact::Digest;
 use libra_core::deployment::packing::Packing;
-use libra_core::deployment::spec::{ArtifactPath, DeploymentSpec};
+use libra_core::deployment::spec::{ArtifactPath, DeploymentSpec, Statements, brings_code};
 use libra_core::id::Token;
 
 use super::follow::file_in;
@@ -14,7 +14,7 @@ use super::runner::check_packed;
 use crate::artifacts::{Form, Looked};
 use crate::auth::Principal;
 use crate::service::{Service, ServiceError};
-use crate::signatures::Signed;
+use crate::signatures::{Policy, Signed};
 
 /// A program that was found.
 #[derive(Clone)]
@@ -35,6 +35,7 @@ impl Service {
         spec: &DeploymentSpec,
     ) -> Result<Program, ServiceError> {
         if let Some((digest, file)) = self.own_runner(spec).await? {
+            self.check_statements(spec)?;
             // Nobody else has made it.
             return Ok(Program { digest, signed: None, file });
         }
@@ -52,6 +53,21 @@ impl Service {
         let (looked, signed) = self.look_at_program(spec, &file, beside).await?;
         check(spec, &looked, packing)?;
         Ok(Program { digest: looked.digest, signed, file })
+    }
+
+    /// Where programs have to be signed, statements that nobody has signed bring none along.
+    fn check_statements(&self, spec: &DeploymentSpec) -> Result<(), ServiceError> {
+        let statements = spec.sql.as_ref().map(Statements::split).unwrap_or_default();
+        let found = statements.iter().position(|statement| brings_code(statement));
+        let Some(at) = found.filter(|_| self.config.flink.signatures == Policy::Required) else {
+            return Ok(());
+        };
+        let reason = format!(
+            "must not bring a program along, as statement {} does: programs have to be signed here; put the statements into a \
+             file and sign it",
+            at + 1
+        );
+        Err(ServiceError::fields(vec![Violation::new("/sql", reason)]))
     }
 
     /// Keeps a program that was found, so that it stays as it is, and holds it for a generation that is about to be

@@ -29,6 +29,8 @@ use crate::service::Service;
 use crate::service::standing::leader_fence;
 use crate::telemetry::flink::Outcome;
 
+const MICROS_PER_MILLI: i64 = 1_000;
+
 /// What is to be looked at.
 pub(super) struct Task {
     pub(super) name: Name,
@@ -201,12 +203,21 @@ async fn observe(
         pages,
     };
     let told = look.of(&cluster.flink, &stored.told, row, known).await;
-    let until = match until.filter(|_| !told.fresh) {
-        Some(until) => until,
-        None => now.plus_micros(spread(task.pages_after, service.clock.jitter())),
-    };
+    let after = task.pages_after.min(half_an_interval(stored).max(USUAL));
+    let until = until
+        .filter(|_| !told.fresh)
+        .unwrap_or_else(|| now.plus_micros(spread(after, service.clock.jitter())));
     // What was read while something went on may lack what that has left, such as a savepoint.
     (told.observed, told.pages.filter(|_| rests).map(|pages| (pages, until)))
+}
+
+/// Half of the time between two checkpoints, in microseconds: Flink removes old ones, and what is kept in mind of a job is
+/// of use only while it is there.
+fn half_an_interval(stored: &Stored) -> i64 {
+    let run = stored.deployment.log.run.as_ref().map(|run| run.generation);
+    let found = stored.generations.iter().find(|of| Some(of.number) == run);
+    let interval = found.map_or(0, |of| of.normal.deployment.checkpoint_interval.0);
+    i64::try_from(interval).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_MILLI / 2)
 }
 
 /// Between half of a time and all of it, so that what was read together is not read together again.

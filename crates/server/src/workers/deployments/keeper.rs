@@ -370,7 +370,10 @@ impl Keeper {
         let at = match due {
             _ if failed => now.0.saturating_add(TRY_AGAIN),
             Some(_) if placeless => {
-                self.placeless.push_back(name.clone());
+                // It may have asked before.
+                if !self.placeless.contains(&name) {
+                    self.placeless.push_back(name.clone());
+                }
                 now.0.saturating_add(PLACE_AGAIN)
             }
             Some(at) => at.0,
