@@ -53,6 +53,8 @@ pub(crate) struct FlinkCluster {
     pub(crate) python: Option<String>,
     /// What it last said of itself.
     settings: RwLock<Option<ClusterSettings>>,
+    /// What it is shown of us.
+    shown: Mutex<Access>,
 }
 
 impl FlinkClusters {
@@ -64,13 +66,15 @@ impl FlinkClusters {
         let mut all = Vec::new();
         for cluster in &config.clusters {
             let wrong = |why: String| format!("libra.flink.clusters: {}: {why}", cluster.name);
+            let access = access(cluster).map_err(wrong)?;
             all.push(Arc::new(FlinkCluster {
                 name: cluster.name.clone(),
-                flink: Flink::new(&access(cluster).map_err(wrong)?).map_err(wrong)?,
+                flink: Flink::new(&access).map_err(wrong)?,
                 wake: Wake::default(),
                 savepoint_directory: cluster.savepoint_directory.clone(),
                 python: cluster.python.clone(),
                 settings: RwLock::new(None),
+                shown: Mutex::new(access),
             }));
         }
         Ok(Self(all))
@@ -95,7 +99,11 @@ impl FlinkClusters {
     }
 }
 
-fn access(cluster: &config::FlinkCluster) -> Result<Access, String> {
+/// What a cluster wants to see of us, as its files say now.
+///
+/// # Errors
+/// A file that can't be read, in words.
+pub(crate) fn access(cluster: &config::FlinkCluster) -> Result<Access, String> {
     let read = |file: &Path| {
         std::fs::read(file).map_err(|e| format!("the file {} can't be read: {e}", file.display()))
     };
@@ -118,6 +126,20 @@ impl FlinkCluster {
     /// Keeps what the cluster says of itself.
     pub(crate) fn learn(&self, settings: ClusterSettings) {
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Some(settings);
+    }
+
+    /// Shows it another token or other certificates from now on; answers whether they are others.
+    ///
+    /// # Errors
+    /// What is wrong with them, once; those of before stay.
+    pub(crate) fn show(&self, access: Access) -> Result<bool, String> {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if *shown == access {
+            return Ok(false);
+        }
+        let renewed = self.flink.renew(&access);
+        *shown = access;
+        renewed.map(|()| true)
     }
 
     /// What counts of it: the configured, and what the cluster last said. None before it has said anything.

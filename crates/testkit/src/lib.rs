@@ -20,6 +20,7 @@ pub mod processes;
 mod redis;
 pub mod spark_connect;
 mod standalone;
+pub mod tls_door;
 pub mod wait;
 pub mod watchdog;
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use libra_engines::spark_home::SparkHome;
-use libra_testkit::spark_connect::{ConnectServer, TlsDoor};
+use libra_testkit::spark_connect::ConnectServer;
+use libra_testkit::tls_door::TlsDoor;
 use libra_testkit::{Setup, wait};
 use serde_json::{Value, json};
 

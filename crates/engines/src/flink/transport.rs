@@ -1,6 +1,6 @@
 //! The HTTP client of one cluster: patience, limits, and who we say we are.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -22,7 +22,7 @@ pub const UPLOAD_PATIENCE: Duration = Duration::from_mins(10);
 pub const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 /// Where a cluster is, and what it wants to see of us.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Access {
     /// The address of its REST API, as `http://host:8081`; a path in front of it is kept.
     pub url: String,
@@ -37,7 +37,8 @@ pub struct Access {
 /// One cluster.
 #[derive(Clone)]
 pub struct Flink {
-    client: reqwest::Client,
+    /// Another one when what it shows has changed: see [`Flink::renew`].
+    client: Arc<RwLock<reqwest::Client>>,
     base: Arc<str>,
 }
 
@@ -58,34 +59,18 @@ impl Flink {
         if !["http", "https"].contains(&address.scheme()) || address.host_str().is_none() {
             return Err(format!("{base} is no address of a Flink cluster; hint: http://host:8081"));
         }
-        // A second caller finds the provider in place, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut headers = HeaderMap::new();
-        for (name, value) in &access.headers {
-            let name: HeaderName = name.parse().map_err(|_| format!("{name} is no name of a header"))?;
-            let mut value =
-                HeaderValue::from_str(value).map_err(|_| format!("the value of header {name} is none"))?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        // Who sends us elsewhere is not the cluster, and would be shown our headers.
-        let mut client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_PATIENCE)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .default_headers(headers);
-        if !access.trusted.is_empty() {
-            let bundle = reqwest::Certificate::from_pem_bundle(&access.trusted);
-            for certificate in bundle.map_err(|e| format!("the certificates are none: {e}"))? {
-                client = client.add_root_certificate(certificate);
-            }
-        }
-        if !access.identity.is_empty() {
-            let identity = reqwest::Identity::from_pem(&access.identity);
-            client = client.identity(identity.map_err(|e| format!("the certificate and key are none: {e}"))?);
-        }
-        let client = client.build().map_err(|e| format!("no HTTP client: {e}"))?;
+        let client = Arc::new(RwLock::new(client(access)?));
         Ok(Self { client, base: Arc::from(base) })
+    }
+
+    /// Shows the headers and certificates of `access` from now on; requests under way go on as they began.
+    ///
+    /// # Errors
+    /// When a header or a certificate is none, in words; then everything stays as it was.
+    pub fn renew(&self, access: &Access) -> Result<(), String> {
+        let new = client(access)?;
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = new;
+        Ok(())
     }
 
     /// The address.
@@ -94,7 +79,8 @@ impl Flink {
     }
 
     pub(super) fn request(&self, method: Method, path: &str, patience: Duration) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base)).timeout(patience)
+        let client = self.client.read().unwrap_or_else(PoisonError::into_inner);
+        client.request(method, format!("{}{path}", self.base)).timeout(patience)
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, about: About) -> Result<T, Error> {
@@ -117,6 +103,37 @@ impl Flink {
         let (status, body) = exchange(request).await?;
         read(status, &body, about)
     }
+}
+
+/// A client that shows what `access` says.
+fn client(access: &Access) -> Result<reqwest::Client, String> {
+    // A second caller finds the provider in place, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut headers = HeaderMap::new();
+    for (name, value) in &access.headers {
+        let name: HeaderName = name.parse().map_err(|_| format!("{name} is no name of a header"))?;
+        let mut value =
+            HeaderValue::from_str(value).map_err(|_| format!("the value of header {name} is none"))?;
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    // Who sends us elsewhere is not the cluster, and would be shown our headers.
+    let mut client = reqwest::Client::builder()
+        .connect_timeout(CONNECT_PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .default_headers(headers);
+    if !access.trusted.is_empty() {
+        let bundle = reqwest::Certificate::from_pem_bundle(&access.trusted);
+        for certificate in bundle.map_err(|e| format!("the certificates are none: {e}"))? {
+            client = client.add_root_certificate(certificate);
+        }
+    }
+    if !access.identity.is_empty() {
+        let identity = reqwest::Identity::from_pem(&access.identity);
+        client = client.identity(identity.map_err(|e| format!("the certificate and key are none: {e}"))?);
+    }
+    client.build().map_err(|e| format!("no HTTP client: {e}"))
 }
 
 /// Sends a request and reads the whole answer, within its limits.

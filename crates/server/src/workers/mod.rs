@@ -3,6 +3,7 @@
 
 mod attempt;
 mod clusters;
+mod credentials;
 mod deployments;
 mod exchange;
 mod feed;
@@ -60,6 +61,7 @@ pub(crate) fn start(
     workers.spawn(monitor::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(follow::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(reload::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(credentials::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(clusters::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(deployments::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(programs::run(Arc::clone(service), shutdown.clone()));

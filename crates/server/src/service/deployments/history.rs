@@ -20,7 +20,7 @@ impl Service {
         let tenant = principal.tenant.clone();
         let found = self.db.read(move |tx| deployments::list(tx, &tenant)).await?;
         let seen = found.into_iter().filter(|d| may_see(principal, &d.user, &d.name.tenant));
-        Ok(DeploymentListView { deployments: seen.map(|d| view::deployment(&d)).collect() })
+        Ok(DeploymentListView { deployments: seen.map(|d| view::deployment(&d, &self.flink)).collect() })
     }
 
     /// One deployment with its newest specification.
@@ -42,7 +42,7 @@ impl Service {
             Some(turn) => self.what_it_waits_for(turn.job).await?,
             None => None,
         };
-        Ok(DeploymentView { spec, waits_for, ..view::deployment(&found) })
+        Ok(DeploymentView { spec, waits_for, ..view::deployment(&found, &self.flink) })
     }
 
     /// Its generations, newest first.

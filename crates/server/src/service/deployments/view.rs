@@ -8,8 +8,11 @@ use libra_store::tables::deployments::Deployment;
 use serde::Serialize;
 use serde_json::Value;
 
-/// A deployment without its specification.
-pub(super) fn deployment(of: &Deployment) -> DeploymentView {
+use crate::flink::FlinkClusters;
+
+/// A deployment without its specification. Nobody looks after one whose cluster is not among those that are configured.
+pub(super) fn deployment(of: &Deployment, clusters: &FlinkClusters) -> DeploymentView {
+    let kept = clusters.named(Some(&of.cluster)).is_some();
     let (wish, log) = (&of.wish, &of.log);
     let running = log.run.as_ref().map(|run| run.generation);
     let job = log.run.as_ref().filter(|run| run.may_live()).map(|run| run.id.to_string());
@@ -30,18 +33,29 @@ pub(super) fn deployment(of: &Deployment) -> DeploymentView {
         // Of a cluster that does not answer nobody knows.
         stable: log.phase == Phase::Stable
             && running == Some(wish.target())
+            && kept
             && log.unreachable_since.is_none(),
         stable_generation: log.stable.as_ref().map(|stable| stable.generation),
         job_id: job,
         run: log.turn.map(|turn| turn.job.to_string()),
         waits_for: None,
         last_savepoint: log.savepoints.last().map(|savepoint| savepoint.path.clone()),
-        trouble: log.trouble.as_ref().map(trouble),
+        trouble: if kept { log.trouble.as_ref().map(trouble) } else { Some(cluster_gone(&of.cluster)) },
         unreachable_since: log.unreachable_since.map(libra_core::time::Timestamp::rfc3339),
         created_at: of.created_at.rfc3339(),
         updated_at: of.updated_at.rfc3339(),
         version: u64::try_from(of.version).unwrap_or_default(),
         spec: None,
+    }
+}
+
+fn cluster_gone(cluster: &str) -> TroubleView {
+    TroubleView {
+        reason: "cluster_not_configured".to_owned(),
+        message: format!(
+            "its cluster `{cluster}` is not in `libra.flink.clusters`: nobody looks after it, and this is how it was"
+        ),
+        hint: "put the cluster back and start Libra again; what was declared is kept".to_owned(),
     }
 }
 
