@@ -60,6 +60,7 @@ fn stable(number: u32) -> Outcome<Row> {
         prove_by: None,
         proven: true,
         before: Counted::default(),
+        scaled: [].into(),
     };
     Ok(Row {
         revision: 1,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use libra_core::deployment::reconcile::{
     Act, Counted, Desired, Fate, FlinkId, JobState, Kind, Mode, Observed, Operation, Retention, Row, Run,
-    Stability, Timing, Trigger, Upgrade, Version,
+    Saving, Stability, Timing, Trigger, Upgrade, Version,
 };
 use libra_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -72,6 +72,7 @@ fn row(job: FlinkId) -> Row {
         prove_by: None,
         proven: false,
         before: Counted::default(),
+        scaled: [].into(),
     };
     Row { run: Some(run), ..Row::default() }
 }
@@ -97,7 +98,7 @@ fn desired() -> Desired {
         end_run: None,
         waits: false,
         given: None,
-        savepoint_directory: "file:/s".to_owned(),
+        savepoint_directory: Some("file:/s".to_owned()),
         versions: vec![version],
         stability: Stability { checkpoints: 1, window: 0, max_restarts: 0, within: 0 },
         retention: Retention { count: 1, age: 0 },
@@ -126,10 +127,8 @@ async fn a_look_tells_of_the_own_job_and_of_the_trigger() {
     assert_eq!((seen.jobs.len(), seen.jobs[1].checkpoints, seen.trigger), (2, 0, Trigger::NotAsked));
     assert_eq!(seen.jars, [("ab".repeat(32), "1_x.jar".to_owned())]);
     row.operation = Some(Operation {
-        act: Act::Stop,
+        act: Act::Stop(Saving { trigger: FlinkId(5), directory: "file:/s/5".to_owned() }),
         job,
-        trigger: FlinkId(5),
-        directory: "file:/s/5".to_owned(),
         since: Timestamp(0),
         sends: 1,
         sent_at: Timestamp(0),

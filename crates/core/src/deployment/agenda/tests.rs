@@ -56,7 +56,7 @@ impl Diary {
             waits: false,
             savepoint_nonce: 0,
             given: None,
-            savepoint_directory: "svpt".into(),
+            savepoint_directory: Some("svpt".into()),
             versions: vec![normal.version(1, "ab".into())],
             stability: normal.stable_when(),
             retention: Retention::default(),
@@ -118,6 +118,7 @@ impl Diary {
             prove_by: None,
             proven: false,
             before: Counted::default(),
+            scaled: [].into(),
         });
     }
 

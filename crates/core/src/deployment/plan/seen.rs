@@ -121,6 +121,7 @@ mod tests {
             prove_by: None,
             proven: false,
             before: Counted::default(),
+            scaled: [].into(),
         }
     }
 

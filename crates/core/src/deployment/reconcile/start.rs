@@ -1,5 +1,7 @@
 //! A run begins: artifact uploaded, name free, state chosen, recorded, sent.
 
+use std::collections::BTreeSet;
+
 use super::desired::{Kind, Upgrade, Version};
 use super::effect::{Effect, Event};
 use super::flink_id::FlinkId;
@@ -148,6 +150,7 @@ impl Pass<'_> {
             prove_by: None,
             proven: false,
             before: Counted::default(),
+            scaled: BTreeSet::new(),
         });
         self.say(Event::Starts { generation: version.generation, job: id, from: from.clone() });
         self.effects.push(run_effect(id, 1, version, jar, from));

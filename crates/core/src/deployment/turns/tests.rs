@@ -36,6 +36,7 @@ fn run(fate: Fate) -> Run {
         prove_by: None,
         proven: true,
         before: Counted::default(),
+        scaled: [].into(),
     }
 }
 
