@@ -24,9 +24,9 @@ async fn numbers(cluster: &FlinkCluster, view: &Value) -> Vec<u64> {
     vertices.as_array().unwrap().iter().filter_map(|vertex| vertex["parallelism"].as_u64()).collect()
 }
 
-/// The slots that the jobs of a deployment's runs count, the newest first.
+/// The slots that the jobs of a deployment's runs count, or have counted, the newest first.
 async fn slots(api: &Api, id: &str) -> Vec<u64> {
-    jobs(api, id).await.iter().filter_map(|job| job["resourceUsage"]["slots"].as_u64()).collect()
+    jobs(api, id).await.iter().filter_map(|job| job["resourceRequirement"]["slots"].as_u64()).collect()
 }
 
 /// How often it was told that a job was rescaled.
@@ -65,7 +65,7 @@ async fn a_job_gets_more_subtasks_and_fewer_and_is_not_stopped() {
         assert_eq!(numbers(&cluster, &now).await, parts, "what the program says stays");
         flink::assert_unbroken(&progress);
     }
-    assert_eq!(slots(&api, "wider").await, [2, 3, 2]);
+    assert_eq!(slots(&api, "wider").await, [2, 3, 2], "it counts as many as it is to have");
 
     // More is different: with its state, as ever.
     spec["deployment"]["parallelism"] = json!(1);
@@ -105,7 +105,7 @@ async fn what_a_job_is_about_to_become_is_known_to_the_next_libra() {
     let now = stable(&api, "too-wide").await;
     assert_eq!((&now["jobId"], &now["generation"]), (&first["jobId"], &json!(3)), "the same job: {now:#}");
     assert_eq!(numbers(&cluster, &now).await, [1, 3]);
-    assert_eq!(slots(&api, "too-wide").await, [3, 6, 2], "{:#?}", events(&api, "too-wide").await);
+    assert_eq!(slots(&api, "too-wide").await, [3, 6, 2], "what it was in between was known");
     flink::assert_unbroken(&progress);
     away(&api, &cluster, "too-wide").await;
 }

@@ -159,6 +159,14 @@ impl Cluster {
         }
     }
 
+    /// The run that was sent with this state may have come, and left nothing.
+    pub fn may_have_run(&mut self, id: FlinkId, generation: u64, from: Option<&str>) {
+        if self.ran.iter().all(|(ran, ..)| *ran != id) {
+            let began = from.and_then(|path| self.disk.get(path)).copied().unwrap_or(0);
+            self.ran.push((id, generation, began));
+        }
+    }
+
     /// A second passes.
     pub fn tick(&mut self) {
         self.now += 1;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::reconcile::{
-    Act, Answer, Ask, Desired, Effect, Event, Fate, FlinkId, Mode, Moment, Observed, Operation, Reply, Row,
-    Step, may_rescale, reconcile,
+    Act, Answer, Ask, Desired, Effect, End, Event, Fate, FlinkId, Mode, Moment, Observed, Operation, Reply,
+    Row, Step, may_rescale, reconcile,
 };
 use libra_core::simulate::Dice;
 use libra_core::time::Timestamp;
@@ -134,6 +134,7 @@ impl Controller {
     }
 
     fn store(&mut self, step: &Step, jobs: Option<Jobs>, cluster: &mut Cluster) {
+        self.note_lost(step, cluster);
         Self::judge(step, cluster);
         self.jobs = jobs;
         let now = cluster.now;
@@ -195,6 +196,15 @@ impl Controller {
             Effect::Ask(Ask::Cancel { job } | Ask::Rescale { job, .. }) => Some((*job, 0)),
             Effect::Ask(Ask::Dispose { trigger, .. }) => Some((*trigger, 0)),
             Effect::Emit(_) | Effect::WaitUntil(_) => None,
+        }
+    }
+
+    /// A run that was sent and lost with its cluster before anybody saw it may have run, for all that Libra knows: its
+    /// generation goes on from what it was sent with.
+    fn note_lost(&self, step: &Step, cluster: &mut Cluster) {
+        let Some(run) = self.stored.run.as_ref().filter(|run| run.may_live()) else { return };
+        if step.row.ended == Some((run.id, End::Vanished)) {
+            cluster.may_have_run(run.id, run.generation, run.from.as_ref().map(|from| from.path.as_str()));
         }
     }
 
