@@ -125,7 +125,8 @@ impl Look {
         let line = own.and_then(|id| self.jobs.get(&id));
         let earlier = pages.filter(|pages| line == Some(&pages.line));
         let fresh = earlier.is_none() && line.is_some();
-        let rescales = line.filter(|_| desired.is_some_and(|desired| may_rescale(desired, row)));
+        let rescales = desired.is_some_and(|desired| may_rescale(desired, row));
+        let rescales = line.filter(|line| rescales && !line.state.is_terminal());
         let saves = row.operation.as_ref().and_then(|operation| Some((operation.job, operation.saving()?)));
         let (pages, trigger, parts) = tokio::try_join!(
             async {

@@ -45,13 +45,14 @@ impl Flink {
         read::<Value>(status, &body, About::Job).map(drop)
     }
 
-    /// How many subtasks the parts of a job are asked to have and have; None where that can't be changed.
+    /// How many subtasks the parts of a job are asked to have and have; None where that can't be changed, or the job is
+    /// not far enough, or over.
     pub async fn parts(&self, job: FlinkId) -> Result<Option<BTreeMap<String, Part>>, Error> {
         if !self.features().await?.web_rescale {
             return Ok(None);
         }
         let (asked, detail) = match tokio::try_join!(self.requirements(job), self.detail(job)) {
-            Err(Error::UnknownJob | Error::Refused { .. }) => return Ok(None),
+            Err(Error::UnknownJob | Error::Refused { .. } | Error::Server { .. }) => return Ok(None),
             both => both?,
         };
         let has: BTreeMap<String, u32> =

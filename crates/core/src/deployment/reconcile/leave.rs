@@ -30,13 +30,11 @@ impl Pass<'_> {
         }
         if is_well(job) {
             self.row.ailing_since = None;
-            return match self.saving() {
-                Some(saving) => self.begin(Act::Stop(saving)),
-                None => {
-                    self.say(Event::SavepointFailed(NO_PLACE.to_owned()));
-                    self.leave_without_savepoint(NO_PLACE.to_owned());
-                }
+            let Some(saving) = self.saving() else {
+                self.say(Event::SavepointFailed(NO_PLACE.to_owned()));
+                return self.leave_without_savepoint(NO_PLACE.to_owned());
             };
+            return self.begin(Act::Stop(saving));
         }
         // A job that starts or recovers may be well in a moment; one that fails for ever has its last checkpoint.
         let now = self.now();
@@ -87,13 +85,11 @@ impl Pass<'_> {
 
     /// Begins a savepoint on demand.
     pub(super) fn save(&mut self) {
-        match self.saving() {
-            Some(saving) => self.begin(Act::Savepoint(saving)),
-            None => {
-                self.say(Event::SavepointFailed(NO_PLACE.to_owned()));
-                self.row.savepoint_nonce = self.desired.savepoint_nonce;
-            }
+        if let Some(saving) = self.saving() {
+            return self.begin(Act::Savepoint(saving));
         }
+        self.say(Event::SavepointFailed(NO_PLACE.to_owned()));
+        self.row.savepoint_nonce = self.desired.savepoint_nonce;
     }
 
     /// Records an operation, and sends it.
@@ -271,9 +267,8 @@ impl Pass<'_> {
                 self.row.operation = None;
                 self.row.savepoint_nonce = nonce;
             }
-            Trigger::InProgress | Trigger::NotAsked => self.poll(),
             Trigger::Unknown if is_well(job) => self.send_operation_again_in_time(),
-            Trigger::Unknown => self.poll(),
+            Trigger::InProgress | Trigger::NotAsked | Trigger::Unknown => self.poll(),
         }
     }
 }
