@@ -10,6 +10,7 @@ use libra_testkit::{Libra, Setup, page, wait};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::deployment_rescale::rescaling;
 use crate::deployment_turns::jobs;
 use crate::deployments::{alive, apply, counter, events, programs, stable, told, until, view, with_flink};
 
@@ -65,6 +66,8 @@ impl Watch {
 enum Step {
     Deploy,
     Upgrade,
+    /// More subtasks, on a cluster that can change that while the job runs.
+    Rescale,
     Rollback,
     /// A bad version goes back by itself.
     RolledBack,
@@ -140,6 +143,13 @@ impl Drill {
                 let next = self.upgraded(2);
                 self.ask("", &next).await;
             }
+            Step::Rescale => {
+                self.spec["deployment"]["parallelism"] = json!(2);
+                self.first().await;
+                let mut next = self.spec.clone();
+                next["deployment"]["parallelism"] = json!(3);
+                self.ask("", &next).await;
+            }
             Step::Rollback => {
                 self.first().await;
                 let next = self.upgraded(2);
@@ -202,6 +212,12 @@ impl Drill {
         match self.step {
             Step::Deploy => drop(until(&api, id, "stable", runs(1)).await),
             Step::Upgrade => drop(until(&api, id, "upgraded", runs(2)).await),
+            Step::Rescale => {
+                until(&api, id, "rescaled", runs(2)).await;
+                let lines = flink::assert_unbroken(progress);
+                assert!(lines.iter().all(|line| line.job == lines[0].job), "{id}: the job ran on: {lines:?}");
+                assert!(told(&api, id, "rescaled").await, "{id}: {:#?}", events(&api, id).await);
+            }
             Step::Rollback => drop(until(&api, id, "rolled back", runs(1)).await),
             Step::RolledBack => {
                 wait::until_async("it is rolled back", async || told(&api, id, "rolled_back").await).await;
@@ -234,7 +250,12 @@ impl Drill {
                 assert_eq!(whole.count(), KEPT, "{id}: {:#?}", events(&api, id).await);
             }
         }
-        flink::assert_nothing_twice(progress);
+        if matches!(self.step, Step::Rescale) {
+            // Flink goes back to the last checkpoint for it, and there are several that count.
+            flink::assert_unbroken(progress);
+        } else {
+            flink::assert_nothing_twice(progress);
+        }
         self.judge_jobs().await;
         if api.get(&format!("/api/v1/deployments/{id}")).await.status == 200 {
             let now = view(&api, id).await;
@@ -251,7 +272,7 @@ impl Drill {
         let (api, id) = (self.libra.api(), self.id.as_str());
         let wanted: &[&str] = match self.step {
             Step::Deploy | Step::Savepoint | Step::Tidy => &["RUNNING"],
-            Step::Upgrade | Step::Suspend | Step::Resume => &["RUNNING", "CANCELLED"],
+            Step::Upgrade | Step::Rescale | Step::Suspend | Step::Resume => &["RUNNING", "CANCELLED"],
             Step::Rollback | Step::RolledBack => &["RUNNING", "CANCELLED", "CANCELLED"],
             Step::Delete | Step::Discard => &["CANCELLED"],
         };
@@ -274,7 +295,11 @@ fn plain(id: &str) -> String {
 }
 
 async fn survives(step: Step, point: &'static str) {
-    let cluster = FlinkCluster::shared().await;
+    let own = if matches!(step, Step::Rescale) { Some(rescaling().await) } else { None };
+    let cluster = match &own {
+        Some(own) => own,
+        None => FlinkCluster::shared().await,
+    };
     let id = format!("{}-{point}", format!("{step:?}").to_lowercase());
     let setup = with_flink(cluster, &programs());
     let libra = setup.start().await;
@@ -305,6 +330,13 @@ async fn libra_dies_while_it_upgrades() {
 }
 
 #[tokio::test]
+async fn libra_dies_while_it_rescales() {
+    // contract: F2
+    survives(Step::Rescale, "rescale-recorded").await;
+    survives(Step::Rescale, "rescale-done").await;
+}
+
+#[tokio::test]
 async fn libra_dies_while_a_bad_version_goes_back() {
     // contract: F2, F3
     survives(Step::RolledBack, "cancel-done").await;
@@ -329,6 +361,7 @@ async fn drill_libra_dies_between_any_two_steps_of_a_deployment() {
             Step::Upgrade,
             &["stop-recorded", "stop-done", "upload-recorded", "upload-done", "run-recorded", "run-done"],
         ),
+        (Step::Rescale, &["rescale-recorded", "rescale-done"]),
         (Step::Rollback, &["stop-recorded", "stop-done", "run-recorded", "run-done"]),
         (Step::RolledBack, &["cancel-recorded", "cancel-done", "run-recorded", "run-done"]),
         (Step::Suspend, &["stop-recorded", "stop-done"]),

@@ -102,6 +102,42 @@ async fn a_run_is_a_job_and_the_next_generation_takes_its_place() {
     away(&api, cluster, "ledger").await;
 }
 
+/// It was cancelled and resumed before it was stopped, so its job is the same that was cancelled once.
+#[tokio::test]
+async fn a_job_that_was_cancelled_and_resumed_can_be_cancelled_again() {
+    // contract: F2, L6
+    let cluster = FlinkCluster::shared().await;
+    let libra = with_flink(cluster, &programs()).start().await;
+    let api = libra.api();
+    let mut spec = counter("twice", &libra.scratch("progress"));
+    // So long it is not well enough for a savepoint, and is not stopped.
+    spec["args"].as_array_mut().unwrap().extend([json!("--slow-open"), json!("25000")]);
+    apply(&api, &spec).await;
+    let run = until(&api, "twice", "a job", |view| view["run"].is_string()).await["run"].clone();
+    let run = run.as_str().unwrap();
+    status(&api, run, "RUNNING").await;
+
+    let mode = async || view(&api, "twice").await["desired"].clone();
+    for time in ["first", "second"] {
+        // Nobody waits for its end: that comes later.
+        let (api_of_it, path) = (libra.api(), format!("/api/v1/jobs/{run}"));
+        let asked = tokio::spawn(async move { api_of_it.delete(&path).await.status });
+        wait::until_async(&format!("it is suspended the {time} time"), async || mode().await == "suspended")
+            .await;
+        if time == "first" {
+            api.post("/api/v1/deployments/twice/resume", &json!({})).await.expect(202);
+            assert_eq!(mode().await, "running");
+            let job = job(&api, run).await;
+            assert_eq!(job["status"], "RUNNING", "it goes on: {job:#}");
+        }
+        assert!([200, 202].contains(&asked.await.unwrap()));
+    }
+    status(&api, run, "CANCELLED").await;
+    until(&api, "twice", "suspended", |view| view["state"] == "suspended").await;
+    assert_eq!(jobs(&api, "twice").await.len(), 1, "there was never another one");
+    away(&api, cluster, "twice").await;
+}
+
 #[tokio::test]
 async fn on_a_full_cluster_a_deployment_waits_for_its_turn() {
     // contract: F2, R3, A9

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use libra_core::deployment::reconcile::{
     Act, Cluster, Desired, Fate, FlinkId, Job, JobState, Kind, Mode, Observed, Operation, Retention, Row,
-    Run, Stability, Timing, Trigger, Upgrade, Version,
+    Run, Saving, Stability, Timing, Trigger, Upgrade, Version,
 };
 use libra_core::time::Timestamp;
 use libra_engines::flink::{Access, Error, Flink, JobLine, Known, Look, RunRequest, all_tasks_run};
@@ -128,7 +128,7 @@ fn savepoint_of(trigger: Trigger) -> String {
 }
 
 /// What a deployment of this name sees of the cluster, whose job and operation these are.
-async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, FlinkId)>) -> Cluster {
+async fn seen(client: &Flink, name: &str, job: FlinkId, act: Option<Act>) -> Cluster {
     let version = Version {
         job: None,
         generation: 1,
@@ -152,22 +152,15 @@ async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, 
         another_begins: false,
         watches_pressure: false,
         given: None,
-        savepoint_directory: String::new(),
+        savepoint_directory: None,
         versions: vec![version],
         stability: Stability { checkpoints: 1, window: 0, max_restarts: 0, within: 0 },
         retention: Retention { count: 1, age: 0 },
         timing: Timing::default(),
     };
     let run = Run::new(job, 1, 0, Fate::Live);
-    let operation = operation.map(|(act, trigger)| Operation {
-        act,
-        job,
-        trigger,
-        directory: String::new(),
-        since: Timestamp(0),
-        sends: 1,
-        sent_at: Timestamp(0),
-    });
+    let at = Timestamp(0);
+    let operation = act.map(|act| Operation { act, job, since: at, sends: 1, sent_at: at });
     let row = Row { run: Some(run), operation, ..Row::default() };
     let look = Look::at(client).await.unwrap();
     match look.of(client, &desired, &row, Known::default()).await.observed {
@@ -273,7 +266,8 @@ async fn a_job_is_stopped_and_goes_on_from_its_savepoint() {
         let path = savepoint_of(until_settled(&client, job, trigger).await);
         assert!(local(&path).starts_with(cluster.savepoints().join("goes-on")));
         until_state(&client, job, JobState::Finished).await;
-        let now = seen(&client, "goes-on", job, Some((Act::Stop, trigger))).await;
+        let stop = Act::Stop(Saving { trigger, directory: to });
+        let now = seen(&client, "goes-on", job, Some(stop)).await;
         assert_eq!(now.trigger, Trigger::Completed(path.clone()));
         assert_eq!(of(&now, job).savepoint.as_ref().unwrap().path, path);
         assert_eq!(of(&now, job).checkpoint, None, "it went with the job");

@@ -63,7 +63,7 @@ impl Declared {
         // What its job is about to become counts before what is wanted by now.
         let rescaled = row.operation.as_ref().and_then(|operation| match operation.act {
             Act::Rescale { generation, .. } => Some(generation),
-            Act::Stop | Act::Savepoint | Act::Cancel { discard: _ } => None,
+            Act::Stop(_) | Act::Savepoint(_) | Act::Cancel { discard: _ } => None,
         });
         let mut all: Vec<u64> =
             [Some(self.target()), Some(self.generation), run, stable, instead, turn, rescaled]
@@ -204,7 +204,7 @@ pub fn desired(
         another_begins: false,
         watches_pressure: target.normal.monitoring.alert_on_backpressure == Some(true),
         given: declared.given.clone(),
-        savepoint_directory: facts.savepoints_of(&target.normal).unwrap_or_default(),
+        savepoint_directory: facts.savepoints_of(&target.normal),
         versions: generations.iter().map(|of| of.normal.version(of.number, of.upload_name())).collect(),
         stability: target.normal.stable_when(),
         retention: Retention { count: retention::COUNT, age: retention::AGE },
@@ -214,7 +214,9 @@ pub fn desired(
 
 #[cfg(test)]
 mod tests {
+    use super::super::reconcile::{FlinkId, Operation};
     use super::*;
+    use crate::time::Timestamp;
 
     fn generation(number: u64, rest: &str) -> Generation {
         let text = format!(r#"{{"job_id": "etl", "job_type": "stream", "artifact_path": "a.jar"{rest}}}"#);
@@ -263,14 +265,28 @@ mod tests {
             heartbeat_timeout_ms: Some(8_000),
         };
         let newest = desired(&wish, None, &generations, &facts).unwrap();
-        assert_eq!(newest.savepoint_directory, "s3://b/sp/etl");
+        assert_eq!(newest.savepoint_directory.as_deref(), Some("s3://b/sp/etl"));
         assert_eq!((newest.versions.len(), newest.timing.zombie_window), (2, 8_000_000));
         wish.roll_back(1).unwrap();
         let older = desired(&wish, None, &generations, &facts).unwrap();
         assert_eq!(
-            (older.savepoint_directory.as_str(), older.stability.window),
-            ("file:///var/sp/etl", 5_000_000)
+            (older.savepoint_directory.as_deref(), older.stability.window),
+            (Some("file:///var/sp/etl"), 5_000_000)
         );
         assert_eq!(desired(&wish, None, &generations[1..], &facts), None, "it is not stored");
+        let placeless = desired(&wish, None, &generations, &ClusterFacts::default()).unwrap();
+        assert_eq!(placeless.savepoint_directory, None, "nobody has said where they go");
+    }
+
+    /// Somebody wants generation 3 while the job of 1 is on its way to 2.
+    #[test]
+    fn what_a_job_is_about_to_become_has_to_be_known() {
+        let wish = Declared { generation: 3, ..Declared::first() };
+        let at = Timestamp(0);
+        let act = Act::Rescale { generation: 2, from: 2, to: 4 };
+        let operation = Operation { act, job: FlinkId(1), since: at, sends: 1, sent_at: at };
+        let row = Row { operation: Some(operation), ..Row::default() };
+        assert_eq!(wish.generations(&row), [2, 3]);
+        assert_eq!(wish.generations(&Row::default()), [3]);
     }
 }

@@ -5,8 +5,8 @@
 //! 400, so every value here is made from a checked number. A key is written also where the value is Flink's default:
 //! what counts for the job must not depend on the cluster's own file. What `main` sets by itself outranks all this.
 //!
-//! Left out on purpose: `execution.checkpointing.num-retained` is ignored for a single job; a savepoint's directory is
-//! named with every request for one; parallelism, arguments and the state to start from are fields of the request.
+//! Left out on purpose: `execution.checkpointing.num-retained` is ignored for a single job; parallelism, arguments and the
+//! state to start from are fields of the request.
 
 use std::collections::BTreeMap;
 
@@ -23,8 +23,10 @@ const NEVER: &str = "9223372036854775807 ms";
 /// The least interval in which `failure-rate` counts: Flink's default.
 const LEAST_RATE_INTERVAL: Millis = Millis::seconds(60);
 
-/// Flink's settings for a job.
-pub fn flink_configuration(normal: &Normal) -> BTreeMap<String, String> {
+/// Flink's settings for a job. `savepoints` is where its savepoints go
+/// ([`super::declared::ClusterFacts::savepoints_of`]): every request of Libra's for one names a directory, so it counts for
+/// those that somebody else makes.
+pub fn flink_configuration(normal: &Normal, savepoints: Option<String>) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
     let mut set = |key: &str, value: String| {
         settings.insert(key.to_owned(), value);
@@ -35,6 +37,9 @@ pub fn flink_configuration(normal: &Normal) -> BTreeMap<String, String> {
         JobType::Stream => checkpointing(normal, &mut set),
         // "BATCH" has no checkpoints, and a program with an input that calls itself unbounded is refused.
         JobType::Batch => set("execution.runtime-mode", "BATCH".to_owned()),
+    }
+    if let Some(directory) = savepoints {
+        set("execution.checkpointing.savepoint-dir", directory);
     }
     restarts(&normal.deployment, &mut set);
     if let Some(order) = normal.advanced.classloader_resolve_order {
@@ -115,7 +120,21 @@ mod tests {
 
     fn settings(rest: &str) -> BTreeMap<String, String> {
         let text = format!(r#"{{"job_id": "etl", "artifact_path": "etl.jar", {rest}}}"#);
-        flink_configuration(&Normal::of(&serde_json::from_str(&text).unwrap(), None))
+        flink_configuration(&Normal::of(&serde_json::from_str(&text).unwrap(), None), None)
+    }
+
+    #[test]
+    fn savepoints_of_others_go_where_libra_s_own_go() {
+        let normal = Normal::of(
+            &serde_json::from_str(r#"{"job_id": "etl", "job_type": "stream", "artifact_path": "a.jar"}"#)
+                .unwrap(),
+            None,
+        );
+        let told = flink_configuration(&normal, Some("s3://b/sp/etl".to_owned()));
+        assert_eq!(told["execution.checkpointing.savepoint-dir"], "s3://b/sp/etl");
+        let others = flink_configuration(&normal, None);
+        assert!(!others.contains_key("execution.checkpointing.savepoint-dir"));
+        assert_eq!(told.len(), others.len() + 1, "nothing else hangs on it");
     }
 
     #[test]

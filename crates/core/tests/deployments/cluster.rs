@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libra_core::deployment::reconcile::{
-    Act, Answer, Cluster as Seen, Disk, Effect, FlinkId, Job, JobState, Kept, Open, Refusal, Row, Trigger,
+    Answer, Ask, Cluster as Seen, Disk, Effect, FlinkId, Job, JobState, Kept, Open, Operation, Part, Refusal,
+    Row, Saving as SavingAsked, Trigger,
 };
 use libra_core::simulate::Dice;
 
@@ -11,6 +12,16 @@ use libra_core::simulate::Dice;
 pub const HEARTBEAT: i64 = 8;
 /// The name of the deployment's jobs.
 pub const NAME: &str = "orders";
+
+/// The part of a job that has the job's number of subtasks.
+const PART: &str = "count";
+/// The part that has its number from the program.
+const PINNED: &str = "numbers";
+/// That number: one that generations have as well, but for those with which a job begins.
+const ALONE: u32 = 3;
+
+/// Slots that are free for a job that runs, as long as there are faults.
+const SLOTS: u32 = 4;
 
 /// How a generation behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +46,8 @@ pub struct Work {
     began_with: u64,
     age: i64,
     has_slots: bool,
+    /// Subtasks that it had when it began.
+    began_wide: u32,
     /// Subtasks that it is asked to have.
     asked: u32,
     /// Subtasks that it has.
@@ -146,6 +159,14 @@ impl Cluster {
         }
     }
 
+    /// The run that was sent with this state may have come, and left nothing.
+    pub fn may_have_run(&mut self, id: FlinkId, generation: u64, from: Option<&str>) {
+        if self.ran.iter().all(|(ran, ..)| *ran != id) {
+            let began = from.and_then(|path| self.disk.get(path)).copied().unwrap_or(0);
+            self.ran.push((id, generation, began));
+        }
+    }
+
     /// A second passes.
     pub fn tick(&mut self) {
         self.now += 1;
@@ -174,7 +195,8 @@ impl Cluster {
     /// The job goes over to another number of subtasks: from its last checkpoint.
     fn rescale(&mut self, id: FlinkId) {
         let work = self.jobs.get_mut(&id).unwrap();
-        if work.asked == work.subtasks || !self.dice.once_in(3) {
+        let too_few_slots = self.faults && work.asked > SLOTS;
+        if work.asked == work.subtasks || too_few_slots || !self.dice.once_in(3) {
             return;
         }
         work.subtasks = work.asked;
@@ -317,18 +339,26 @@ impl Cluster {
             Effect::Run { job, generation, jar, from, .. } => {
                 self.run(*job, *generation, jar, from.as_deref())
             }
-            Effect::Stop { job, trigger, directory, .. } => self.trigger(*job, *trigger, directory, true),
-            Effect::Savepoint { job, trigger, directory, .. } => {
-                self.trigger(*job, *trigger, directory, false)
-            }
-            Effect::Rescale { job, from, to } => {
+            Effect::Ask(ask) => self.asked(ask),
+            Effect::Emit(_) | Effect::WaitUntil(_) => Answer::Accepted,
+        }
+    }
+
+    fn asked(&mut self, ask: &Ask) -> Answer {
+        match ask {
+            Ask::Stop { job, saving, .. } => self.trigger(*job, saving, true),
+            Ask::Savepoint { job, saving, .. } => self.trigger(*job, saving, false),
+            Ask::Rescale { job, parts, from, to } => {
+                if parts.contains(PINNED) {
+                    self.violations.push(format!("at {}: what the program says is changed", self.now));
+                }
                 let work = self.jobs.get_mut(job).filter(|work| !work.state.is_terminal());
-                if let Some(work) = work.filter(|work| work.asked == *from) {
+                if let Some(work) = work.filter(|work| work.asked == *from && parts.contains(PART)) {
                     work.asked = *to;
                 }
                 Answer::Accepted
             }
-            Effect::Cancel { job } => {
+            Ask::Cancel { job } => {
                 if Some(*job) == self.foreign {
                     self.violations.push("somebody else's job was cancelled".to_owned());
                 }
@@ -337,7 +367,7 @@ impl Cluster {
                 }
                 Answer::Accepted
             }
-            Effect::Dispose { path, trigger } => {
+            Ask::Dispose { path, trigger } => {
                 let savepoints = self.disk.keys().filter(|path| path.starts_with("svpt/")).count();
                 if savepoints == 1 && self.disk.contains_key(path) {
                     self.violations.push(format!("the last savepoint was removed: {path}"));
@@ -346,7 +376,6 @@ impl Cluster {
                 self.disposed.insert(*trigger);
                 Answer::Accepted
             }
-            Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => Answer::Accepted,
         }
     }
 
@@ -365,6 +394,7 @@ impl Cluster {
         let subtasks = self.subtasks.get(&generation).copied().unwrap_or(2);
         let work = |state, counter| Work {
             asked: subtasks,
+            began_wide: subtasks,
             subtasks,
             generation,
             state,
@@ -409,7 +439,8 @@ impl Cluster {
         if self.stateless.contains(&generation) && other { 0 } else { *snapshot }
     }
 
-    fn trigger(&mut self, job: FlinkId, trigger: FlinkId, directory: &str, stops: bool) -> Answer {
+    fn trigger(&mut self, job: FlinkId, saving: &SavingAsked, stops: bool) -> Answer {
+        let trigger = saving.trigger;
         if self.triggers.contains_key(&trigger) {
             return Answer::Accepted;
         }
@@ -419,7 +450,7 @@ impl Cluster {
         let takes =
             if self.faults && self.dice.once_in(4) { self.dice.below(40) } else { self.dice.below(3) };
         let done_at = self.now + i64::try_from(takes).unwrap();
-        let directory = directory.to_owned();
+        let directory = saving.directory.clone();
         self.triggers.insert(trigger, Saving { job, directory, stops, done_at, answer: Trigger::InProgress });
         Answer::Accepted
     }
@@ -443,21 +474,15 @@ impl Cluster {
         let mut jobs: Vec<Job> =
             self.jobs.iter().map(|(id, work)| job(*id, work.state, Some(work))).collect();
         jobs.extend(foreign.map(|(id, state)| job(id, state, None)));
-        let trigger = row.operation.as_ref().map_or(Trigger::NotAsked, |operation| {
-            if let Act::Rescale { from, .. } = operation.act {
-                return match self.jobs.get(&operation.job) {
-                    Some(work) if work.asked == from => Trigger::Unknown,
-                    Some(work) if work.asked == work.subtasks => Trigger::Completed(String::new()),
-                    Some(_) | None => Trigger::InProgress,
-                };
-            }
-            self.triggers.get(&operation.trigger).map_or(Trigger::Unknown, |saving| saving.answer.clone())
+        let saves = row.operation.as_ref().and_then(Operation::saving);
+        let trigger = saves.map_or(Trigger::NotAsked, |asked| {
+            self.triggers.get(&asked.trigger).map_or(Trigger::Unknown, |saving| saving.answer.clone())
         });
         let disposals = self.disposed.iter().map(|id| (*id, Trigger::Completed(String::new()))).collect();
         let life = Some(self.life.to_string());
         Seen {
             life,
-            rescale: self.rescales,
+            parts: self.parts(row),
             jobs,
             jars: self.jars.clone(),
             trigger,
@@ -466,6 +491,16 @@ impl Cluster {
             disposals,
             open: Open::default(),
         }
+    }
+
+    /// The parts of the row's job: one that follows it, and one whose number the program says, where that can be told.
+    fn parts(&self, row: &Row) -> Option<BTreeMap<String, Part>> {
+        let run = row.run.as_ref().filter(|_| self.rescales)?;
+        let work = self.jobs.get(&run.id).filter(|work| !work.state.is_terminal())?;
+        let follows = (PART.to_owned(), Part { asked: work.asked, has: work.subtasks });
+        let pinned =
+            (work.began_wide != ALONE).then_some((PINNED.to_owned(), Part { asked: ALONE, has: ALONE }));
+        Some([Some(follows), pinned].into_iter().flatten().collect())
     }
 
     fn files(&self, row: &Row) -> Option<Disk> {
@@ -477,7 +512,7 @@ impl Cluster {
             numbers.max().map(|number| Kept { path: format!("{prefix}{number}"), number })
         });
         let savepoint = row.operation.as_ref().and_then(|operation| {
-            let prefix = format!("{}/savepoint-", operation.directory);
+            let prefix = format!("{}/savepoint-", operation.saving()?.directory);
             let number = |path: &String| path.strip_prefix(&prefix).and_then(|n| n.parse::<u64>().ok());
             let found = self.disk.keys().filter_map(|path| Some((number(path)?, path.clone())));
             found.max()

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::reconcile::{
-    Act, Answer, Desired, Effect, Event, Fate, FlinkId, Mode, Moment, Observed, Operation, Reply, Row, Step,
-    reconcile,
+    Act, Answer, Ask, Desired, Effect, End, Event, Fate, FlinkId, Mode, Moment, Observed, Operation, Reply,
+    Row, Step, may_rescale, reconcile,
 };
 use libra_core::simulate::Dice;
 use libra_core::time::Timestamp;
@@ -75,6 +75,7 @@ impl Controller {
         let observed = if cluster.up {
             let mut seen = cluster.look(&self.stored);
             seen.reply = self.reply.take();
+            seen.parts = seen.parts.filter(|_| may_rescale(desired, &self.stored));
             Observed::Reachable(Box::new(seen))
         } else {
             Observed::Unreachable("connection refused".to_owned())
@@ -133,6 +134,7 @@ impl Controller {
     }
 
     fn store(&mut self, step: &Step, jobs: Option<Jobs>, cluster: &mut Cluster) {
+        self.note_lost(step, cluster);
         Self::judge(step, cluster);
         self.jobs = jobs;
         let now = cluster.now;
@@ -187,13 +189,22 @@ impl Controller {
     fn key(effect: &Effect) -> Option<(FlinkId, u32)> {
         match effect {
             Effect::Run { job, send, .. } => Some((*job, *send)),
-            Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. } => {
-                Some((*trigger, *send))
-            }
-            Effect::Cancel { job } | Effect::Rescale { job, .. } => Some((*job, 0)),
-            Effect::Dispose { trigger, .. } => Some((*trigger, 0)),
             Effect::Upload { .. } => Some((FlinkId(0), 0)),
-            Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => None,
+            Effect::Ask(Ask::Stop { saving, send, .. } | Ask::Savepoint { saving, send, .. }) => {
+                Some((saving.trigger, *send))
+            }
+            Effect::Ask(Ask::Cancel { job } | Ask::Rescale { job, .. }) => Some((*job, 0)),
+            Effect::Ask(Ask::Dispose { trigger, .. }) => Some((*trigger, 0)),
+            Effect::Emit(_) | Effect::WaitUntil(_) => None,
+        }
+    }
+
+    /// A run that was sent and lost with its cluster before anybody saw it may have run, for all that Libra knows: its
+    /// generation goes on from what it was sent with.
+    fn note_lost(&self, step: &Step, cluster: &mut Cluster) {
+        let Some(run) = self.stored.run.as_ref().filter(|run| run.may_live()) else { return };
+        if step.row.ended == Some((run.id, End::Vanished)) {
+            cluster.may_have_run(run.id, run.generation, run.from.as_ref().map(|from| from.path.as_str()));
         }
     }
 
@@ -216,13 +227,13 @@ impl Controller {
 /// A job that is the wanted one must not be stopped or cancelled, unless it is no good or its JobManager is gone.
 fn stops_for_nothing(desired: &Desired, before: &Row, step: &Step) -> Option<String> {
     let (run, operation) = (step.row.run.as_ref()?, step.row.operation.as_ref()?);
-    let new = before.operation.as_ref().map(|o| o.trigger) != Some(operation.trigger);
+    let new = before.operation.as_ref().is_none_or(|o| o.act != operation.act);
     let over = desired.end_run.is_some_and(|end| run.nonce <= end);
     let wanted =
         desired.mode == Mode::Running && !over && desired.is_same_job(run.generation, desired.target());
     // A wish that was taken back may still be at work, and so may its failure.
-    let went_on = before.operation.as_ref().is_some_and(|o| o.act != Act::Savepoint);
-    let ends = !matches!(operation.act, Act::Savepoint | Act::Rescale { .. });
+    let went_on = before.operation.as_ref().is_some_and(|o| !matches!(o.act, Act::Savepoint(_)));
+    let ends = !matches!(operation.act, Act::Savepoint(_) | Act::Rescale { .. });
     let odd = new && ends && wanted && !went_on && step.row.refused.is_none();
     odd.then(|| format!("the job that is wanted is ended: {operation:?}"))
 }
@@ -233,20 +244,21 @@ fn is_recorded(effect: &Effect, row: &Row) -> bool {
         Effect::Run { job, send, .. } => row.run.as_ref().is_some_and(|run| {
             run.id == *job && matches!(&run.fate, Fate::Sent(sent) if sent.sends == *send)
         }),
-        Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. } => {
-            row.operation.as_ref().is_some_and(|o| o.trigger == *trigger && o.sends == *send)
+        Effect::Ask(Ask::Stop { saving, send, .. } | Ask::Savepoint { saving, send, .. }) => {
+            row.operation.as_ref().is_some_and(|o| o.saving() == Some(saving) && o.sends == *send)
         }
-        Effect::Rescale { job, .. } => {
+        Effect::Ask(Ask::Rescale { job, parts, .. }) => {
             let rescales = |o: &Operation| o.job == *job && matches!(o.act, Act::Rescale { .. });
-            row.operation.as_ref().is_some_and(rescales)
+            let named = row.run.as_ref().is_some_and(|run| run.scaled == *parts);
+            named && row.operation.as_ref().is_some_and(rescales)
         }
-        Effect::Cancel { job } => {
+        Effect::Ask(Ask::Cancel { job }) => {
             row.strays.contains(job) || row.operation.as_ref().is_some_and(|o| o.job == *job)
         }
-        Effect::Dispose { trigger, .. } => {
+        Effect::Ask(Ask::Dispose { trigger, .. }) => {
             row.savepoints.iter().any(|s| s.removal.is_some_and(|(id, _)| id == *trigger))
         }
         Effect::Upload { digest } => row.upload.as_ref().is_some_and(|upload| upload.digest == *digest),
-        Effect::Poll { .. } | Effect::Emit(_) | Effect::WaitUntil(_) => true,
+        Effect::Emit(_) | Effect::WaitUntil(_) => true,
     }
 }

@@ -1,7 +1,7 @@
 //! A deployment whose cluster says what a test says.
 
 use libra_core::deployment::reconcile::{
-    Answer, Cluster, Desired, Effect, FlinkId, Job, JobState, Kept, Moment, Observed, Phase, Reply, Row,
+    Answer, Ask, Cluster, Desired, Effect, FlinkId, Job, JobState, Kept, Moment, Observed, Phase, Reply, Row,
     Trigger, Upgrade, reconcile,
 };
 use libra_core::time::Timestamp;
@@ -104,7 +104,7 @@ pub fn is_run(effect: &Effect) -> bool {
 }
 
 pub fn is_cancel(effect: &Effect) -> bool {
-    matches!(effect, Effect::Cancel { .. })
+    matches!(effect, Effect::Ask(Ask::Cancel { .. }))
 }
 
 /// Generation 2 runs after 1 was stable, and is not yet stable itself.

@@ -56,7 +56,7 @@ pub fn desired() -> Desired {
         watches_pressure: false,
         savepoint_nonce: 0,
         given: None,
-        savepoint_directory: "svpt/orders/".to_owned(),
+        savepoint_directory: Some("svpt/orders/".to_owned()),
         versions: Vec::new(),
         stability: Stability { checkpoints: 2, window: 6 * SECOND, max_restarts: 1, within: 40 * SECOND },
         retention: Retention { count: 3, age: 400 * SECOND },
@@ -217,7 +217,10 @@ impl History {
         let mut broken = self.cluster.violations.clone();
         let last = self.controller.jobs.as_ref().and_then(|jobs| jobs.all.last()).map(|(job, _)| job.state);
         let runs = self.controller.stored.run.as_ref().is_some_and(Run::may_live);
-        if runs != (last == Some(State::Running)) || last.is_none_or(|last| last == State::Queued) {
+        // Who was suspended from the first second on has never had one.
+        let never = last.is_none() && self.cluster.ran.is_empty() && self.desired.mode != Mode::Running;
+        let odd = last.is_none_or(|last| last == State::Queued);
+        if !never && (odd || runs != (last == Some(State::Running))) {
             broken.push(format!("in the end the last job is {last:?}"));
         }
         if let Some(odd) = self.odd_end() {

@@ -8,7 +8,7 @@ pub fn number_of(variable: &str) -> Option<u64> {
 }
 
 /// What is dealt with, as a story tells it: all of it has to happen in the histories that are played.
-const MET: [&str; 28] = [
+const MET: [&str; 29] = [
     "why: KeepsRestarting",
     "why: NotStable",
     "RolledBack",
@@ -26,6 +26,7 @@ const MET: [&str; 28] = [
     "act: Stop",
     "act: Rescale",
     "Emit(Rescaled",
+    "Emit(RescaleWaits",
     "act: Cancel { discard: true }",
     "act: Cancel { discard: false }",
     "Ended(Vanished)",

@@ -1,15 +1,22 @@
 //! Single steps: savepoints, what is known of them, and which of them stay.
 
-use libra_core::deployment::reconcile::{Disk, Effect, Given, JobState, Kept, Mode, Phase, Trigger, Trouble};
+use libra_core::deployment::reconcile::{
+    Ask, Disk, Effect, Event, Given, JobState, Kept, Mode, Phase, Trigger, Trouble,
+};
 
 use super::desk::{Desk, is_run, second};
+
+/// Where the operation's savepoint goes.
+fn directory(desk: &Desk) -> String {
+    desk.row.operation.as_ref().unwrap().saving().unwrap().directory.clone()
+}
 
 #[test]
 fn a_stop_of_which_nobody_heard_is_known_by_its_savepoint() {
     let mut desk = Desk::stable();
     desk.desired.mode = Mode::Suspended;
     desk.pass(1);
-    let directory = desk.row.operation.clone().unwrap().directory;
+    let directory = directory(&desk);
     desk.cluster.trigger = Trigger::Unknown;
     desk.cluster.jobs[0].state = JobState::Finished;
     let path = format!("file:/{directory}/savepoint-6");
@@ -69,7 +76,7 @@ fn a_savepoint_of_which_nobody_heard_is_the_newest_state_unless_a_checkpoint_is(
         let lost = desk.run_id();
         desk.desired.savepoint_nonce = 1;
         desk.pass(1);
-        let path = format!("{}/savepoint-6", desk.row.operation.clone().unwrap().directory);
+        let path = format!("{}/savepoint-6", directory(&desk));
         desk.cluster.jobs.clear();
         desk.cluster.life = Some("b".to_owned());
         let checkpoint = Kept { path: format!("ckpt/{lost}/chk-{checkpoint}"), number: checkpoint };
@@ -92,7 +99,7 @@ fn a_job_that_ends_after_a_savepoint_on_demand_has_ended_by_itself() {
     let mut desk = Desk::stable();
     desk.desired.savepoint_nonce = 1;
     desk.pass(1);
-    let path = format!("{}/savepoint-6", desk.row.operation.clone().unwrap().directory);
+    let path = format!("{}/savepoint-6", directory(&desk));
     desk.cluster.trigger = Trigger::Unknown;
     desk.cluster.jobs[0].state = JobState::Finished;
     desk.cluster.jobs[0].savepoint = Some(Kept { path: path.clone(), number: 6 });
@@ -107,7 +114,7 @@ fn a_job_that_went_on_after_its_stop_is_restored_from_what_came_later() {
     let lost = desk.run_id();
     desk.desired.generation = 2;
     desk.pass(1);
-    let path = format!("{}/savepoint-6", desk.row.operation.clone().unwrap().directory);
+    let path = format!("{}/savepoint-6", directory(&desk));
     desk.cluster.jobs.clear();
     let checkpoint = Kept { path: format!("ckpt/{lost}/chk-9"), number: 9 };
     desk.cluster.disk =
@@ -177,4 +184,34 @@ fn a_clock_that_is_put_back_makes_no_savepoint_older() {
     }
     let going = |n: usize| desk.row.savepoints[n].removal.is_some();
     assert_eq!([going(0), going(1)], [true, false]);
+}
+
+/// Nobody has said where savepoints go, and the cluster does not know either.
+#[test]
+fn without_a_place_for_savepoints_none_is_asked_for() {
+    let nowhere = |e: &Effect| matches!(e, Effect::Emit(Event::SavepointFailed(why)) if why.contains("nobody has said where savepoints go"));
+    let asks = |e: &Effect| matches!(e, Effect::Ask(_));
+    let mut desk = Desk::stable();
+    desk.desired.savepoint_directory = None;
+    desk.desired.savepoint_nonce = 1;
+    desk.pass(1);
+    assert!(desk.sends(nowhere) && !desk.sends(asks));
+    assert_eq!(
+        (desk.row.savepoint_nonce, desk.row.phase),
+        (1, Phase::Stable),
+        "asking on would change nothing"
+    );
+    desk.desired.mode = Mode::Suspended;
+    desk.pass(1);
+    assert!(desk.sends(nowhere) && !desk.sends(asks));
+    assert!(matches!(desk.row.trouble, Some(Trouble::SavepointFails(_))));
+    desk.pass(20);
+    assert_eq!((desk.row.phase, desk.sends(asks)), (Phase::Stable, false), "it goes on");
+    // Who says where gets it.
+    desk.desired.savepoint_directory = Some("svpt".to_owned());
+    desk.desired.mode = Mode::Running;
+    desk.pass(1);
+    desk.desired.mode = Mode::Suspended;
+    desk.pass(1);
+    assert!(desk.sends(|e| matches!(e, Effect::Ask(Ask::Stop { .. }))));
 }

@@ -1,7 +1,7 @@
 //! Single steps, one behaviour each.
 
 use libra_core::deployment::reconcile::{
-    Alert, Answer, Effect, Event, Fate, FlinkId, Given, JobState, Kind, Mode, Observed, Open, Phase,
+    Alert, Answer, Ask, Effect, Event, Fate, FlinkId, Given, JobState, Kind, Mode, Observed, Open, Phase,
     Pressure, Refusal, Reply, Trigger, Trouble, Upgrade,
 };
 
@@ -258,7 +258,7 @@ fn of_several_live_jobs_the_recorded_one_is_kept() {
     desk.cluster.jobs.push(job(former, JobState::Running, true, 1));
     desk.cluster.jobs.push(job(FlinkId(9), JobState::Running, true, 1));
     desk.pass(1);
-    let cancelled = |id: FlinkId| desk.sends(|e| *e == Effect::Cancel { job: id });
+    let cancelled = |id: FlinkId| desk.sends(|e| *e == Effect::Ask(Ask::Cancel { job: id }));
     assert_eq!([cancelled(own), cancelled(former), cancelled(FlinkId(9))], [false, true, false]);
     assert_eq!(desk.row.strays, [former]);
 }
@@ -470,7 +470,7 @@ fn had_its_time() -> Desk {
     desk.pass(20);
     desk.desired.end_run = Some(1);
     desk.pass(1);
-    assert!(desk.sends(|e| matches!(e, Effect::Stop { .. })), "gracefully");
+    assert!(desk.sends(|e| matches!(e, Effect::Ask(Ask::Stop { .. }))), "gracefully");
     desk
 }
 

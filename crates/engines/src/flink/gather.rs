@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libra_core::deployment::reconcile::{
-    Act, Cluster, Desired, Disk, FlinkId, Job, JobState, Observed, Open, Reply, Row, Trigger, may_rescale,
+    Cluster, Desired, Disk, FlinkId, Job, JobState, Observed, Open, Reply, Row, Trigger, may_rescale,
 };
 
 use super::answers::{Checkpoints, ClusterSettings, Exceptions, JobLine};
@@ -101,7 +101,7 @@ impl Look {
     }
 
     /// Asks for what one deployment needs beside, and puts it together. Three requests at once while its job is listed,
-    /// unless what its pages said earlier will do, and one for a trigger.
+    /// unless what its pages said earlier will do, one for a trigger, and three where the number of its subtasks matters.
     pub async fn of(&self, flink: &Flink, desired: &Desired, row: &Row, known: Known) -> Told {
         told(self.cluster(flink, &desired.name, Some(desired), row, known).await)
     }
@@ -128,8 +128,10 @@ impl Look {
         let earlier = pages.filter(|pages| line == Some(&pages.line));
         let fresh = earlier.is_none() && line.is_some();
         let watches = desired.is_some_and(|desired| desired.watches_pressure);
-        let may_rescale = desired.is_some_and(|desired| may_rescale(desired, row));
-        let (pages, trigger, rescale) = tokio::try_join!(
+        let rescales = desired.is_some_and(|desired| may_rescale(desired, row));
+        let rescales = line.filter(|line| rescales && !line.state.is_terminal());
+        let saves = row.operation.as_ref().and_then(|operation| Some((operation.job, operation.saving()?)));
+        let (pages, trigger, parts) = tokio::try_join!(
             async {
                 match (line, earlier) {
                     (Some(line), None) => read_pages(flink, line, watches).await.map(Some),
@@ -137,17 +139,17 @@ impl Look {
                 }
             },
             async {
-                match row.operation.as_ref().map(|operation| (operation, operation.act)) {
-                    Some((operation, Act::Rescale { generation: _, from, to: _ })) => {
-                        flink.rescaled(operation.job, from).await
-                    }
-                    Some((operation, Act::Stop | Act::Savepoint | Act::Cancel { discard: _ })) => {
-                        flink.poll(operation.job, operation.trigger).await
-                    }
+                match saves {
+                    Some((job, saving)) => flink.poll(job, saving.trigger).await,
                     None => Ok(Trigger::NotAsked),
                 }
             },
-            async { if may_rescale { flink.features().await.map(|of| of.web_rescale) } else { Ok(false) } }
+            async {
+                match rescales {
+                    Some(line) => flink.parts(line.jid).await,
+                    None => Ok(None),
+                }
+            }
         )?;
         let lines = ids.iter().filter_map(|id| self.jobs.get(id)).filter(|line| Some(line.jid) != own);
         let others =
@@ -157,7 +159,7 @@ impl Look {
         let digests = versions.into_iter().flatten().map(|version| &version.digest);
         let jars = digests.filter_map(|of| Some((of.clone(), self.jars.get(of)?.clone()))).collect();
         Ok((
-            Cluster { life: self.life.clone(), rescale, jobs, jars, trigger, reply, disk, disposals, open },
+            Cluster { life: self.life.clone(), parts, jobs, jars, trigger, reply, disk, disposals, open },
             pages,
             fresh,
         ))

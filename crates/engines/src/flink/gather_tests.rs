@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use libra_core::deployment::reconcile::{
-    Act, Desired, Fate, FlinkId, JobState, Kind, Mode, Observed, Operation, Retention, Row, Run, Stability,
-    Timing, Trigger, Upgrade, Version,
+    Act, Desired, Fate, FlinkId, JobState, Kind, Mode, Observed, Operation, Part, Retention, Row, Run,
+    Saving, Stability, Timing, Trigger, Upgrade, Version,
 };
 use libra_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -88,7 +88,7 @@ fn desired() -> Desired {
         another_begins: false,
         watches_pressure: false,
         given: None,
-        savepoint_directory: "file:/s".to_owned(),
+        savepoint_directory: Some("file:/s".to_owned()),
         versions: vec![version],
         stability: Stability { checkpoints: 1, window: 0, max_restarts: 0, within: 0 },
         retention: Retention { count: 1, age: 0 },
@@ -117,16 +117,47 @@ async fn a_look_tells_of_the_own_job_and_of_the_trigger() {
     assert_eq!((seen.jobs.len(), seen.jobs[1].checkpoints, seen.trigger), (2, 0, Trigger::NotAsked));
     assert_eq!(seen.jars, [("ab".repeat(32), "1_x.jar".to_owned())]);
     row.operation = Some(Operation {
-        act: Act::Stop,
+        act: Act::Stop(Saving { trigger: FlinkId(5), directory: "file:/s/5".to_owned() }),
         job,
-        trigger: FlinkId(5),
-        directory: "file:/s/5".to_owned(),
         since: Timestamp(0),
         sends: 1,
         sent_at: Timestamp(0),
     });
     let Observed::Reachable(seen) = look(&flink, &row).await else { panic!("it answers") };
     assert_eq!(seen.trigger, Trigger::Unknown);
+}
+
+/// Generation 2 has another number of subtasks than the job that runs, and is the same beside.
+#[tokio::test]
+async fn the_parts_of_a_job_are_asked_for_where_their_number_may_change() {
+    let job = FlinkId(1);
+    let pages = cluster(job);
+    let flink = serve(pages.clone()).await;
+    let mut desired = desired();
+    let version = |generation, parallelism| {
+        let shape = Some("one".to_owned());
+        Version { generation, parallelism, shape, ..desired.versions[0].clone() }
+    };
+    desired.versions = vec![version(1, 2), version(2, 3)];
+    let parts = async |desired: &Desired| {
+        let told = Look::at(&flink).await.unwrap().of(&flink, desired, &row(job), Known::default()).await;
+        let Observed::Reachable(seen) = told.observed else { panic!("it answers") };
+        seen.parts
+    };
+    let put = |path: &str, page: (u16, Value)| pages.lock().unwrap().insert(path.to_owned(), page);
+    put("/config", (200, json!({"features": {"web-rescale": true}})));
+    let requirements = format!("/jobs/{job}/resource-requirements");
+    put(&requirements, (200, json!({"a": {"parallelism": {"lowerBound": 1, "upperBound": 3}}})));
+    let vertices = json!([{"id": "a", "name": "a", "parallelism": 2, "status": "RUNNING"}]);
+    put(&format!("/jobs/{job}"), (200, json!({"jid": job, "name": "orders", "vertices": vertices})));
+    assert_eq!(parts(&desired).await, None, "nothing else is wanted");
+    desired.generation = 2;
+    assert_eq!(parts(&desired).await.unwrap(), [("a".to_owned(), Part { asked: 3, has: 2 })].into());
+    put(&requirements, (500, json!({"errors": ["Internal server error."]})));
+    assert_eq!(parts(&desired).await, None, "that is no reason to see nothing");
+    put(&requirements, (200, json!({"a": {"parallelism": {"lowerBound": 1, "upperBound": 3}}})));
+    put("/config", (200, json!({"features": {"web-rescale": false}})));
+    assert_eq!(parts(&desired).await, None, "it can't be changed");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ async fn a_new_life_of_the_jobmanager_has_its_mark_and_no_jobs() {
     let mut without = counter(&cluster, "without").0;
     let spec = r#"{"job_id": "without", "artifact_path": "a.jar", "job_type": "stream", "deployment": {"checkpoint_interval": 0}}"#;
     let normal = libra_core::deployment::normal::Normal::of(&serde_json::from_str(spec).unwrap(), None);
-    without.flink_configuration = libra_core::deployment::flink_config::flink_configuration(&normal);
+    without.flink_configuration = libra_core::deployment::flink_config::flink_configuration(&normal, None);
     let without = started(&client, &without).await;
 
     let (run, progress) = counter(&cluster, "survives");

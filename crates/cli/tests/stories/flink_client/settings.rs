@@ -11,7 +11,7 @@ fn settings(name: &str, mut fields: Value) -> RunRequest {
     fields["job_id"] = json!(name);
     fields["artifact_path"] = json!("jobs.jar");
     let normal = Normal::of(&serde_json::from_value(fields).unwrap(), None);
-    let flink_configuration = flink_configuration(&normal);
+    let flink_configuration = flink_configuration(&normal, None);
     RunRequest { job_id: Some(fresh()), flink_configuration, ..RunRequest::default() }
 }
 

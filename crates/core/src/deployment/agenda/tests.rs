@@ -58,7 +58,7 @@ impl Diary {
             watches_pressure: false,
             savepoint_nonce: 0,
             given: None,
-            savepoint_directory: "svpt".into(),
+            savepoint_directory: Some("svpt".into()),
             versions: vec![normal.version(1, "ab".into())],
             stability: normal.stable_when(),
             retention: Retention::default(),

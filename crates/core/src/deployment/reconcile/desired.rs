@@ -128,8 +128,9 @@ pub struct Desired {
     pub savepoint_nonce: u64,
     /// The state from which the next run begins, as somebody asked.
     pub given: Option<Given>,
-    /// The directory under which each savepoint gets one of its own, as Flink writes it.
-    pub savepoint_directory: String,
+    /// The directory under which each savepoint gets one of its own, as Flink writes it. None = nobody has named one:
+    /// none can be made.
+    pub savepoint_directory: Option<String>,
     /// The wanted generation, the last stable one and the one that runs, in any order.
     pub versions: Vec<Version>,
     /// When a generation is stable.

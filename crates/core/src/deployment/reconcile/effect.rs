@@ -1,7 +1,9 @@
 //! What has to be done because of a step: values, performed by the caller after the row is stored.
 
+use std::collections::BTreeSet;
+
 use super::flink_id::FlinkId;
-use super::row::{Phase, State};
+use super::row::{Phase, Saving, State};
 use super::trouble::Trouble;
 use crate::time::Timestamp;
 
@@ -28,33 +30,52 @@ pub enum Effect {
         /// Whether state without an operator may be left out.
         allow_non_restored_state: bool,
     },
+    /// Ask what Flink answers at once.
+    Ask(Ask),
+    /// Tell those who listen.
+    Emit(Event),
+    /// Look again at this time at the latest; without it, whenever the usual time comes.
+    WaitUntil(Timestamp),
+}
+
+impl Effect {
+    /// True for what Flink may need minutes to answer.
+    pub fn takes_long(&self) -> bool {
+        match self {
+            Self::Upload { .. } | Self::Run { .. } => true,
+            Self::Ask(_) | Self::Emit(_) | Self::WaitUntil(_) => false,
+        }
+    }
+}
+
+/// What is asked of Flink and answered at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
     /// Stop the job with a savepoint.
     Stop {
         /// The job.
         job: FlinkId,
-        /// The trigger id to give.
-        trigger: FlinkId,
-        /// Which request with this id, from 1.
+        /// Which request for this savepoint, from 1.
         send: u32,
-        /// Where to; no other savepoint is written there.
-        directory: String,
+        /// The savepoint.
+        saving: Saving,
     },
     /// Make a savepoint, and let the job run.
     Savepoint {
         /// The job.
         job: FlinkId,
-        /// The trigger id to give.
-        trigger: FlinkId,
-        /// Which request with this id, from 1.
+        /// Which request for this savepoint, from 1.
         send: u32,
-        /// Where to; no other savepoint is written there.
-        directory: String,
+        /// The savepoint.
+        saving: Saving,
     },
     /// Change the number of subtasks of the job. Safe to repeat.
     Rescale {
         /// The job.
         job: FlinkId,
-        /// Parts of the job with so many subtasks are meant; others have their number from the program.
+        /// These of its parts are meant, as long as they are asked to have `from` subtasks.
+        parts: BTreeSet<String>,
+        /// How many they have.
         from: u32,
         /// How many they get.
         to: u32,
@@ -71,17 +92,6 @@ pub enum Effect {
         /// The trigger id to give.
         trigger: FlinkId,
     },
-    /// The next look asks about this trigger.
-    Poll {
-        /// The job that it is about.
-        job: FlinkId,
-        /// The trigger.
-        trigger: FlinkId,
-    },
-    /// Tell those who listen.
-    Emit(Event),
-    /// Look again at this time at the latest; without it, whenever the usual time comes.
-    WaitUntil(Timestamp),
 }
 
 /// Something worth telling.
@@ -118,7 +128,9 @@ pub enum Event {
     #[error("savepoint {0} is removed")]
     SavepointRemoved(String),
     /// The job runs on with another number of subtasks.
-    #[error("generation {generation} runs with {to} subtasks where it had {from}; the job was not stopped")]
+    #[error(
+        "the job goes on as generation {generation}, with {to} subtasks where it had {from}; it was not stopped"
+    )]
     Rescaled {
         /// The generation that it is now.
         generation: u64,

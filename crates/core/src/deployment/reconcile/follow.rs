@@ -70,10 +70,10 @@ impl Pass<'_> {
         if alive || !self.run_is(&Fate::Live) {
             return;
         }
-        match self.row.operation.as_ref().map(|operation| operation.act) {
+        match self.row.operation.as_ref().map(|operation| &operation.act) {
             // The operation knows better how to end it.
-            Some(Act::Stop | Act::Cancel { .. }) => {}
-            Some(Act::Savepoint | Act::Rescale { .. }) | None => {
+            Some(Act::Stop(_) | Act::Cancel { .. }) => {}
+            Some(Act::Savepoint(_) | Act::Rescale { .. }) | None => {
                 self.take_unheard_savepoint();
                 self.ended_by_itself(job);
             }
@@ -165,13 +165,13 @@ impl Pass<'_> {
         if self.now() < over {
             return self.wait_until(over);
         }
-        let operation = self.row.operation.as_ref().map(|operation| operation.act);
+        let operation = self.row.operation.as_ref().map(|operation| &operation.act);
         let on_disk = self.savepoint_on_disk().filter(|savepoint| !self.has_newer_checkpoint(savepoint));
         match (operation, on_disk) {
             // It was stopped as asked, and only the answer is lost.
-            (Some(Act::Stop), Some(savepoint)) => self.stopped_with(savepoint.path),
+            (Some(Act::Stop(_)), Some(savepoint)) => self.stopped_with(savepoint.path),
             (Some(Act::Cancel { .. }), _) => self.end(End::Stopped),
-            (Some(Act::Stop | Act::Savepoint | Act::Rescale { .. }) | None, _) => {
+            (Some(Act::Stop(_) | Act::Savepoint(_) | Act::Rescale { .. }) | None, _) => {
                 self.take_unheard_savepoint();
                 let wanted = self.run_is_wanted();
                 self.end(End::Vanished);
@@ -200,10 +200,11 @@ impl Pass<'_> {
     /// The run is over, and its savepoint was complete before that was heard: it may be the newest state that there is.
     fn take_unheard_savepoint(&mut self) {
         let Some(operation) = self.row.operation.clone() else { return };
+        let Some(saving) = operation.saving() else { return };
         let listed = self.own_job().and_then(|job| job.savepoint.clone());
-        let listed = listed.filter(|kept| kept.path.contains(&operation.trigger.to_string()));
+        let listed = listed.filter(|kept| kept.path.contains(&saving.trigger.to_string()));
         let Some(found) = newest([listed.as_ref(), self.savepoint_on_disk().as_ref()]) else { return };
-        if operation.act == Act::Savepoint {
+        if matches!(operation.act, Act::Savepoint(_)) {
             self.row.savepoint_nonce = self.desired.savepoint_nonce;
         }
         self.savepoint_made(found);

@@ -1,11 +1,16 @@
 //! A run is to end: with a savepoint where it can, by cancelling where it must; and what came of it.
 
 use super::desired::{Kind, Mode, Upgrade};
-use super::effect::{Effect, Event};
+use super::effect::{Ask, Effect, Event};
 use super::observed::{Job, JobState, Kept, Trigger};
 use super::pass::{Goal, Pass};
-use super::row::{Act, End, Fate, Operation, Phase};
+use super::rescale::Change;
+use super::row::{Act, End, Fate, Operation, Phase, Saving};
 use super::trouble::{Trouble, shortened};
+
+/// Why there is no savepoint where none has a directory.
+const NO_PLACE: &str = "nobody has said where savepoints go; set deployment.savepoint_path, or savepoint-directory of the \
+                        cluster";
 
 impl Pass<'_> {
     /// The present job lives and has to go. Begins what ends it.
@@ -17,14 +22,19 @@ impl Pass<'_> {
             return self.begin(Act::Cancel { discard: self.is_distrusted() });
         }
         if self.run_is_over() && is_well(job) {
-            return self.begin(Act::Stop);
+            let stop = self.saving().map_or(Act::Cancel { discard: false }, Act::Stop);
+            return self.begin(stop);
         }
         if !self.wants_savepoint() {
             return self.begin(Act::Cancel { discard: false });
         }
         if is_well(job) {
             self.row.ailing_since = None;
-            return self.begin(Act::Stop);
+            let Some(saving) = self.saving() else {
+                self.say(Event::SavepointFailed(NO_PLACE.to_owned()));
+                return self.leave_without_savepoint(NO_PLACE.to_owned());
+            };
+            return self.begin(Act::Stop(saving));
         }
         // A job that starts or recovers may be well in a moment; one that fails for ever has its last checkpoint.
         let now = self.now();
@@ -66,13 +76,27 @@ impl Pass<'_> {
         }
     }
 
+    /// A savepoint that nobody has asked for yet; None where none has a place.
+    fn saving(&mut self) -> Option<Saving> {
+        let under = self.desired.savepoint_directory.as_ref()?.trim_end_matches('/');
+        let trigger = self.fresh();
+        Some(Saving { trigger, directory: format!("{under}/{trigger}") })
+    }
+
+    /// Begins a savepoint on demand.
+    pub(super) fn save(&mut self) {
+        if let Some(saving) = self.saving() {
+            return self.begin(Act::Savepoint(saving));
+        }
+        self.say(Event::SavepointFailed(NO_PLACE.to_owned()));
+        self.row.savepoint_nonce = self.desired.savepoint_nonce;
+    }
+
     /// Records an operation, and sends it.
     pub(super) fn begin(&mut self, act: Act) {
         let Some(job) = self.row.run.as_ref().map(|run| run.id) else { return };
-        let (trigger, now) = (self.fresh(), self.now());
-        let directory = format!("{}/{trigger}", self.desired.savepoint_directory.trim_end_matches('/'));
-        self.row.operation =
-            Some(Operation { act, job, trigger, directory, since: now, sends: 0, sent_at: now });
+        let now = self.now();
+        self.row.operation = Some(Operation { act, job, since: now, sends: 0, sent_at: now });
         self.send_operation();
     }
 
@@ -81,13 +105,14 @@ impl Pass<'_> {
         let Some(operation) = self.row.operation.as_mut() else { return };
         operation.sends += 1;
         operation.sent_at = now;
-        let Operation { act, job, trigger, directory, since: _, sends: send, sent_at: _ } = operation.clone();
-        self.effects.push(match act {
-            Act::Stop => Effect::Stop { job, trigger, send, directory },
-            Act::Savepoint => Effect::Savepoint { job, trigger, send, directory },
-            Act::Rescale { generation: _, from, to } => Effect::Rescale { job, from, to },
-            Act::Cancel { discard: _ } => Effect::Cancel { job },
-        });
+        let Operation { act, job, since: _, sends: send, sent_at: _ } = operation.clone();
+        let parts = self.row.run.as_ref().map(|run| run.scaled.clone()).unwrap_or_default();
+        self.effects.push(Effect::Ask(match act {
+            Act::Stop(saving) => Ask::Stop { job, send, saving },
+            Act::Savepoint(saving) => Ask::Savepoint { job, send, saving },
+            Act::Rescale { generation: _, from, to } => Ask::Rescale { job, parts, from, to },
+            Act::Cancel { discard: _ } => Ask::Cancel { job },
+        }));
         self.poll();
     }
 
@@ -109,19 +134,19 @@ impl Pass<'_> {
         }
         // Not listed: its end is found out by waiting, and by its files.
         let Some(job) = self.own_job() else { return };
-        match operation.act {
-            Act::Stop => self.follow_stop(job, &operation),
-            Act::Savepoint => self.follow_savepoint(job, &operation),
+        match &operation.act {
+            Act::Stop(saving) => self.follow_stop(job, &operation, saving),
+            Act::Savepoint(_) => self.follow_savepoint(job, &operation),
             Act::Rescale { generation, from, to } => {
-                self.follow_rescale(job, &operation, (generation, from, to));
+                let change = Change { generation: *generation, from: *from, to: *to };
+                self.follow_rescale(job, &operation, change);
             }
             Act::Cancel { discard: _ } if job.state.is_terminal() => self.end(End::Stopped),
             Act::Cancel { discard: _ } => self.send_operation_again_in_time(),
         }
     }
 
-    fn follow_stop(&mut self, job: &Job, operation: &Operation) {
-        let poll = Effect::Poll { job: operation.job, trigger: operation.trigger };
+    fn follow_stop(&mut self, job: &Job, operation: &Operation, saving: &Saving) {
         let grace = operation.since.plus_micros(self.desired.timing.end_grace);
         // A batch job that can't be stopped, or takes too long for it, is cancelled: there is no state to wait for.
         let gives_up = match &self.cluster.trigger {
@@ -134,28 +159,25 @@ impl Pass<'_> {
             return self.begin(Act::Cancel { discard: false });
         }
         match (job.state, &self.cluster.trigger) {
-            (JobState::Finished, answer) => match self.savepoint_of(job, answer, operation) {
+            (JobState::Finished, answer) => match self.savepoint_of(job, answer, saving) {
                 Some(path) => self.stopped_with(path),
-                None => self.finished_without(operation, poll),
+                None => self.finished_without(operation, saving),
             },
             (JobState::Failed | JobState::Canceled, _) => self.end(End::Failed),
             (_, Trigger::Failed(why)) => self.savepoint_failed(why),
             // It writes, or is about to end; Flink has a time limit of its own for that.
-            (_, Trigger::InProgress | Trigger::Completed(_) | Trigger::NotAsked) => {
-                self.effects.push(poll);
-                self.poll();
-            }
+            (_, Trigger::InProgress | Trigger::Completed(_) | Trigger::NotAsked) => self.poll(),
             (_, Trigger::Unknown) => self.send_operation_again_in_time(),
         }
     }
 
-    fn savepoint_of(&self, job: &Job, answer: &Trigger, operation: &Operation) -> Option<String> {
+    fn savepoint_of(&self, job: &Job, answer: &Trigger, saving: &Saving) -> Option<String> {
         let told = match answer {
             Trigger::Completed(path) => Some(path.clone()),
             Trigger::NotAsked | Trigger::Unknown | Trigger::InProgress | Trigger::Failed(_) => None,
         };
         // Each savepoint has a directory of its own, so its path tells whose it is.
-        let trigger = operation.trigger.to_string();
+        let trigger = saving.trigger.to_string();
         let listed =
             || job.savepoint.as_ref().map(|kept| kept.path.clone()).filter(|path| path.contains(&trigger));
         let on_disk = || self.cluster.disk.as_ref().and_then(|disk| disk.savepoint.clone());
@@ -163,7 +185,7 @@ impl Pass<'_> {
     }
 
     /// FINISHED, and no savepoint of ours to be seen.
-    fn finished_without(&mut self, operation: &Operation, poll: Effect) {
+    fn finished_without(&mut self, operation: &Operation, saving: &Saving) {
         let told_nothing = match &self.cluster.trigger {
             Trigger::Failed(_) => return self.end(End::Finished),
             Trigger::NotAsked | Trigger::InProgress | Trigger::Completed(_) => true,
@@ -171,14 +193,12 @@ impl Pass<'_> {
         };
         let until = operation.sent_at.plus_micros(self.desired.timing.resend_after);
         if told_nothing || self.now() < until {
-            self.effects.push(poll);
             return self.poll();
         }
         let checked = self.cluster.disk.is_some() || self.run_kind() == Kind::Batch;
-        let directory = operation.directory.clone();
         self.end(End::Finished);
         if !checked {
-            let lost = Trouble::SavepointLost(directory);
+            let lost = Trouble::SavepointLost(saving.directory.clone());
             self.say(Event::GivenUp(lost.clone()));
             self.give_up(lost, None, false);
         }
@@ -193,6 +213,11 @@ impl Pass<'_> {
             // The next one has a new trigger id: Flink remembers the failure of this one.
             return self.poll();
         }
+        self.leave_without_savepoint(why);
+    }
+
+    /// No savepoint can be made, and another try would change nothing.
+    fn leave_without_savepoint(&mut self, why: String) {
         // One that never was stable has its last checkpoint, and would keep its successor waiting for ever.
         if !self.row.run.as_ref().is_some_and(|run| run.proven) {
             return self.begin(Act::Cancel { discard: false });
@@ -242,12 +267,8 @@ impl Pass<'_> {
                 self.row.operation = None;
                 self.row.savepoint_nonce = nonce;
             }
-            Trigger::InProgress | Trigger::NotAsked => {
-                self.effects.push(Effect::Poll { job: operation.job, trigger: operation.trigger });
-                self.poll();
-            }
             Trigger::Unknown if is_well(job) => self.send_operation_again_in_time(),
-            Trigger::Unknown => self.poll(),
+            Trigger::InProgress | Trigger::NotAsked | Trigger::Unknown => self.poll(),
         }
     }
 }

@@ -46,17 +46,17 @@ mod watch;
 
 pub use breaker::{Breaker, Circuit, FAILURES_TO_OPEN, PAUSE_MOST, PROBE_PATIENCE};
 pub use desired::{Desired, Given, Kind, Mode, Stability, Upgrade, Version};
-pub use effect::{Alert, Effect, Event};
+pub use effect::{Alert, Ask, Effect, Event};
 pub use fared::{Fared, fared};
 pub use flink_id::{FlinkId, NotAFlinkId};
 pub use observed::{
-    Answer, Cluster, Disk, Job, JobState, Kept, Observed, Open, Pressure, Refusal, Reply, Trigger,
+    Answer, Cluster, Disk, Job, JobState, Kept, Observed, Open, Part, Pressure, Refusal, Reply, Trigger,
 };
-pub use pages::needs_pages;
+pub use pages::{needs_pages, pages_do_for};
 pub use rescale::{LEAST_RESCALED, may_rescale};
 pub use row::{
-    Act, Counted, End, Fate, Heard, MOST_PAST, Operation, Phase, Proof, Refused, Row, Run, Savepoint, Sent,
-    Stable, State, Upload, Wish,
+    Act, Counted, End, Fate, Heard, MOST_PAST, Operation, Phase, Proof, Refused, Row, Run, Savepoint, Saving,
+    Sent, Stable, State, Upload, Wish,
 };
 pub use timing::{
     AILING_GRACE, BACKOFF_FIRST, BACKOFF_MOST, END_GRACE, MAIN_BUDGET, MAX_SAVEPOINT_TRIES, MAX_SENDS,

@@ -1,5 +1,7 @@
 //! What a look at the cluster has told. It may be incomplete and says so; nothing in it is guessed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::flink_id::FlinkId;
@@ -19,14 +21,15 @@ pub struct Cluster {
     /// A mark of this life of the JobManager: it changes when it is restarted or another one takes over. None where
     /// the cluster tells none; then every outage counts as a restart.
     pub life: Option<String>,
-    /// True when it can change the number of subtasks of a job that runs; asked only where that matters.
-    pub rescale: bool,
+    /// The parts of the row's job by Flink's ids; None where it can't change their numbers while the job runs, and where
+    /// it was not asked because that does not matter ([`super::may_rescale`]).
+    pub parts: Option<BTreeMap<String, Part>>,
     /// The jobs that the cluster lists, ended ones included: all with an id that the row knows, and all of the
     /// deployment's name. Others may be left out.
     pub jobs: Vec<Job>,
     /// The uploaded artifacts, at least those of the versions that are wanted: sha256 and Flink's id of the jar.
     pub jars: Vec<(String, String)>,
-    /// What the cluster answers about the trigger of the row's operation.
+    /// What the cluster answers about the trigger of the row's savepoint.
     pub trigger: Trigger,
     /// What came back on the last request of this row, if anybody heard it.
     pub reply: Option<Reply>,
@@ -157,6 +160,15 @@ pub enum Pressure {
         /// The last part that is held back: what comes after it is too slow.
         part: String,
     },
+}
+
+/// A part of a job: operators that run as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The subtasks that it is asked to have.
+    pub asked: u32,
+    /// The subtasks that it has.
+    pub has: u32,
 }
 
 /// What the cluster answers about a trigger id.

@@ -1,7 +1,7 @@
 //! One pass over a row: what it is made of, and its order.
 
 use super::desired::{Desired, Kind, Mode, Version};
-use super::effect::{Effect, Event};
+use super::effect::{Ask, Effect, Event};
 use super::flink_id::FlinkId;
 use super::observed::{Cluster, Job};
 use super::row::{Counted, End, Fate, Phase, Refused, Row, Run, Wish};
@@ -279,7 +279,7 @@ impl<'a> Pass<'a> {
             if !self.row.strays.contains(id) {
                 self.say(Event::StrayFound(*id));
             }
-            self.effects.push(Effect::Cancel { job: *id });
+            self.effects.push(Effect::Ask(Ask::Cancel { job: *id }));
         }
         let any = !found.is_empty();
         self.row.strays = found;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::effect::{Effect, Event};
+use super::effect::{Ask, Effect, Event};
 use super::observed::Trigger;
 use super::pass::Pass;
 use super::row::{Savepoint, State};
@@ -81,7 +81,7 @@ impl Pass<'_> {
                 room -= 1;
             }
             self.row.savepoints[index].removal = Some((trigger, now));
-            self.effects.push(Effect::Dispose { path, trigger });
+            self.effects.push(Effect::Ask(Ask::Dispose { path, trigger }));
         }
     }
 

@@ -1,6 +1,8 @@
 //! The row of a deployment: its write-ahead log. What is about to be asked of Flink stands here first, with the id
 //! that the request will carry; what came of it is added by later steps.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::desired::Mode;
@@ -174,6 +176,11 @@ pub struct Run {
     /// What was noticed of it while it ran.
     #[serde(default)]
     pub noticed: Noticed,
+    /// The parts of its job that have as many subtasks as its generation says, by Flink's ids: found when the job was
+    /// first asked to have another number. What the program itself has given a number is not among them, whatever the
+    /// generation's number is later. Empty until then.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub scaled: BTreeSet<String>,
 }
 
 /// What a job has counted since it was submitted.
@@ -202,6 +209,7 @@ impl Run {
             proven: false,
             before: Counted::default(),
             noticed: Noticed::default(),
+            scaled: BTreeSet::new(),
         }
     }
 
@@ -226,14 +234,23 @@ impl Run {
     }
 }
 
+/// A savepoint that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saving {
+    /// The trigger id to give: Flink knows it again.
+    pub trigger: FlinkId,
+    /// Where to, as Flink writes it; no other savepoint is written there.
+    pub directory: String,
+}
+
 /// What is being done with the run's job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Act {
     /// Stop it with a savepoint.
-    Stop,
+    Stop(Saving),
     /// Make a savepoint on demand.
-    Savepoint,
+    Savepoint(Saving),
     /// Let it run with another number of subtasks.
     Rescale {
         /// The generation that it is then.
@@ -257,16 +274,22 @@ pub struct Operation {
     pub act: Act,
     /// The job.
     pub job: FlinkId,
-    /// Its trigger id.
-    pub trigger: FlinkId,
-    /// The directory of its savepoint.
-    pub directory: String,
     /// Since when.
     pub since: Timestamp,
     /// How many requests.
     pub sends: u32,
     /// When the last was recorded.
     pub sent_at: Timestamp,
+}
+
+impl Operation {
+    /// Its savepoint, where it makes one.
+    pub fn saving(&self) -> Option<&Saving> {
+        match &self.act {
+            Act::Stop(saving) | Act::Savepoint(saving) => Some(saving),
+            Act::Rescale { .. } | Act::Cancel { discard: _ } => None,
+        }
+    }
 }
 
 /// An upload that was recorded.

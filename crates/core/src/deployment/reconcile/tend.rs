@@ -5,7 +5,7 @@ use super::effect::Event;
 use super::leave::is_well;
 use super::observed::Job;
 use super::pass::Pass;
-use super::row::{Act, Phase, Proof, Stable};
+use super::row::{Phase, Proof, Stable};
 use super::trouble::Trouble;
 
 impl Pass<'_> {
@@ -35,7 +35,7 @@ impl Pass<'_> {
         }
         if self.desired.savepoint_nonce > self.row.savepoint_nonce {
             if is_well(job) {
-                return self.begin(Act::Savepoint);
+                return self.save();
             }
             self.poll();
         }

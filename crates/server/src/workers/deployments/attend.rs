@@ -6,9 +6,9 @@ use std::time::Instant;
 use libra_core::deployment::declared::Generation;
 use libra_core::deployment::reconcile::{
     Effect, Event, Fate, JobState, Mode, Moment, Observed, Phase, Reply, Row, Run, Step, USUAL, fared,
-    needs_pages, reconcile,
+    needs_pages, pages_do_for, reconcile,
 };
-use libra_core::deployment::spec::JobType;
+use libra_core::deployment::spec::{JobType, Millis};
 use libra_core::deployment::turns::waits;
 use libra_core::job::State;
 use libra_core::time::Timestamp;
@@ -29,8 +29,6 @@ use crate::flink::FlinkCluster;
 use crate::service::Service;
 use crate::service::standing::leader_fence;
 use crate::telemetry::flink::Outcome;
-
-const MICROS_PER_MILLI: i64 = 1_000;
 
 /// What is to be looked at.
 pub(super) struct Task {
@@ -190,7 +188,7 @@ struct NoPlace;
 
 /// A place for what takes long, where a step asks for that.
 fn place_for(places: &Places, step: &Step) -> Result<Option<Place>, NoPlace> {
-    if !step.effects.iter().any(effects::takes_long) {
+    if !step.effects.iter().any(Effect::takes_long) {
         return Ok(None);
     }
     let begins = step.effects.iter().any(|effect| matches!(effect, Effect::Run { .. }));
@@ -244,7 +242,7 @@ async fn observe(
         pages,
     };
     let told = look.of(&cluster.flink, &stored.told, row, known).await;
-    let after = task.pages_after.min(half_an_interval(stored).max(USUAL));
+    let after = pages_do_for(task.pages_after, checkpoint_interval(stored));
     let until = until
         .filter(|_| !told.fresh)
         .unwrap_or_else(|| now.plus_micros(spread(after, service.clock.jitter())));
@@ -252,13 +250,11 @@ async fn observe(
     (told.observed, told.pages.filter(|_| rests).map(|pages| (pages, until)))
 }
 
-/// Half of the time between two checkpoints, in microseconds: Flink removes old ones, and what is kept in mind of a job is
-/// of use only while it is there.
-fn half_an_interval(stored: &Stored) -> i64 {
+/// That of the generation that runs.
+fn checkpoint_interval(stored: &Stored) -> Millis {
     let run = stored.deployment.log.run.as_ref().map(|run| run.generation);
     let found = stored.generations.iter().find(|of| Some(of.number) == run);
-    let interval = found.map_or(0, |of| of.normal.deployment.checkpoint_interval.0);
-    i64::try_from(interval).unwrap_or(i64::MAX).saturating_mul(MICROS_PER_MILLI / 2)
+    found.map_or(Millis(0), |of| of.normal.deployment.checkpoint_interval)
 }
 
 /// Between half of a time and all of it, so that what was read together is not read together again.
@@ -273,18 +269,7 @@ fn next_round(now: Timestamp) -> Timestamp {
 }
 
 fn wait_until(step: &Step) -> Option<Timestamp> {
-    step.effects.iter().find_map(|effect| match effect {
-        Effect::WaitUntil(at) => Some(*at),
-        Effect::Upload { .. }
-        | Effect::Run { .. }
-        | Effect::Stop { .. }
-        | Effect::Savepoint { .. }
-        | Effect::Rescale { .. }
-        | Effect::Cancel { .. }
-        | Effect::Dispose { .. }
-        | Effect::Poll { .. }
-        | Effect::Emit(_) => None,
-    })
+    step.effects.iter().find_map(|effect| if let Effect::WaitUntil(at) = effect { Some(*at) } else { None })
 }
 
 fn job_type(generations: &[Generation], generation: u64) -> Option<JobType> {
@@ -381,9 +366,10 @@ async fn act(
             Some(Err(refused)) => reply = Some(refused),
             None => {}
         }
-        let Some(point) = effects::point(effect) else { continue };
+        let Effect::Ask(ask) = effect else { continue };
+        let point = effects::point(ask);
         failpoint::hit(&format!("flink-{point}-recorded"));
-        if let Some(heard) = effects::perform(cluster, stored, effect, &mut removals).await {
+        if let Some(heard) = effects::perform(&cluster.flink, ask, &mut removals).await {
             reply = Some(heard);
         }
         failpoint::hit(&format!("flink-{point}-done"));

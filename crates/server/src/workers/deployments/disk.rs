@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use libra_core::deployment::reconcile::{Disk, Kept, Row};
+use libra_core::deployment::reconcile::{Disk, Kept, Operation, Row};
 
 /// The file that a complete checkpoint or savepoint has.
 const COMPLETE: &str = "_metadata";
@@ -14,7 +14,8 @@ const COMPLETE: &str = "_metadata";
 pub(super) async fn read(checkpoints: Option<String>, row: &Row) -> Option<Disk> {
     let root = checkpoints.as_deref().and_then(local).filter(|root| root.is_dir());
     let job = row.run.as_ref().map(|run| run.id.to_string());
-    let savepoint = row.operation.as_ref().and_then(|operation| local(&operation.directory));
+    let savepoint = row.operation.as_ref().and_then(Operation::saving);
+    let savepoint = savepoint.and_then(|saving| local(&saving.directory));
     // Neither can be seen: that is no proof that there is nothing.
     if root.is_none() && savepoint.is_none() {
         return None;

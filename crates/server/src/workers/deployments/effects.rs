@@ -1,7 +1,9 @@
 //! What is asked of Flink: one effect, one call, and what came back on it.
 
 use libra_core::deployment::flink_config::flink_configuration;
-use libra_core::deployment::reconcile::{Answer, Effect, Event, FlinkId, Refusal, Reply, Savepoint, Trigger};
+use libra_core::deployment::reconcile::{
+    Answer, Ask, Effect, Event, FlinkId, Refusal, Reply, Savepoint, Saving, Trigger,
+};
 use libra_engines::flink::{Error, Flink, RunRequest};
 use libra_store::tables::deployment_history::Happening;
 
@@ -72,26 +74,15 @@ pub(super) fn kind(event: &Event) -> &'static str {
     }
 }
 
-/// The name of what is asked of Flink at once, for the points at which a test lets the process die; None for what asks
-/// nothing, or takes long ([`request`]).
-pub(super) fn point(effect: &Effect) -> Option<&'static str> {
-    match effect {
-        Effect::Stop { .. } => Some("stop"),
-        Effect::Savepoint { .. } => Some("savepoint"),
-        Effect::Rescale { .. } => Some("rescale"),
-        Effect::Cancel { .. } => Some("cancel"),
-        Effect::Dispose { .. } => Some("dispose"),
-        Effect::Upload { .. }
-        | Effect::Run { .. }
-        | Effect::Poll { .. }
-        | Effect::Emit(_)
-        | Effect::WaitUntil(_) => None,
+/// The name of what is asked, for the points at which a test lets the process die.
+pub(super) fn point(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Stop { .. } => "stop",
+        Ask::Savepoint { .. } => "savepoint",
+        Ask::Rescale { .. } => "rescale",
+        Ask::Cancel { .. } => "cancel",
+        Ask::Dispose { .. } => "dispose",
     }
-}
-
-/// True for what [`request`] is for.
-pub(super) fn takes_long(effect: &Effect) -> bool {
-    matches!(effect, Effect::Upload { .. } | Effect::Run { .. })
 }
 
 /// The request of an effect that takes long, or the answer where it can't be made.
@@ -100,103 +91,66 @@ pub(super) fn request(
     stored: &Stored,
     effect: &Effect,
 ) -> Option<Result<Request, Reply>> {
-    match effect {
-        Effect::Upload { digest } => {
-            let found = stored.generations.iter().find(|of| of.upload_name() == *digest)?;
-            let program = Uploaded {
-                name: digest.clone(),
-                digest: found.digest.clone(),
-                packing: found.normal.packing(),
-            };
-            Some(Ok(Request::Upload { program, generation: stored.deployment.wish.target() }))
-        }
-        Effect::Run { job, send, generation, jar, from, allow_non_restored_state } => {
-            let what = match run_request(stored, cluster, *generation, *job, jar) {
-                Some(Ok(what)) => what,
-                other => {
-                    let why = other.and_then(Result::err);
-                    let why = why.unwrap_or_else(|| "the generation is not stored".to_owned());
-                    let answer = Answer::Refused(Refusal::Other(why));
-                    return Some(Err(Reply { key: *job, send: *send, answer }));
-                }
-            };
-            let what = Box::new(RunRequest {
-                job_id: Some(*job),
-                savepoint_path: from.clone(),
-                allow_non_restored_state: *allow_non_restored_state,
-                ..what
-            });
-            Some(Ok(Request::Run { job: *job, send: *send, jar: jar.clone(), what }))
-        }
-        Effect::Stop { .. }
-        | Effect::Savepoint { .. }
-        | Effect::Rescale { .. }
-        | Effect::Cancel { .. }
-        | Effect::Dispose { .. }
-        | Effect::Poll { .. }
-        | Effect::Emit(_)
-        | Effect::WaitUntil(_) => None,
+    if let Effect::Upload { digest } = effect {
+        let found = stored.generations.iter().find(|of| of.upload_name() == *digest)?;
+        let program =
+            Uploaded { name: digest.clone(), digest: found.digest.clone(), packing: found.normal.packing() };
+        return Some(Ok(Request::Upload { program, generation: stored.deployment.wish.target() }));
     }
+    let Effect::Run { job, send, generation, jar, from, allow_non_restored_state } = effect else {
+        return None;
+    };
+    let what = match run_request(stored, cluster, *generation, *job, jar) {
+        Some(Ok(what)) => what,
+        other => {
+            let why = other.and_then(Result::err);
+            let why = why.unwrap_or_else(|| "the generation is not stored".to_owned());
+            let answer = Answer::Refused(Refusal::Other(why));
+            return Some(Err(Reply { key: *job, send: *send, answer }));
+        }
+    };
+    let what = Box::new(RunRequest {
+        job_id: Some(*job),
+        savepoint_path: from.clone(),
+        allow_non_restored_state: *allow_non_restored_state,
+        ..what
+    });
+    Some(Ok(Request::Run { job: *job, send: *send, jar: jar.clone(), what }))
 }
 
 /// Asks what is answered at once. Answers what came back, where the reconciler waits for a reply.
-pub(super) async fn perform(
-    cluster: &FlinkCluster,
-    stored: &Stored,
-    effect: &Effect,
-    removals: &mut Removals,
-) -> Option<Reply> {
-    let flink = &cluster.flink;
-    match effect {
-        Effect::Stop { trigger, send, .. } | Effect::Savepoint { trigger, send, .. }
-            if !has_place(stored) =>
-        {
-            let why = "nobody has said where savepoints go; set deployment.savepoint_path, or savepoint-directory of the \
-                       cluster";
-            let answer = Answer::Refused(Refusal::Other(why.to_owned()));
-            Some(Reply { key: *trigger, send: *send, answer })
-        }
-        Effect::Stop { job, trigger, send, directory } => {
+pub(super) async fn perform(flink: &Flink, ask: &Ask, removals: &mut Removals) -> Option<Reply> {
+    match ask {
+        Ask::Stop { job, send, saving: Saving { trigger, directory } } => {
             let answer = said(flink.stop(*job, *trigger, directory, false).await);
             Some(Reply { key: *trigger, send: *send, answer })
         }
-        Effect::Savepoint { job, trigger, send, directory } => {
+        Ask::Savepoint { job, send, saving: Saving { trigger, directory } } => {
             let answer = said(flink.savepoint(*job, *trigger, directory).await);
             Some(Reply { key: *trigger, send: *send, answer })
         }
-        Effect::Rescale { job, from, to } => {
-            if let Err(error) = flink.rescale(*job, *from, *to).await {
+        Ask::Rescale { job, parts, from, to } => {
+            // What came of it is seen in the job's parts.
+            if let Err(error) = flink.rescale(*job, parts, (*from, *to)).await {
                 tracing::warn!(%job, %error, "the number of subtasks could not be changed; it is asked again");
             }
             None
         }
-        Effect::Cancel { job } => {
+        Ask::Cancel { job } => {
             // Its end is seen in the list; a job that is gone needs no end.
             if let Err(error) = flink.cancel(*job).await {
                 tracing::debug!(%job, %error, "a job could not be cancelled; it is asked again");
             }
             None
         }
-        Effect::Dispose { path, trigger } => {
+        Ask::Dispose { path, trigger } => {
             match flink.dispose(path).await {
                 Ok(request) => removals.began(*trigger, request),
                 Err(error) => tracing::debug!(path, %error, "a savepoint could not be removed"),
             }
             None
         }
-        Effect::Upload { .. }
-        | Effect::Run { .. }
-        | Effect::Poll { .. }
-        | Effect::Emit(_)
-        | Effect::WaitUntil(_) => None,
     }
-}
-
-/// True when savepoints of the wanted generation have a directory.
-fn has_place(stored: &Stored) -> bool {
-    let target = stored.deployment.wish.target();
-    let found = stored.generations.iter().find(|of| of.number == target);
-    found.is_some_and(|of| stored.facts.savepoints_of(&of.normal).is_some())
 }
 
 /// What a run is told, but for its id and its state; None when the generation is not stored, an error in words when the
@@ -210,10 +164,7 @@ fn run_request(
 ) -> Option<Result<RunRequest, String>> {
     let found = stored.generations.iter().find(|of| of.number == generation)?;
     let normal = &found.normal;
-    let mut settings = flink_configuration(normal);
-    if let Some(directory) = stored.facts.savepoints_of(normal) {
-        settings.insert("execution.checkpointing.savepoint-dir".to_owned(), directory);
-    }
+    let mut settings = flink_configuration(normal, stored.facts.savepoints_of(normal));
     let run = match runner::told(
         normal,
         &job.to_string(),

@@ -66,18 +66,10 @@ impl Places {
     pub(super) fn take(&self, effects: &[Effect], alone: bool) -> Option<Place> {
         let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
         let alone = if alone { Some(Arc::clone(&self.alone).try_acquire_owned().ok()?) } else { None };
-        let digest = effects.iter().find_map(|effect| match effect {
-            Effect::Upload { digest } => Some(digest.clone()),
-            Effect::Run { .. }
-            | Effect::Stop { .. }
-            | Effect::Savepoint { .. }
-            | Effect::Rescale { .. }
-            | Effect::Cancel { .. }
-            | Effect::Dispose { .. }
-            | Effect::Poll { .. }
-            | Effect::Emit(_)
-            | Effect::WaitUntil(_) => None,
-        });
+        let uploaded = |effect: &Effect| {
+            if let Effect::Upload { digest } = effect { Some(digest.clone()) } else { None }
+        };
+        let digest = effects.iter().find_map(uploaded);
         let Some(digest) = digest else {
             return Some(Place { uploads: None, _permit: permit, _alone: alone });
         };

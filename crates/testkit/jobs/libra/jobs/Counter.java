@@ -2,6 +2,7 @@ package libra.jobs;
 
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.common.typeinfo.Types;
+import org.apache.flink.streaming.api.datastream.DataStreamSink;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
 
@@ -12,8 +13,9 @@ import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
  * <p>{@code --progress PATH}: see {@link Count}. {@code --every N}: how often it tells where it is, in records (100).
  * {@code --rate N}: records per second (500). {@code --fail-after N}: fails at the Nth record since this start.
  * {@code --fail-always}: fails whenever it is opened. {@code --uid X}: of the operator with the state.
- * {@code --slow-open MS}: opens slowly. {@code --slow-while PATH}: takes 20 ms for each record while that file exists. {@code --name X}: the job's name; without it that is left to the configuration,
- * and so are the checkpoints.
+ * {@code --slow-open MS}: opens slowly. {@code --slow-while PATH}: takes 20 ms for each record while that file exists.
+ * {@code --name X}: the job's name; without it that is left to the configuration, and so are the checkpoints.
+ * {@code --sinks N}: subtasks of the sink, whatever the job has.
  */
 public final class Counter {
   private Counter() {}
@@ -21,7 +23,7 @@ public final class Counter {
   public static void main(String[] words) throws Exception {
     Arguments arguments = new Arguments(words);
     StreamExecutionEnvironment environment = StreamExecutionEnvironment.getExecutionEnvironment();
-    environment
+    DataStreamSink<Long> sink = environment
         .fromSource(new Numbers(arguments.number("rate", 500)), WatermarkStrategy.noWatermarks(), "numbers")
         // More than one would each begin somewhere else.
         .setParallelism(1)
@@ -33,6 +35,9 @@ public final class Counter {
         .sinkTo(new DiscardingSink<>())
         .name("nowhere")
         .uid("nowhere");
+    if (arguments.has("sinks")) {
+      sink.setParallelism((int) arguments.number("sinks", 1));
+    }
     if (arguments.has("name")) {
       environment.execute(arguments.text("name", ""));
     } else {

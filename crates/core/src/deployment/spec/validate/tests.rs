@@ -182,7 +182,7 @@ proptest! {
         spec.batch_config = Some(BatchConfig { ttl_seconds: ms[7], max_runs: small, ..BatchConfig::default() });
         let fine = spec.validate().is_empty();
         let normal = Normal::of(&spec, None);
-        let settings = flink_configuration(&normal);
+        let settings = flink_configuration(&normal, None);
         prop_assert_eq!(Normal::of(&spec, None).fingerprint(), normal.fingerprint());
         if fine {
             // Flink counts in signed 64 bits, and restarts in 32.
