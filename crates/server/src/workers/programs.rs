@@ -89,7 +89,7 @@ struct Watch {
     /// By `artifact_path`.
     files: HashMap<String, Seen>,
     /// A look at all files that has not ended yet.
-    looking: Option<JoinHandle<Vec<(Option<Mark>, String)>>>,
+    looking: Option<JoinHandle<Marks>>,
     /// Files that are to be read, by their `artifact_path`, and deployments whose file may be another one.
     to_read: Vec<String>,
     to_follow: Vec<Name>,
@@ -100,6 +100,9 @@ struct Watch {
     follows: JoinSet<bool>,
     following: HashMap<Id, Following>,
 }
+
+/// What there is by each `artifact_path`; None = no file.
+type Marks = Vec<(Option<Mark>, String)>;
 
 /// What is being applied, and to which version of a deployment.
 struct Following {

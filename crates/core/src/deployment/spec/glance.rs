@@ -30,8 +30,8 @@ pub fn brings_code(statement: &str) -> bool {
             words.next().is_some_and(|second| second.eq_ignore_ascii_case("JAR"))
         }
         first if is_one_of(first, &["CREATE", "ALTER"]) => {
-            let from_using = words.skip_while(|word| !word.eq_ignore_ascii_case("USING"));
-            from_using.skip(1).next().is_some_and(|word| word.eq_ignore_ascii_case("JAR"))
+            let mut from_using = words.skip_while(|word| !word.eq_ignore_ascii_case("USING"));
+            from_using.nth(1).is_some_and(|word| word.eq_ignore_ascii_case("JAR"))
         }
         _ => sets(statement, &OF_CODE),
     }
