@@ -243,18 +243,29 @@ pub(crate) fn hold(from: &Path, to: &Path) -> io::Result<bool> {
 /// Copies a file so that `to` is there whole or not at all, whoever copies at the same time, and outlives a crash. What a
 /// crash leaves lies beside `to` and goes with what is there: nothing needs it.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    static COPIES: AtomicU64 = AtomicU64::new(0);
-    let number = COPIES.fetch_add(1, Ordering::Relaxed);
-    let draft = to.with_extension(format!("{}-{number}.new", std::process::id()));
-    let copied = fs::copy(from, &draft)
-        .and_then(|_| File::open(&draft)?.sync_all())
-        .and_then(|()| fs::rename(&draft, to));
+    let mut source = File::open(from)?;
+    let (draft, mut file) = draft_beside(to)?;
+    let copied =
+        io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).and_then(|()| fs::rename(&draft, to));
     if copied.is_err() {
-        // It may not have come to be.
+        // The disk may be full.
         let _ = fs::remove_file(&draft);
     }
     copied?;
     to.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// A new file beside `to`. On a storage that hosts share, processes of two may have one number.
+fn draft_beside(to: &Path) -> io::Result<(PathBuf, File)> {
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+        let draft = to.with_extension(format!("{}-{number}.new", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).mode(MODE).open(&draft) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other.map(|file| (draft, file)),
+        }
+    }
 }
 
 /// True when the file system takes no link to this file: some take only so many, some none, which Linux calls EPERM
