@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use libra_core::attempt::{Attempt, Exit, Holder, Links, Outcome as Ended};
 use libra_core::id::{JobId, Token};
-use libra_core::job::{Job, State, TimeLimits};
+use libra_core::job::{Draft, Job, TimeLimits};
 use libra_core::lifecycle::{self, Event, Step};
 use libra_core::mode::{Mode, ModeChoice};
 use libra_core::requirement::{self, Surroundings};
-use libra_core::retry;
 use libra_core::spec::{JobSpec, Kind, Source};
 use libra_core::time::Timestamp;
 use libra_store::lane::{AttemptWrite, Change, Fence, Origin, Submission};
@@ -35,32 +34,17 @@ pub(crate) fn draft() -> Outcome<Job> {
     let around = Surroundings { host_cores: 2, default_master: "local[*]" };
     let needed = requirement::requirement(&spec.spark_config, around).map_err(|bad| format!("{bad:?}"))?;
     let now = now();
-    Ok(Job {
+    Ok(Job::received(Draft {
         id: JobId::new(now, rand::random()),
-        revision: 0,
-        state: State::Submitted,
+        submitted_at: now,
         user: "local".into(),
         tenant: "default".into(),
+        spec,
         mode: Mode::InCluster,
-        host: None,
         requirement: requirement::in_mode(needed, Mode::InCluster),
         limits: TimeLimits { queue_seconds: Some(3_600), run_seconds: None, launch_seconds: Some(600) },
-        retry: retry::default_policy(),
-        spec,
-        attempt: 0,
-        retries: 0,
-        lost_launches: 0,
-        submitted_at: now,
-        queued_at: None,
-        scheduled_at: None,
-        started_at: None,
-        completed_at: None,
-        not_before: None,
-        cancel_requested_at: None,
-        stop: None,
-        failure: None,
         correlation_id: JobId::new(now, rand::random()).to_string(),
-    })
+    }))
 }
 
 /// A new job like `draft`, under an id of its own.

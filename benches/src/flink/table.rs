@@ -4,7 +4,7 @@ use std::path::Path;
 
 use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::Declared;
-use libra_core::deployment::reconcile::{Counted, Fate, Kept, Mode, Phase, Row, Run, Stable, Wish};
+use libra_core::deployment::reconcile::{Fate, Kept, Mode, Phase, Row, Run, Stable, Wish};
 use libra_store::db::DATABASE_FILE;
 use rusqlite::{Connection, OpenFlags, params};
 
@@ -48,19 +48,8 @@ pub(super) fn fill(data_dir: &Path, cluster: &str, numbers: std::ops::Range<u32>
 
 fn stable(number: u32) -> Outcome<Row> {
     let id = job_id(number);
-    let run = Run {
-        id: id.clone().try_into()?,
-        generation: 1,
-        nonce: 0,
-        from: None,
-        fate: Fate::Live,
-        kept: Some(Kept { path: format!("fake:/checkpoints/{id}/chk-5"), number: 5 }),
-        absent_since: None,
-        proof: None,
-        prove_by: None,
-        proven: true,
-        before: Counted::default(),
-    };
+    let kept = Kept { path: format!("fake:/checkpoints/{id}/chk-5"), number: 5 };
+    let run = Run { kept: Some(kept), proven: true, ..Run::new(id.try_into()?, 1, 0, Fate::Live) };
     Ok(Row {
         revision: 1,
         phase: Phase::Stable,

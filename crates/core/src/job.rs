@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::id::JobId;
 use crate::mode::Mode;
 use crate::requirement::Requirement;
+use crate::retry;
 use crate::spec::{JobSpec, RetryPolicy};
 use crate::time::Timestamp;
 
@@ -206,7 +207,61 @@ pub struct Job {
     pub correlation_id: String,
 }
 
+/// What a job is when it is received; the rest follows ([`Job::received`]).
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its id.
+    pub id: JobId,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// Who submitted it.
+    pub user: String,
+    /// Whose tenant.
+    pub tenant: String,
+    /// What to run.
+    pub spec: JobSpec,
+    /// Where it runs.
+    pub mode: Mode,
+    /// What it occupies.
+    pub requirement: Requirement,
+    /// Which time limits apply.
+    pub limits: TimeLimits,
+    /// Ties together what one request caused.
+    pub correlation_id: String,
+}
+
 impl Job {
+    /// A job to which nothing has happened yet. Failures are retried as its specification says, else as the default does.
+    pub fn received(draft: Draft) -> Self {
+        let Draft { id, submitted_at, user, tenant, spec, mode, requirement, limits, correlation_id } = draft;
+        Self {
+            id,
+            revision: 0,
+            state: State::Submitted,
+            user,
+            tenant,
+            mode,
+            host: None,
+            requirement,
+            limits,
+            retry: spec.retry_policy.clone().unwrap_or_else(retry::default_policy),
+            spec,
+            attempt: 0,
+            retries: 0,
+            lost_launches: 0,
+            submitted_at,
+            queued_at: None,
+            scheduled_at: None,
+            started_at: None,
+            completed_at: None,
+            not_before: None,
+            cancel_requested_at: None,
+            stop: None,
+            failure: None,
+            correlation_id,
+        }
+    }
+
     /// When the scheduler has to act on this job by itself: the end of its queue wait or of its backoff.
     pub fn due_at(&self) -> Option<Timestamp> {
         match self.state {

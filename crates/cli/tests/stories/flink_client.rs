@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use libra_core::deployment::reconcile::{
-    Act, Cluster, Counted, Desired, Fate, FlinkId, Job, JobState, Kind, Mode, Observed, Operation, Retention,
-    Row, Run, Stability, Timing, Trigger, Upgrade, Version,
+    Act, Cluster, Desired, Fate, FlinkId, Job, JobState, Kind, Mode, Observed, Operation, Retention, Row,
+    Run, Stability, Timing, Trigger, Upgrade, Version,
 };
 use libra_core::time::Timestamp;
 use libra_engines::flink::{Access, Error, Flink, JobLine, Known, Look, RunRequest, all_tasks_run};
@@ -135,6 +135,7 @@ async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, 
         digest: flink::digest(&flink::jobs_jar()),
         kind: Kind::Streaming,
         upgrade: Upgrade::Savepoint,
+        alone: false,
         allow_non_restored_state: false,
         parallelism: 1,
         shape: None,
@@ -148,6 +149,7 @@ async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, 
         savepoint_nonce: 0,
         end_run: None,
         waits: false,
+        another_begins: false,
         given: None,
         savepoint_directory: String::new(),
         versions: vec![version],
@@ -155,19 +157,7 @@ async fn seen(client: &Flink, name: &str, job: FlinkId, operation: Option<(Act, 
         retention: Retention { count: 1, age: 0 },
         timing: Timing::default(),
     };
-    let run = Run {
-        id: job,
-        generation: 1,
-        nonce: 0,
-        from: None,
-        fate: Fate::Live,
-        kept: None,
-        absent_since: None,
-        proof: None,
-        prove_by: None,
-        proven: false,
-        before: Counted::default(),
-    };
+    let run = Run::new(job, 1, 0, Fate::Live);
     let operation = operation.map(|(act, trigger)| Operation {
         act,
         job,

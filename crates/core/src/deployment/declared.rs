@@ -201,6 +201,7 @@ pub fn desired(
         savepoint_nonce: declared.savepoint_nonce,
         end_run,
         waits: false,
+        another_begins: false,
         given: declared.given.clone(),
         savepoint_directory: facts.savepoints_of(&target.normal).unwrap_or_default(),
         versions: generations.iter().map(|of| of.normal.version(of.number, of.upload_name())).collect(),

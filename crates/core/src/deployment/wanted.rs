@@ -1,6 +1,7 @@
 //! What the reconciler needs to know of a normal form.
 
 use super::normal::Normal;
+use super::packing::Packing;
 use super::reconcile::{Kind, Stability, Upgrade, Version};
 use super::spec::{JobType, UpgradeMode};
 use crate::time::MICROS_PER_SECOND;
@@ -21,6 +22,7 @@ impl Normal {
                 UpgradeMode::LastState => Upgrade::LastCheckpoint,
                 UpgradeMode::Stateless => Upgrade::Stateless,
             },
+            alone: self.packing() == Packing::Python,
             allow_non_restored_state: self.allow_non_restored_state,
             job: Some(self.job_key()),
             parallelism: self.deployment.parallelism,

@@ -4,7 +4,7 @@ use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::reconcile::{Desired, Effect, Fate, Run, Step};
 use libra_core::deployment::turns::{Ending, Move, settle, waits};
 use libra_core::id::JobId;
-use libra_core::job::{Job, State, TimeLimits};
+use libra_core::job::{Draft, Job, State, TimeLimits};
 use libra_core::lifecycle::{self, Event};
 use libra_core::mode::Mode;
 use libra_core::requirement::Requirement;
@@ -96,32 +96,19 @@ impl Jobs {
     fn create(&mut self, id: JobId, now: i64) -> usize {
         let now = Timestamp(now * 1_000_000);
         let limits = TimeLimits { queue_seconds: None, run_seconds: Some(120), launch_seconds: None };
-        let job = Job {
+        let draft = Draft {
             id,
-            revision: 0,
-            state: State::Submitted,
+            submitted_at: now,
             user: "ada".to_owned(),
             tenant: "default".to_owned(),
             spec: JobSpec::new(Kind::Jar, Source::File("a.jar".to_owned())),
             mode: Mode::Flink,
-            host: None,
             requirement: Requirement::of_slots(1),
             limits,
-            retry: RetryPolicy { max_retries: u32::MAX, retry_on: Vec::new(), ..retry::default_policy() },
-            attempt: 0,
-            retries: 0,
-            lost_launches: 0,
-            submitted_at: now,
-            queued_at: None,
-            scheduled_at: None,
-            started_at: None,
-            completed_at: None,
-            not_before: None,
-            cancel_requested_at: None,
-            stop: None,
-            failure: None,
             correlation_id: String::new(),
         };
+        let retry = RetryPolicy { max_retries: u32::MAX, retry_on: Vec::new(), ..retry::default_policy() };
+        let job = Job { retry, ..Job::received(draft) };
         let step = lifecycle::submit(job, now);
         let history = History::begin(&step);
         self.all.push((step.job, history));

@@ -114,6 +114,36 @@ fn a_duplicate_means_that_it_ran() {
 }
 
 #[test]
+fn a_program_that_has_to_begin_alone_waits_for_others_and_for_itself() {
+    let mut desk = Desk::new();
+    desk.desired.versions[0].alone = true;
+    desk.desired.another_begins = true;
+    desk.pass(20);
+    assert!(desk.row.run.is_none() && !desk.sends(is_run), "another one begins");
+    desk.desired.another_begins = false;
+    desk.pass(1);
+    assert!(desk.sends(is_run));
+    let budget = desk.desired.timing.main_budget;
+    let until = |desk: &Desk| desk.row.run.as_ref().and_then(|run| run.begins_alone_until(budget));
+    let first = until(&desk).unwrap();
+    // Its reply is lost: others are sent again after a while, this one when its main() is over.
+    let before = desk.row.clone();
+    let most = first.0 / 1_000_000;
+    while desk.now < most - 1 {
+        desk.pass(1);
+        assert!(!desk.sends(is_run));
+    }
+    assert_eq!(until(&desk), Some(first));
+    desk.pass(1);
+    assert!(desk.sends(is_run));
+    assert!(until(&desk) > Some(first));
+    desk.row = before;
+    desk.answer(Answer::Accepted);
+    desk.pass(1);
+    assert_eq!(until(&desk), None, "its main() is over");
+}
+
+#[test]
 fn a_refusal_waits_for_what_an_earlier_request_may_still_do() {
     let mut desk = Desk::new();
     desk.pass(1);

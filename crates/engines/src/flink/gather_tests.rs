@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use libra_core::deployment::reconcile::{
-    Act, Counted, Desired, Fate, FlinkId, JobState, Kind, Mode, Observed, Operation, Retention, Row, Run,
-    Stability, Timing, Trigger, Upgrade, Version,
+    Act, Desired, Fate, FlinkId, JobState, Kind, Mode, Observed, Operation, Retention, Row, Run, Stability,
+    Timing, Trigger, Upgrade, Version,
 };
 use libra_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -60,19 +60,7 @@ fn cluster(job: FlinkId) -> Pages {
 }
 
 fn row(job: FlinkId) -> Row {
-    let run = Run {
-        id: job,
-        generation: 1,
-        nonce: 0,
-        from: None,
-        fate: Fate::Live,
-        kept: None,
-        absent_since: None,
-        proof: None,
-        prove_by: None,
-        proven: false,
-        before: Counted::default(),
-    };
+    let run = Run::new(job, 1, 0, Fate::Live);
     Row { run: Some(run), ..Row::default() }
 }
 
@@ -83,6 +71,7 @@ fn desired() -> Desired {
         digest: "ab".repeat(32),
         kind: Kind::Streaming,
         upgrade: Upgrade::Savepoint,
+        alone: false,
         allow_non_restored_state: false,
         parallelism: 1,
         shape: None,
@@ -96,6 +85,7 @@ fn desired() -> Desired {
         savepoint_nonce: 0,
         end_run: None,
         waits: false,
+        another_begins: false,
         given: None,
         savepoint_directory: "file:/s".to_owned(),
         versions: vec![version],

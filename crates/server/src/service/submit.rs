@@ -11,11 +11,10 @@ use libra_api::views::{LimitsView, SubmitView};
 use libra_core::admission;
 use libra_core::artifact::{self, Named};
 use libra_core::id::JobId;
-use libra_core::job::{Job, State, TimeLimits};
+use libra_core::job::{Draft, Job, TimeLimits};
 use libra_core::lifecycle;
 use libra_core::mode::{self, Mode, ModeChoice};
 use libra_core::requirement::{self, Requirement, Surroundings};
-use libra_core::retry;
 use libra_core::spec::{JobSpec, Kind, MAX_CODE_BYTES};
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
@@ -284,32 +283,17 @@ impl Service {
     ) -> Result<SubmitAnswer, ServiceError> {
         let now = self.clock.now();
         let limits = self.limits(&spec, mode);
-        let job = Job {
+        let job = Job::received(Draft {
             id: JobId::new(now, self.clock.entropy()),
-            revision: 0,
-            state: State::Submitted,
+            submitted_at: now,
             user: request.principal.user.clone(),
             tenant: request.principal.tenant.clone(),
+            spec,
             mode,
-            host: None,
             requirement: needed,
             limits,
-            retry: spec.retry_policy.clone().unwrap_or_else(retry::default_policy),
-            spec,
-            attempt: 0,
-            retries: 0,
-            lost_launches: 0,
-            submitted_at: now,
-            queued_at: None,
-            scheduled_at: None,
-            started_at: None,
-            completed_at: None,
-            not_before: None,
-            cancel_requested_at: None,
-            stop: None,
-            failure: None,
             correlation_id: request.correlation_id.to_owned(),
-        };
+        });
         let step = lifecycle::submit(job, now);
         let candidate = self.candidate(&step.job);
         if let Some((limit, message)) = self.never_starts(&candidate) {

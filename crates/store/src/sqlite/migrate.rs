@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::error::StoreError;
 
 /// The migrations, oldest first. An entry never changes once it was released; a change is a new entry.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/sqlite/0001_jobs.sql"),
     include_str!("../../migrations/sqlite/0002_replicas.sql"),
     include_str!("../../migrations/sqlite/0003_feed_segments.sql"),
@@ -14,6 +14,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/sqlite/0006_generations_fared.sql"),
     include_str!("../../migrations/sqlite/0007_signatures.sql"),
     include_str!("../../migrations/sqlite/0008_artifact_versions.sql"),
+    include_str!("../../migrations/sqlite/0009_begins_alone.sql"),
 ];
 
 /// The newest schema version that this program knows.

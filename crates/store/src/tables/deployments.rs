@@ -111,6 +111,22 @@ pub fn head(tx: &mut dyn Tx, cluster: &str, name: &Name) -> Result<Option<Head>,
     first(tx, sql, &of, |row| Ok(Head { version: row.int(0)?, revision: row.int(1)? }))
 }
 
+/// True while a program of another deployment on the same cluster may be beginning that has to begin alone.
+pub fn another_begins(tx: &mut dyn Tx, name: &Name, now: Timestamp) -> Result<bool, StoreError> {
+    // Names are unique on a cluster.
+    let sql = "SELECT 1 FROM deployments AS own JOIN deployments AS other ON other.cluster = own.cluster AND other.id <> own.id \
+               WHERE own.tenant = ?1 AND own.id = ?2 AND other.begins_alone_until > ?3 LIMIT 1";
+    let of = [(&name.tenant).into(), (&name.id).into(), now.0.into()];
+    Ok(first(tx, sql, &of, |_| Ok(()))?.is_some())
+}
+
+/// Until when a program of a deployment may be beginning that has to begin alone, as it is stored.
+fn begins_until(tx: &mut dyn Tx, name: &Name) -> Result<Option<i64>, StoreError> {
+    let sql = "SELECT begins_alone_until FROM deployments WHERE tenant = ?1 AND id = ?2";
+    let found = first(tx, sql, &[(&name.tenant).into(), (&name.id).into()], |row| row.opt_int(0))?;
+    Ok(found.flatten())
+}
+
 /// Stores a new deployment with its first generation; [`Written::Stale`] when there is one of that name, or
 /// another tenant has one of that name on the same cluster: their jobs would take each other's place.
 pub fn create(
@@ -159,6 +175,8 @@ pub struct Wished {
     pub name: Name,
     /// The version that was seen.
     pub version: i64,
+    /// The revision of the row that was seen, where the wish is about what the reconciler has done.
+    pub revision: Option<u64>,
     /// What is wanted now.
     pub wish: Declared,
     /// The new generation, where there is one.
@@ -169,14 +187,21 @@ pub struct Wished {
     pub at: Timestamp,
 }
 
-/// Stores a change of the wish, unless somebody else has changed it since it was seen.
+/// Stores a change of the wish, unless somebody else has changed it since it was seen, or what it is about.
 pub fn wish(tx: &mut dyn Tx, wished: &Wished) -> Result<Written, StoreError> {
-    let Wished { name, version, wish, generation, what, at } = wished;
+    let Wished { name, version, revision, wish, generation, what, at } = wished;
     let text = json("wish of a deployment", wish)?;
     let changed = tx.execute(
         "UPDATE deployments SET wish = ?4, version = version + 1, updated_at = ?5 \
-         WHERE tenant = ?1 AND id = ?2 AND version = ?3",
-        &[(&name.tenant).into(), (&name.id).into(), (*version).into(), (&text).into(), at.0.into()],
+         WHERE tenant = ?1 AND id = ?2 AND version = ?3 AND revision = COALESCE(?6, revision)",
+        &[
+            (&name.tenant).into(),
+            (&name.id).into(),
+            (*version).into(),
+            (&text).into(),
+            at.0.into(),
+            revision.map(|seen| stored("revision", seen)).transpose()?.into(),
+        ],
     )?;
     if changed == 0 {
         return Ok(Written::Stale);
@@ -249,6 +274,8 @@ pub struct Stepped {
     pub from: u64,
     /// The row afterwards.
     pub log: Log,
+    /// Until when a program of it may be beginning that has to begin alone.
+    pub begins_alone_until: Option<Timestamp>,
     /// The generation that was wanted.
     pub generation: u64,
     /// What was found out of generations.
@@ -259,15 +286,23 @@ pub struct Stepped {
     pub at: Timestamp,
 }
 
-/// Stores a step, unless another one was faster, something else is wanted by now, or the leader's lease is another's.
+/// Stores a step, unless another one was faster, something else is wanted by now, the leader's lease is another's, or a
+/// program begins with it that has to begin alone, and another one may be beginning.
 pub fn step(tx: &mut dyn Tx, fence: &Fence, stepped: &Stepped) -> Result<Written, StoreError> {
-    let Stepped { name, version, from, log, generation, fared, what, at } = stepped;
+    let Stepped { name, version, from, log, begins_alone_until, generation, fared, what, at } = stepped;
     if !feed::holds(tx, fence)? {
+        return Ok(Written::Stale);
+    }
+    // It is asked once for each beginning, not again while that goes on.
+    if let Some(until) = begins_alone_until
+        && begins_until(tx, name)? != Some(until.0)
+        && another_begins(tx, name, *at)?
+    {
         return Ok(Written::Stale);
     }
     let text = json("state of a deployment", log)?;
     let changed = tx.execute(
-        "UPDATE deployments SET state = ?4, revision = ?5, updated_at = ?6 \
+        "UPDATE deployments SET state = ?4, revision = ?5, updated_at = ?6, begins_alone_until = ?8 \
          WHERE tenant = ?1 AND id = ?2 AND revision = ?3 AND version = ?7",
         &[
             (&name.tenant).into(),
@@ -277,6 +312,7 @@ pub fn step(tx: &mut dyn Tx, fence: &Fence, stepped: &Stepped) -> Result<Written
             stored("revision", log.revision)?.into(),
             at.0.into(),
             (*version).into(),
+            begins_alone_until.map(|at| at.0).into(),
         ],
     )?;
     if changed == 0 {

@@ -70,6 +70,7 @@ fn stepped(from: u64, job: &Job) -> Stepped {
         version: 1,
         from,
         log: Row { revision: from + 1, phase: Phase::Waiting, turn: Some(turn), ..Row::default() },
+        begins_alone_until: None,
         generation: 1,
         what: vec![happening()],
         fared: Vec::new(),

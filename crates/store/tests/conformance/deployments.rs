@@ -16,6 +16,7 @@ use crate::on_every_store;
 
 on_every_store!(
     a_deployment_is_created_once,
+    a_program_that_has_to_begin_alone_does,
     a_wish_names_the_version_that_was_seen,
     a_step_names_its_revision_and_the_leader,
     how_generations_fared_tells_where_to_go_back_to,
@@ -89,6 +90,7 @@ fn stepped(from: u64, phase: Phase, what: &[&str]) -> Stepped {
         version: 1,
         from,
         log: Row { revision: from + 1, phase, ..Row::default() },
+        begins_alone_until: None,
         generation: 1,
         fared: Vec::new(),
         what: what.iter().map(|kind| happening(kind)).collect(),
@@ -112,6 +114,35 @@ async fn a_deployment_is_created_once(s: Store) {
     assert_eq!(kinds(&s, "t", "etl").await, [(1, "applied".to_owned())]);
 }
 
+async fn a_program_that_has_to_begin_alone_does(s: Store) {
+    for (tenant, id) in [("t", "etl"), ("t", "b"), ("u", "elsewhere")] {
+        create(&s, tenant, id).await;
+    }
+    let fence = leader(&s).await;
+    let begins = async |tenant: &str, id: &str, from: u64, until: Option<i64>| {
+        let step = Stepped {
+            name: name(tenant, id),
+            begins_alone_until: until.map(Timestamp),
+            ..stepped(from, Phase::Starting, &[])
+        };
+        let fence = fence.clone();
+        s.db.write(move |tx| deployments::step(tx, &fence, &step)).await.unwrap()
+    };
+    let another = async |id: &str, now: i64| {
+        let name = name("t", id);
+        s.db.read(move |tx| deployments::another_begins(tx, &name, Timestamp(now))).await.unwrap()
+    };
+    assert!(!another("b", 9).await);
+    assert_eq!(begins("t", "etl", 0, Some(100)).await, Written::Done);
+    assert!(another("b", 9).await && !another("b", 100).await && !another("etl", 9).await);
+    assert_eq!(begins("t", "b", 0, Some(110)).await, Written::Stale, "the first may still be at work");
+    assert_eq!(begins("u", "elsewhere", 0, Some(110)).await, Written::Done, "on another cluster");
+    assert_eq!(begins("t", "b", 0, None).await, Written::Done, "what need not be alone");
+    assert_eq!(begins("t", "etl", 1, Some(100)).await, Written::Done, "it goes on");
+    assert_eq!(begins("t", "etl", 2, None).await, Written::Done);
+    assert_eq!(begins("t", "b", 1, Some(120)).await, Written::Done);
+}
+
 async fn a_wish_names_the_version_that_was_seen(s: Store) {
     create(&s, "t", "etl").await;
     let mut wish = Declared::first();
@@ -119,12 +150,16 @@ async fn a_wish_names_the_version_that_was_seen(s: Store) {
     let wished = Wished {
         name: name("t", "etl"),
         version: 1,
+        revision: None,
         wish,
         generation: Some(generation(2)),
         what: happening("applied"),
         at: Timestamp(7),
     };
+    let of_another_row = Wished { revision: Some(7), ..wished.clone() };
+    assert_eq!(s.db.write(move |tx| deployments::wish(tx, &of_another_row)).await.unwrap(), Written::Stale);
     let again = wished.clone();
+    let wished = Wished { revision: Some(0), ..wished };
     assert_eq!(s.db.write(move |tx| deployments::wish(tx, &wished)).await.unwrap(), Written::Done);
     assert_eq!(s.db.write(move |tx| deployments::wish(tx, &again)).await.unwrap(), Written::Stale);
     let now = found(&s, "t", "etl").await.unwrap();
@@ -186,6 +221,7 @@ async fn how_generations_fared_tells_where_to_go_back_to(s: Store) {
         let wished = Wished {
             name: name("t", "etl"),
             version: i64::try_from(number).unwrap() - 1,
+            revision: None,
             wish: wish.clone(),
             generation: Some(generation(number)),
             what: happening("applied"),

@@ -5,11 +5,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use libra_core::attempt::{Attempt, Holder, Links};
 use libra_core::id::{JobId, Token};
-use libra_core::job::{Job, State, TimeLimits};
+use libra_core::job::{Draft, Job, TimeLimits};
 use libra_core::lifecycle::{self, Event, Step};
 use libra_core::mode::Mode;
 use libra_core::requirement::Requirement;
-use libra_core::retry;
 use libra_core::spec::{JobSpec, Kind, Source};
 use libra_core::time::Timestamp;
 use libra_store::lane::{AttemptWrite, Change, Fence, Origin, OutboxRow, Submission};
@@ -66,32 +65,17 @@ pub(crate) fn new_job(n: u32) -> Submission {
     spec.name = Some(format!("job {n}"));
     let mut entropy = [0; 10];
     entropy[..4].copy_from_slice(&n.to_be_bytes());
-    let job = Job {
+    let job = Job::received(Draft {
         id: JobId::new(now, entropy),
-        revision: 0,
-        state: State::Submitted,
+        submitted_at: now,
         user: "ada".into(),
         tenant: "default".into(),
         spec,
         mode: Mode::InCluster,
-        host: None,
         requirement: Requirement::default(),
         limits: TimeLimits { queue_seconds: Some(1_800), run_seconds: None, launch_seconds: Some(600) },
-        retry: retry::default_policy(),
-        attempt: 0,
-        retries: 0,
-        lost_launches: 0,
-        submitted_at: now,
-        queued_at: None,
-        scheduled_at: None,
-        started_at: None,
-        completed_at: None,
-        not_before: None,
-        cancel_requested_at: None,
-        stop: None,
-        failure: None,
         correlation_id: format!("c-{n}"),
-    };
+    });
     submission(job)
 }
 

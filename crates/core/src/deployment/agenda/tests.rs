@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::deployment::reconcile::{
-    Counted, End, Fate, FlinkId, Phase, Refused, Run, Savepoint, Timing, Trouble, Version,
+    End, Fate, FlinkId, Phase, Refused, Run, Savepoint, Timing, Trouble, Version,
 };
 use crate::deployment::retention::Retention;
 use crate::deployment::spec::DeploymentSpec;
@@ -54,6 +54,7 @@ impl Diary {
             nonce: 0,
             end_run: None,
             waits: false,
+            another_begins: false,
             savepoint_nonce: 0,
             given: None,
             savepoint_directory: "svpt".into(),
@@ -106,19 +107,7 @@ impl Diary {
     /// The reconciler has done what is wanted, and the run became this.
     fn run(&mut self, fate: Fate) {
         let nonce = self.desired.nonce;
-        self.row.run = Some(Run {
-            id: FlinkId(u128::from(nonce)),
-            generation: self.desired.target(),
-            nonce,
-            from: None,
-            fate,
-            kept: None,
-            absent_since: None,
-            proof: None,
-            prove_by: None,
-            proven: false,
-            before: Counted::default(),
-        });
+        self.row.run = Some(Run::new(FlinkId(u128::from(nonce)), self.desired.target(), nonce, fate));
     }
 
     fn finish(&mut self) {

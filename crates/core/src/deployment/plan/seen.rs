@@ -105,22 +105,13 @@ fn newest(row: &Row, own: Option<&Job>) -> Newest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deployment::reconcile::{Counted, State};
+    use crate::deployment::reconcile::State;
     use crate::time::Timestamp;
 
     fn run(id: u128, fate: Fate) -> Run {
         Run {
-            id: FlinkId(id),
-            generation: 1,
-            nonce: 0,
             from: Some(State { path: "file:/s/savepoint-1".into(), generation: 0 }),
-            fate,
-            kept: None,
-            absent_since: None,
-            proof: None,
-            prove_by: None,
-            proven: false,
-            before: Counted::default(),
+            ..Run::new(FlinkId(id), 1, 0, fate)
         }
     }
 

@@ -53,6 +53,10 @@ pub struct Version {
     pub kind: Kind,
     /// How it takes over.
     pub upgrade: Upgrade,
+    /// Whether its program has to be the only one of its kind that begins on its cluster: Flink tells Python programs what
+    /// they are by one place in the JobManager's process.
+    #[serde(default)]
+    pub alone: bool,
     /// Whether state that no operator takes may be left out.
     pub allow_non_restored_state: bool,
     /// What makes its job the job that it is: between generations with one text here nothing in Flink has to change,
@@ -114,6 +118,9 @@ pub struct Desired {
     /// No run begins as long as this is true: it is another's turn. See [`crate::deployment::turns`].
     #[serde(default)]
     pub waits: bool,
+    /// A program that has to begin alone may be beginning on the cluster for another deployment.
+    #[serde(default)]
+    pub another_begins: bool,
     /// Raised to ask for a savepoint.
     pub savepoint_nonce: u64,
     /// The state from which the next run begins, as somebody asked.

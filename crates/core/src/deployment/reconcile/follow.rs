@@ -228,8 +228,10 @@ impl Pass<'_> {
         let last_open = sent.at.plus_micros(timing.main_budget);
         let earlier = sent.open_until;
         let (sends, at) = (sent.sends, sent.at);
+        let mut alone = false;
         if let Some(run) = self.row.run.as_mut() {
             run.fate = Fate::Sent(sent);
+            alone = run.alone;
         }
         // Whatever a former life of the JobManager took is over, once its tasks are.
         let reborn = was_sent_to.is_some() && was_sent_to != self.cluster.life;
@@ -247,7 +249,8 @@ impl Pass<'_> {
                 None => self.refused(refusal),
             },
             Some(Heard::Taken) | None => {
-                let resend_at = at.plus_micros(timing.resend_after);
+                // What has to begin alone must not begin beside itself either.
+                let resend_at = if alone { last_open } else { at.plus_micros(timing.resend_after) };
                 let resend_at = match (&self.cluster.life, self.note_absent()) {
                     // It can't be told whether this is the JobManager that was asked.
                     (None, Some(since)) => resend_at.max(since.plus_micros(timing.zombie_window)),

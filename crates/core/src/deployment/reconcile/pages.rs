@@ -18,7 +18,7 @@ pub fn needs_pages(desired: &Desired, row: &Row) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Act, Counted, FlinkId, Operation, Run};
+    use super::super::{Act, FlinkId, Operation, Run};
     use super::*;
     use crate::deployment::declared::{ClusterFacts, Declared, Generation, desired};
     use crate::deployment::normal::Normal;
@@ -31,19 +31,7 @@ mod tests {
         let generation = Generation { number: 1, normal, digest: String::new() };
         let told = desired(&Declared::first(), None, &[generation], &ClusterFacts::default()).unwrap();
         let id = FlinkId(1);
-        let run = Run {
-            id,
-            generation: 1,
-            nonce: 0,
-            from: None,
-            fate: Fate::Live,
-            kept: None,
-            absent_since: None,
-            proof: None,
-            prove_by: None,
-            proven: false,
-            before: Counted::default(),
-        };
+        let run = Run::new(id, 1, 0, Fate::Live);
         let mut row = Row::default();
         assert!(!needs_pages(&told, &row), "there is no job");
         row.run = Some(run.clone());

@@ -154,6 +154,9 @@ pub struct Run {
     pub from: Option<State>,
     /// What became of it.
     pub fate: Fate,
+    /// Its program has to begin alone: see [`super::Version::alone`].
+    #[serde(default)]
+    pub alone: bool,
     /// The newest snapshot of its state that was seen.
     pub kept: Option<Kept>,
     /// Since when the cluster does not list it.
@@ -179,6 +182,36 @@ pub struct Counted {
 }
 
 impl Run {
+    /// A run of which nothing is known but its fate.
+    pub fn new(id: FlinkId, generation: u64, nonce: u64, fate: Fate) -> Self {
+        Self {
+            id,
+            generation,
+            nonce,
+            from: None,
+            fate,
+            alone: false,
+            kept: None,
+            absent_since: None,
+            proof: None,
+            prove_by: None,
+            proven: false,
+            before: Counted::default(),
+        }
+    }
+
+    /// Until when its `main()`, which has to be the only one on its cluster, may be at work; None when it need not be, or
+    /// is over. `budget` is how long one may take, in microseconds: see [`super::MAIN_BUDGET`].
+    pub fn begins_alone_until(&self, budget: i64) -> Option<Timestamp> {
+        match &self.fate {
+            Fate::Sent(sent) if self.alone => {
+                let last = sent.heard.is_none().then(|| sent.at.plus_micros(budget));
+                last.max(sent.open_until)
+            }
+            Fate::Sent(_) | Fate::Live | Fate::Ended(_) => None,
+        }
+    }
+
     /// True while there is, or may be, a job.
     pub fn may_live(&self) -> bool {
         match self.fate {

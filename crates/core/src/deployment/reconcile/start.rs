@@ -5,11 +5,13 @@ use super::effect::{Effect, Event};
 use super::flink_id::FlinkId;
 use super::observed::{Answer, Refusal};
 use super::pass::{Pass, is_completed};
-use super::row::{Counted, End, Fate, MOST_PAST, Phase, Run, Sent, State, Upload};
+use super::row::{End, Fate, MOST_PAST, Phase, Run, Sent, State, Upload};
 use super::trouble::{Trouble, shortened};
 
 /// The time between two looks at something that somebody else has to change, in microseconds.
 const BLOCKED_EVERY: i64 = 10 * crate::time::MICROS_PER_SECOND;
+/// The time between two looks at whether another program has begun that must not begin beside this one, in microseconds.
+const ALONE_AGAIN: i64 = crate::time::MICROS_PER_SECOND;
 
 impl Pass<'_> {
     /// Nothing of ours lives: makes `generation` run.
@@ -40,9 +42,20 @@ impl Pass<'_> {
             self.row.phase = Phase::Waiting;
             return;
         }
-        if let Some(jar) = self.jar(&version.digest) {
+        if let Some(jar) = self.jar(&version.digest)
+            && self.may_begin(&version)
+        {
             self.send(&version, jar);
         }
+    }
+
+    /// False, and it is looked at again soon, while another program begins that has to be alone as this one has.
+    fn may_begin(&mut self, version: &Version) -> bool {
+        let waits = version.alone && self.desired.another_begins;
+        if waits {
+            self.wait_until(self.now().plus_micros(ALONE_AGAIN));
+        }
+        !waits
     }
 
     fn complete(&mut self) {
@@ -154,19 +167,8 @@ impl Pass<'_> {
             heard: None,
             life: self.cluster.life.clone(),
         });
-        self.row.run = Some(Run {
-            id,
-            generation: version.generation,
-            nonce: self.desired.nonce,
-            from: from.clone(),
-            fate,
-            kept: None,
-            absent_since: None,
-            proof: None,
-            prove_by: None,
-            proven: false,
-            before: Counted::default(),
-        });
+        let run = Run::new(id, version.generation, self.desired.nonce, fate);
+        self.row.run = Some(Run { from: from.clone(), alone: version.alone, ..run });
         self.say(Event::Starts { generation: version.generation, job: id, from: from.clone() });
         self.effects.push(run_effect(id, 1, version, jar, from));
         self.poll();
@@ -189,6 +191,9 @@ impl Pass<'_> {
         let Some(run) = self.row.run.clone() else { return };
         let Some(version) = self.desired.version(run.generation).cloned() else { return };
         let Some(jar) = self.jar(&version.digest) else { return };
+        if !self.may_begin(&version) {
+            return;
+        }
         let budget = self.desired.timing.main_budget;
         let (now, life) = (self.now(), self.cluster.life.clone());
         let Some(Fate::Sent(sent)) = self.row.run.as_mut().map(|run| &mut run.fate) else { return };

@@ -1,7 +1,7 @@
 use super::*;
 use crate::deployment::declared::{ClusterFacts, Declared, Generation, desired};
 use crate::deployment::normal::Normal;
-use crate::deployment::reconcile::{Counted, Mode, Refused, Trouble};
+use crate::deployment::reconcile::{Mode, Refused, Trouble};
 use crate::time::Timestamp;
 
 const RUN: FlinkId = FlinkId(7);
@@ -24,19 +24,7 @@ fn told(kind: &str) -> Desired {
 }
 
 fn run(fate: Fate) -> Run {
-    Run {
-        id: RUN,
-        generation: 1,
-        nonce: 0,
-        from: None,
-        fate,
-        kept: None,
-        absent_since: None,
-        proof: None,
-        prove_by: None,
-        proven: true,
-        before: Counted::default(),
-    }
+    Run { proven: true, ..Run::new(RUN, 1, 0, fate) }
 }
 
 /// The row of a deployment whose generation 1 has this fate under job 1.

@@ -230,6 +230,7 @@ impl Service {
         let wished = Wished {
             name: before.name.clone(),
             version: before.version,
+            revision: None,
             wish,
             generation: Some(self.generation(principal, new, number)?),
             what: applied(principal, number, &new.plan, why),

@@ -111,6 +111,7 @@ impl Service {
             let wished = Wished {
                 name: name.clone(),
                 version: deployment.version,
+                revision: Some(deployment.log.revision),
                 wish,
                 generation: None,
                 what: Happening { kind: "suspend".to_owned(), message },
@@ -194,6 +195,7 @@ impl Service {
             let wished = Wished {
                 name: deployment.name.clone(),
                 version: deployment.version,
+                revision: None,
                 wish,
                 generation: None,
                 what: Happening { kind: kind.to_owned(), message },

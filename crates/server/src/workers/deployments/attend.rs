@@ -10,12 +10,13 @@ use libra_core::deployment::reconcile::{
 };
 use libra_core::deployment::spec::JobType;
 use libra_core::deployment::turns::waits;
+use libra_core::job::State;
 use libra_core::time::Timestamp;
 use libra_engines::failpoint;
 use libra_engines::flink::{Known, Look, Pages};
 use libra_store::StoreError;
 use libra_store::tables::deployment_history::Happening;
-use libra_store::tables::deployment_turns;
+use libra_store::tables::deployment_turns::{self, Standing as Job};
 use libra_store::tables::deployments::{self, Deployment, Head, Name, Stepped, Written};
 
 use super::disk;
@@ -101,18 +102,9 @@ pub(super) async fn attend(service: Arc<Service>, cluster: Arc<FlinkCluster>, ta
 
 async fn go(service: &Arc<Service>, cluster: &FlinkCluster, mut task: Task) -> Result<Attended, StoreError> {
     let at_once = || Attended { due: Some(service.clock.now()), ..Attended::default() };
-    let facts = cluster.facts().unwrap_or_default();
-    let stored = match task.stored.take().filter(|stored| stored.head() == task.head) {
-        Some(stored) => Some(stored.with(facts)),
-        None => Stored::read(service, &task.name, facts).await?,
+    let Some((mut stored, job)) = read(service, cluster, &mut task).await? else {
+        return Ok(Attended::default());
     };
-    let Some(mut stored) = stored else { return Ok(Attended::default()) };
-    // It changes without the deployment's row: the scheduler admits it, and somebody may cancel it.
-    let job = match stored.deployment.log.turn {
-        Some(turn) => service.db.read(move |tx| deployment_turns::standing(tx, turn.job)).await?,
-        None => None,
-    };
-    stored.told.waits = waits(job.map(|job| job.state));
     let ended = turns::ended_by_hand(&stored.deployment, &stored.told, job);
     let Stored { deployment, generations, told, .. } = &mut stored;
     let taken = times::take(service, deployment, generations, told, ended, task.epoch).await?;
@@ -121,32 +113,13 @@ async fn go(service: &Arc<Service>, cluster: &FlinkCluster, mut task: Task) -> R
         Taken::Overtaken => return Ok(at_once()),
     };
     let (observed, pages) = observe(service, cluster, &stored, &mut task).await;
-    let row = &stored.deployment.log;
     let moment = Moment { now: service.clock.now(), fresh: fresh(service), jitter: service.clock.jitter() };
-    let mut step = reconcile(&stored.told, row, &observed, moment);
+    let mut step = reconcile(&stored.told, &stored.deployment.log, &observed, moment);
     // Before anything of it is stored: what stands in the row is sent at once.
-    let place = if step.effects.iter().any(effects::takes_long) {
-        let Some(place) = task.places.take(&step.effects, effects::begins_alone(&stored, &step.effects))
-        else {
-            return Ok(Attended {
-                waits_for_place: true,
-                pages,
-                stored: Some(Box::new(stored)),
-                ..at_once()
-            });
-        };
-        Some(place)
-    } else {
-        None
+    let Ok(place) = place_for(&task.places, &step) else {
+        return Ok(Attended { waits_for_place: true, pages, stored: Some(Box::new(stored)), ..at_once() });
     };
-    let Stored { deployment, generations, told, .. } = &stored;
-    let of = turns::Of { service, deployment, generations, epoch: task.epoch };
-    let written = match turns::settle(&of, told, job.map(|job| job.state), &mut step).await? {
-        Some(jobs) if step.row != *row => store(&of, &step, jobs).await?,
-        Some(_) => Written::Done,
-        None => Written::Stale,
-    };
-    if written == Written::Stale {
+    if record(service, &stored, job.map(|job| job.state), &mut step, task.epoch).await? == Written::Stale {
         return Ok(at_once());
     }
     if step.row.phase == Phase::Waiting {
@@ -178,6 +151,74 @@ async fn go(service: &Arc<Service>, cluster: &FlinkCluster, mut task: Task) -> R
         started: starts.then_some(moment.now),
         standing,
     })
+}
+
+/// The deployment as it is stored, and what changes without its row: the scheduler admits its job, somebody may cancel that,
+/// and other programs begin on the cluster. None where it is gone, or can't be looked after.
+async fn read(
+    service: &Service,
+    cluster: &FlinkCluster,
+    task: &mut Task,
+) -> Result<Option<(Stored, Option<Job>)>, StoreError> {
+    let facts = cluster.facts().unwrap_or_default();
+    let stored = match task.stored.take().filter(|stored| stored.head() == task.head) {
+        Some(stored) => Some(stored.with(facts)),
+        None => Stored::read(service, &task.name, facts).await?,
+    };
+    let Some(mut stored) = stored else { return Ok(None) };
+    let Stored { deployment, told, .. } = &mut stored;
+    let (turn, alone) = (deployment.log.turn, told.versions.iter().any(|version| version.alone));
+    let (name, now) = (task.name.clone(), service.clock.now());
+    let (job, another_begins) = match turn {
+        None if !alone => (None, false),
+        Some(_) | None => {
+            service
+                .db
+                .read(move |tx| {
+                    let job = turn.map(|turn| deployment_turns::standing(tx, turn.job)).transpose()?;
+                    let another = alone && deployments::another_begins(tx, &name, now)?;
+                    Ok((job.flatten(), another))
+                })
+                .await?
+        }
+    };
+    told.waits = waits(job.map(|job| job.state));
+    told.another_begins = another_begins;
+    Ok(Some((stored, job)))
+}
+
+/// All places are taken.
+struct NoPlace;
+
+/// A place for what takes long, where a step asks for that.
+fn place_for(places: &Places, step: &Step) -> Result<Option<Place>, NoPlace> {
+    if !step.effects.iter().any(effects::takes_long) {
+        return Ok(None);
+    }
+    let begins = step.effects.iter().any(|effect| matches!(effect, Effect::Run { .. }));
+    let alone = begins && step.row.run.as_ref().is_some_and(|run| run.alone);
+    places.take(&step.effects, alone).map(Some).ok_or(NoPlace)
+}
+
+/// Stores a step with what it means for the job that stands for the run, which was in `state`.
+async fn record(
+    service: &Arc<Service>,
+    stored: &Stored,
+    state: Option<State>,
+    step: &mut Step,
+    epoch: i64,
+) -> Result<Written, StoreError> {
+    let Stored { deployment, generations, told, .. } = stored;
+    let of = turns::Of { service, deployment, generations, epoch };
+    match turns::settle(&of, told, state, step).await? {
+        Some(jobs) if step.row != deployment.log => {
+            let begins_alone_until =
+                step.row.run.as_ref().and_then(|run| run.begins_alone_until(told.timing.main_budget));
+            store(&of, step, begins_alone_until, jobs).await
+        }
+        Some(_) => Ok(Written::Done),
+        None => Ok(Written::Stale),
+    }
 }
 
 /// What the cluster says of it; and what the pages of its job say, with the time until which that will do.
@@ -286,7 +327,12 @@ fn count(
     }
 }
 
-async fn store(of: &turns::Of<'_>, step: &Step, jobs: turns::Jobs) -> Result<Written, StoreError> {
+async fn store(
+    of: &turns::Of<'_>,
+    step: &Step,
+    begins_alone_until: Option<Timestamp>,
+    jobs: turns::Jobs,
+) -> Result<Written, StoreError> {
     let (service, deployment) = (of.service, of.deployment);
     let what: Vec<Happening> = step.effects.iter().filter_map(effects::happening).collect();
     for happening in &what {
@@ -297,6 +343,7 @@ async fn store(of: &turns::Of<'_>, step: &Step, jobs: turns::Jobs) -> Result<Wri
         version: deployment.version,
         from: deployment.log.revision,
         log: step.row.clone(),
+        begins_alone_until,
         generation: deployment.wish.target(),
         fared: fared(&deployment.log, step),
         what,

@@ -2,7 +2,6 @@
 
 use libra_core::deployment::declared::Generation;
 use libra_core::deployment::flink_config::flink_configuration;
-use libra_core::deployment::packing::Packing;
 use libra_core::deployment::reconcile::{Answer, Effect, Event, FlinkId, Refusal, Reply, Savepoint, Trigger};
 use libra_engines::flink::{Error, Flink, RunRequest};
 use libra_store::tables::deployment_history::Happening;
@@ -91,16 +90,6 @@ pub(super) fn point(effect: &Effect) -> Option<&'static str> {
 /// True for what [`request`] is for.
 pub(super) fn takes_long(effect: &Effect) -> bool {
     matches!(effect, Effect::Upload { .. } | Effect::Run { .. })
-}
-
-/// True when a Python program begins: it has to be the only one on its cluster that does, for Flink tells such programs
-/// what they are by one place in the JobManager's process.
-pub(super) fn begins_alone(stored: &Stored, effects: &[Effect]) -> bool {
-    let is_python = |number: u64| {
-        let found = stored.generations.iter().find(|of| of.number == number);
-        found.is_some_and(|of| of.normal.packing() == Packing::Python)
-    };
-    effects.iter().any(|effect| matches!(effect, Effect::Run { generation, .. } if is_python(*generation)))
 }
 
 /// What is checked before a generation is uploaded or run.

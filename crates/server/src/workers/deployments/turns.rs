@@ -11,7 +11,7 @@ use libra_core::deployment::spec::ArtifactType;
 use libra_core::deployment::turns::{self, Ending, Move, Settled, Turn};
 use libra_core::failure::Failure;
 use libra_core::id::JobId;
-use libra_core::job::{Job, State, TimeLimits};
+use libra_core::job::{Draft, Job, State, TimeLimits};
 use libra_core::lifecycle::{self, Event, Rejected, Step};
 use libra_core::mode::{Mode, ModeChoice};
 use libra_core::requirement::Requirement;
@@ -74,9 +74,10 @@ pub(super) async fn settle(
     let mut making = Making { of, now, job, named, jobs: Jobs::default() };
     for what in moves {
         if let Err(rejected) = making.make(what) {
-            // The next look begins with what is stored.
-            tracing::error!(deployment = of.deployment.name.id, %rejected, "the job of a run can't be brought up to it");
-            return Ok(Some(Jobs::default()));
+            // Neither is stored without the other: the next look begins with what is there.
+            return Err(StoreError::Constraint(format!(
+                "the job of a run can't be brought up to it: {rejected}"
+            )));
         }
     }
     step.row.turn = turn;
@@ -202,14 +203,12 @@ impl Making<'_> {
         let deployment = self.of.deployment;
         let normal = self.of.generations.iter().find(|of| of.number == turn.generation).map(|of| &of.normal);
         let spec = spec(deployment, normal, turn.generation);
-        let job = Job {
+        let draft = Draft {
             id: turn.job,
-            revision: 0,
-            state: State::Submitted,
+            submitted_at: self.now,
             user: deployment.user.clone(),
             tenant: deployment.name.tenant.clone(),
             mode: Mode::Flink,
-            host: None,
             requirement: Requirement::of_slots(normal.map_or(1, |normal| normal.deployment.parallelism)),
             // A deployment waits as long as it is wanted, and runs as long as it runs.
             limits: TimeLimits {
@@ -219,23 +218,12 @@ impl Making<'_> {
                     .and_then(|seconds| i64::try_from(seconds).ok()),
                 launch_seconds: None,
             },
-            // The reconciler says what is tried again, and when.
-            retry: RetryPolicy { max_retries: u32::MAX, retry_on: Vec::new(), ..retry::default_policy() },
             spec,
-            attempt: 0,
-            retries: 0,
-            lost_launches: 0,
-            submitted_at: self.now,
-            queued_at: None,
-            scheduled_at: None,
-            started_at: None,
-            completed_at: None,
-            not_before: None,
-            cancel_requested_at: None,
-            stop: None,
-            failure: None,
             correlation_id: turn.job.to_string(),
         };
+        // The reconciler says what is tried again, and when.
+        let retry = RetryPolicy { max_retries: u32::MAX, retry_on: Vec::new(), ..retry::default_policy() };
+        let job = Job { retry, ..Job::received(draft) };
         let step = lifecycle::submit(job, self.now);
         let metadata = json!({"leader": self.of.service.standing.me.id, "epoch": self.of.epoch});
         self.jobs.writes.push(JobWrite::New {
