@@ -366,7 +366,10 @@ fn notifications(map: &Map<String, Value>, wrong: &mut Vec<Violation>) -> Option
 }
 
 /// An address that can be sent to, written as it will be read.
-fn webhook_address(text: &str) -> Result<(), String> {
+///
+/// # Errors
+/// What is wrong with it, as it follows the name of a field.
+pub fn webhook_address(text: &str) -> Result<(), String> {
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err("must be an http:// or https:// address without blanks".to_owned());
     }

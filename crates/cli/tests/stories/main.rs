@@ -11,6 +11,7 @@ mod clusters;
 mod command_line;
 mod connect_server;
 mod database;
+mod deployment_alerts;
 mod deployment_commands;
 mod deployment_faults;
 mod deployment_input;

@@ -202,6 +202,7 @@ pub fn desired(
         end_run,
         waits: false,
         another_begins: false,
+        watches_pressure: target.normal.monitoring.alert_on_backpressure == Some(true),
         given: declared.given.clone(),
         savepoint_directory: facts.savepoints_of(&target.normal).unwrap_or_default(),
         versions: generations.iter().map(|of| of.normal.version(of.number, of.upload_name())).collect(),

@@ -438,6 +438,7 @@ impl Cluster {
             checkpoint: work.and_then(|work| work.kept.last().cloned()),
             savepoint: work.and_then(|work| work.savepoint.clone()),
             failure: None,
+            pressure: None,
         };
         let mut jobs: Vec<Job> =
             self.jobs.iter().map(|(id, work)| job(*id, work.state, Some(work))).collect();

@@ -95,6 +95,7 @@ pub fn job(id: FlinkId, state: JobState, all_tasks_run: bool, checkpoints: u64) 
         checkpoint: (checkpoints > 0).then_some(kept),
         savepoint: None,
         failure: None,
+        pressure: None,
     }
 }
 

@@ -53,6 +53,7 @@ pub fn desired() -> Desired {
         end_run: None,
         waits: false,
         another_begins: false,
+        watches_pressure: false,
         savepoint_nonce: 0,
         given: None,
         savepoint_directory: "svpt/orders/".to_owned(),

@@ -8,11 +8,13 @@ use libra_core::deployment::reconcile::{
 
 use super::answers::{Checkpoints, ClusterSettings, Exceptions, JobLine};
 use super::error::Error;
-use super::look::observed_job;
+use super::look::{all_tasks_run, observed_job};
 use super::transport::Flink;
 
 /// Entries of a job's exception history that are asked for.
 const MOST_EXCEPTIONS: u32 = 20;
+/// What Flink says of the pages of a job whose JobMaster is being made.
+const BEING_MADE: &str = "Unable to get JobMasterGateway for initializing job";
 /// The metric that counts restarts; it lags behind by seconds.
 const RESTARTS: &str = "numRestarts";
 
@@ -125,11 +127,12 @@ impl Look {
         let line = own.and_then(|id| self.jobs.get(&id));
         let earlier = pages.filter(|pages| line == Some(&pages.line));
         let fresh = earlier.is_none() && line.is_some();
+        let watches = desired.is_some_and(|desired| desired.watches_pressure);
         let may_rescale = desired.is_some_and(|desired| may_rescale(desired, row));
         let (pages, trigger, rescale) = tokio::try_join!(
             async {
                 match (line, earlier) {
-                    (Some(line), None) => read_pages(flink, line).await.map(Some),
+                    (Some(line), None) => read_pages(flink, line, watches).await.map(Some),
                     (Some(_) | None, earlier) => Ok(earlier),
                 }
             },
@@ -161,14 +164,17 @@ impl Look {
     }
 }
 
-async fn read_pages(flink: &Flink, line: &JobLine) -> Result<Pages, Error> {
-    let (checkpoints, exceptions, metrics) = tokio::try_join!(
+async fn read_pages(flink: &Flink, line: &JobLine, watches: bool) -> Result<Pages, Error> {
+    let runs = line.state == JobState::Running && all_tasks_run(line.tasks);
+    let (checkpoints, exceptions, metrics, pressure) = tokio::try_join!(
         async { perhaps(flink.checkpoints(line.jid).await, line) },
         async { perhaps(flink.exceptions(line.jid, MOST_EXCEPTIONS).await, line) },
         async { perhaps(flink.metrics(line.jid, &[RESTARTS]).await, line) },
+        async { if watches && runs { flink.pressure(line.jid).await } else { Ok(None) } },
     )?;
     let restarts = metrics.get(RESTARTS).map(String::as_str);
-    Ok(Pages { line: line.clone(), job: observed_job(line, &checkpoints, &exceptions, restarts) })
+    let job = Job { pressure, ..observed_job(line, &checkpoints, &exceptions, restarts) };
+    Ok(Pages { line: line.clone(), job })
 }
 
 fn told(cluster: Result<(Cluster, Option<Pages>, bool), Error>) -> Told {
@@ -195,6 +201,8 @@ fn perhaps<T: Default>(answer: Result<T, Error>, line: &JobLine) -> Result<T, Er
     };
     match answer {
         Err(Error::UnknownJob | Error::Refused { .. } | Error::Server { .. }) if bare => Ok(T::default()),
+        // The list may be a moment ahead of the pages.
+        Err(Error::Server { status: _, words }) if words.contains(BEING_MADE) => Ok(T::default()),
         // Without checkpointing there is no such page.
         Err(Error::Refused { status: 404, words } | Error::Server { status: _, words })
             if words.contains("Checkpointing has not been enabled") =>

@@ -86,6 +86,7 @@ fn desired() -> Desired {
         end_run: None,
         waits: false,
         another_begins: false,
+        watches_pressure: false,
         given: None,
         savepoint_directory: "file:/s".to_owned(),
         versions: vec![version],
@@ -137,6 +138,10 @@ async fn what_is_needed_and_not_told_makes_no_look() {
     let wrong = (500, json!({"errors": ["Internal server error."]}));
     pages.lock().unwrap().insert(checkpoints.clone(), wrong.clone());
     assert!(matches!(look(&flink, &row(job)).await, Observed::Unreachable(_)));
+    let being_made = json!({"errors": ["org.apache.flink.runtime.dispatcher.UnavailableDispatcherOperationException: \
+         Unable to get JobMasterGateway for initializing job."]});
+    pages.lock().unwrap().insert(checkpoints.clone(), (500, being_made));
+    assert!(matches!(look(&flink, &row(job)).await, Observed::Reachable(_)));
     let none = json!({"errors": ["Checkpointing has not been enabled for job x."]});
     pages.lock().unwrap().insert(checkpoints.clone(), (404, none));
     assert!(matches!(look(&flink, &row(job)).await, Observed::Reachable(_)));

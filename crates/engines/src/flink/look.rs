@@ -43,6 +43,7 @@ pub fn observed_job(
         checkpoint: kept(checkpoints.latest.completed.as_ref()),
         savepoint: kept(checkpoints.latest.savepoint.as_ref()),
         failure,
+        pressure: None,
     }
 }
 

@@ -14,6 +14,7 @@ mod calls;
 mod error;
 mod gather;
 mod look;
+mod pressure;
 mod rescale;
 mod transport;
 mod upload;

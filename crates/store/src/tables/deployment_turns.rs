@@ -4,6 +4,7 @@
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::Transition;
+use libra_core::time::Timestamp;
 
 use super::deployments::{self, Stepped, Written};
 use super::{attempts, changes, feed, jobs, outbox, transitions};
@@ -57,6 +58,15 @@ pub enum JobWrite {
         /// The engine's id.
         application_id: String,
     },
+    /// Messages about it.
+    Tell {
+        /// The job.
+        job: JobId,
+        /// The messages.
+        outbox: Vec<OutboxRow>,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// Stores a step with what happens to jobs, unless another step was faster, a job has moved on since it was read, or the
@@ -90,6 +100,7 @@ pub fn step(
             JobWrite::Name { job, attempt, application_id } => {
                 attempts::name(tx, *job, *attempt, application_id)?;
             }
+            JobWrite::Tell { job, outbox, at } => outbox::append(tx, &job.to_string(), outbox, *at)?,
         }
     }
     match deployments::step(tx, fence, stepped)? {

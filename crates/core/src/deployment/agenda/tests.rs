@@ -55,6 +55,7 @@ impl Diary {
             end_run: None,
             waits: false,
             another_begins: false,
+            watches_pressure: false,
             savepoint_nonce: 0,
             given: None,
             savepoint_directory: "svpt".into(),

@@ -127,6 +127,7 @@ mod tests {
             checkpoint: Some(Kept { path: "file:/c/chk-4".into(), number: 4 }),
             savepoint: Some(Kept { path: "file:/s/savepoint-3".into(), number: 3 }),
             failure: None,
+            pressure: None,
         }
     }
 

@@ -121,6 +121,9 @@ pub struct Desired {
     /// A program that has to begin alone may be beginning on the cluster for another deployment.
     #[serde(default)]
     pub another_begins: bool,
+    /// Whether it is told when a job can't keep up.
+    #[serde(default)]
+    pub watches_pressure: bool,
     /// Raised to ask for a savepoint.
     pub savepoint_nonce: u64,
     /// The state from which the next run begins, as somebody asked.

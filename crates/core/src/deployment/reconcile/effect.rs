@@ -172,6 +172,25 @@ pub enum Event {
         /// The number of the next try.
         tries: u32,
     },
+    /// Flink has restarted the job.
+    #[error("Flink has restarted the job{}: {why}", times_words(*.times))]
+    Restarted {
+        /// How often since that was last told.
+        times: u64,
+        /// The newest failure, as Flink tells it.
+        why: String,
+    },
+    /// The job can't keep up with what comes in.
+    #[error(
+        "the job does not keep up: {part} has to wait for what comes after it; give that more subtasks, or less to do"
+    )]
+    HeldBack {
+        /// What waits.
+        part: String,
+    },
+    /// It keeps up again.
+    #[error("the job keeps up again")]
+    KeepsUp,
     /// It is not stable, and there is nothing to go back to.
     #[error("generation {0} is not stable, and there is no stable one to go back to; it is left running")]
     NotStable(u64),
@@ -179,4 +198,47 @@ pub enum Event {
 
 fn from_words(from: Option<&State>) -> String {
     from.map_or_else(|| "without state".to_owned(), |state| format!("from {}", state.path))
+}
+
+fn times_words(times: u64) -> String {
+    if times == 1 { String::new() } else { format!(" {times} times") }
+}
+
+/// Of what people want to be told at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// Something failed.
+    Failure,
+    /// It does not keep up, or does again.
+    Backpressure,
+}
+
+impl Event {
+    /// What this is an alert of, if it is one.
+    pub fn alert(&self) -> Option<Alert> {
+        match self {
+            Self::Restarted { .. }
+            | Self::RolledBack { .. }
+            | Self::GivenUp(_)
+            | Self::TriesAgain { .. }
+            | Self::NotStable(_)
+            | Self::JobVanished(_)
+            | Self::EndedFromOutside(_)
+            | Self::SavepointFailed(_) => Some(Alert::Failure),
+            Self::HeldBack { .. } | Self::KeepsUp => Some(Alert::Backpressure),
+            // Of a cluster that is gone its own alert tells, once for all of its deployments.
+            Self::Unreachable(_)
+            | Self::ReachableAgain
+            | Self::JobManagerRestarted
+            | Self::Phase(_)
+            | Self::Starts { .. }
+            | Self::Ended { .. }
+            | Self::SavepointMade(_)
+            | Self::SavepointRemoved(_)
+            | Self::Rescaled { .. }
+            | Self::RescaleWaits(_)
+            | Self::RescaleFailed
+            | Self::StrayFound(_) => None,
+        }
+    }
 }

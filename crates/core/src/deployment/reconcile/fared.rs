@@ -43,6 +43,9 @@ pub fn fared(before: &Row, step: &Step) -> Vec<(u64, Fared)> {
             | Event::StrayFound(_)
             | Event::EndedFromOutside(_)
             | Event::TriesAgain { .. }
+            | Event::Restarted { .. }
+            | Event::HeldBack { .. }
+            | Event::KeepsUp
             | Event::NotStable(_) => {}
         }
     }

@@ -42,13 +42,16 @@ mod start;
 mod tend;
 mod timing;
 mod trouble;
+mod watch;
 
 pub use breaker::{Breaker, Circuit, FAILURES_TO_OPEN, PAUSE_MOST, PROBE_PATIENCE};
 pub use desired::{Desired, Given, Kind, Mode, Stability, Upgrade, Version};
-pub use effect::{Effect, Event};
+pub use effect::{Alert, Effect, Event};
 pub use fared::{Fared, fared};
 pub use flink_id::{FlinkId, NotAFlinkId};
-pub use observed::{Answer, Cluster, Disk, Job, JobState, Kept, Observed, Open, Refusal, Reply, Trigger};
+pub use observed::{
+    Answer, Cluster, Disk, Job, JobState, Kept, Observed, Open, Pressure, Refusal, Reply, Trigger,
+};
 pub use pages::needs_pages;
 pub use rescale::{LEAST_RESCALED, may_rescale};
 pub use row::{
@@ -62,6 +65,7 @@ pub use timing::{
     USUAL, ZOMBIE_WINDOW, pages_after,
 };
 pub use trouble::{MOST_WORDS, Trouble};
+pub use watch::{Noticed, PRESSED_FOR, Pressed, RESTARTS_EVERY};
 
 pub use super::retention::Retention;
 pub(in crate::deployment) use pass::{Goal, goal, is_completed};

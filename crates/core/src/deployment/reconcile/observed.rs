@@ -140,6 +140,23 @@ pub struct Job {
     pub savepoint: Option<Kept>,
     /// Its newest exception, shortened.
     pub failure: Option<String>,
+    /// Whether it keeps up; None where that was not asked, or can't be said.
+    pub pressure: Option<Pressure>,
+}
+
+/// How much a job is held back by a part of it that is too slow. Flink's own words for it: `ok`, `low` and `high`, the last
+/// when a subtask can do nothing but wait for more than half of its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    /// It keeps up.
+    None,
+    /// Now and then.
+    Low,
+    /// It does not keep up.
+    High {
+        /// The last part that is held back: what comes after it is too slow.
+        part: String,
+    },
 }
 
 /// What the cluster answers about a trigger id.

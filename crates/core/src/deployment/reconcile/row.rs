@@ -7,6 +7,7 @@ use super::desired::Mode;
 use super::flink_id::FlinkId;
 use super::observed::{Kept, Refusal};
 use super::trouble::Trouble;
+use super::watch::Noticed;
 use crate::deployment::turns::Turn;
 use crate::time::Timestamp;
 
@@ -170,6 +171,9 @@ pub struct Run {
     /// What its job had counted when it became this generation's; only what comes after that proves anything.
     #[serde(default)]
     pub before: Counted,
+    /// What was noticed of it while it ran.
+    #[serde(default)]
+    pub noticed: Noticed,
 }
 
 /// What a job has counted since it was submitted.
@@ -197,6 +201,7 @@ impl Run {
             prove_by: None,
             proven: false,
             before: Counted::default(),
+            noticed: Noticed::default(),
         }
     }
 

@@ -19,6 +19,7 @@ impl Pass<'_> {
             self.row.phase = Phase::Ailing;
             return;
         };
+        self.watch(job);
         if self.run_kind() == Kind::Batch {
             // It proves itself by its end.
             self.row.phase = if is_well(job) { Phase::Stable } else { Phase::Proving };

@@ -69,10 +69,13 @@ pub struct Monitoring {
     /// A level of logging; the cluster's processes have theirs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_level: Option<String>,
-    /// An event when the job fails; on when absent.
+    /// An http or https address to which alerts are sent; they stand in the deployment's events in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
+    /// An alert when the job fails; on when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_on_failure: Option<bool>,
-    /// An event when the job can't keep up; off when absent.
+    /// An event and an alert when the job can't keep up for a minute; off when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert_on_backpressure: Option<bool>,
 }

@@ -39,11 +39,6 @@ impl DeploymentSpec {
             "/env_vars",
             "has no effect on a session cluster, whose processes are running already; pass arguments in `args`",
         );
-        say(
-            self.monitoring.as_ref().is_some_and(|m| m.alert_on_backpressure == Some(true)),
-            "/monitoring/alert_on_backpressure",
-            "has no effect yet: Libra does not watch backpressure; Flink's own page of the job shows it",
-        );
         if let Some(s) = &self.security {
             say(
                 s.kerberos_principal.is_some(),

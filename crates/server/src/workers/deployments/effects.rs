@@ -46,7 +46,7 @@ pub(super) fn happening(effect: &Effect) -> Option<Happening> {
     Some(Happening { kind: kind(event).to_owned(), message: event.to_string() })
 }
 
-fn kind(event: &Event) -> &'static str {
+pub(super) fn kind(event: &Event) -> &'static str {
     match event {
         Event::Phase(_) => "phase",
         Event::Starts { .. } => "starts",
@@ -67,6 +67,9 @@ fn kind(event: &Event) -> &'static str {
         Event::GivenUp(_) => "given_up",
         Event::TriesAgain { .. } => "tries_again",
         Event::NotStable(_) => "not_stable",
+        Event::Restarted { .. } => "restarted",
+        Event::HeldBack { .. } => "held_back",
+        Event::KeepsUp => "keeps_up",
     }
 }
 

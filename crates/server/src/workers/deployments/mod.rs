@@ -5,6 +5,7 @@
 //! that is not in the row before. A leader that was replaced can store nothing more; what it still asks for carries ids
 //! of the row, which its successor knows.
 
+mod alerts;
 mod attend;
 mod disk;
 mod effects;

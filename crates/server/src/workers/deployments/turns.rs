@@ -25,6 +25,7 @@ use libra_store::tables::deployments::{Deployment, Stepped, Written};
 use libra_store::tables::jobs;
 use serde_json::json;
 
+use super::alerts;
 use crate::service::standing::leader_fence;
 use crate::service::{ByWhom, Decided, FromEngine, Place, Service, flink_pool};
 
@@ -59,10 +60,13 @@ pub(super) async fn settle(
 ) -> Result<Option<Jobs>, StoreError> {
     let now = of.service.clock.now();
     let fresh = JobId::new(now, of.service.clock.entropy());
+    let before = step.row.turn;
     let Settled { moves, turn } = turns::settle(told, &of.deployment.agenda, &step.row, state, fresh);
-    if moves.is_empty() && turn == step.row.turn {
-        return Ok(Some(Jobs::default()));
+    let alerts = |turn: Option<Turn>| alerts(of, step, turn.or(before), now);
+    if moves.is_empty() && turn == before {
+        return Ok(Some(Jobs { writes: alerts(turn), steps: Vec::new() }));
     }
+    let alerts = alerts(turn);
     let job = match step.row.turn.filter(|_| !moves.is_empty()) {
         Some(turn) => of.service.db.read(move |tx| jobs::get(tx, turn.job)).await?,
         None => None,
@@ -80,11 +84,22 @@ pub(super) async fn settle(
             )));
         }
     }
+    // What they tell follows from what has happened to the job.
+    making.jobs.writes.extend(alerts);
     step.row.turn = turn;
     if step.row.revision == of.deployment.log.revision {
         step.row.revision += 1;
     }
     Ok(Some(making.jobs))
+}
+
+/// Messages about what a step has found, to whoever asked for them.
+fn alerts(of: &Of<'_>, step: &reconciler::Step, turn: Option<Turn>, now: Timestamp) -> Vec<JobWrite> {
+    let target = of.deployment.wish.target();
+    let found = of.generations.iter().find(|of| of.number == target);
+    let Some((normal, turn)) = found.map(|of| &of.normal).zip(turn) else { return Vec::new() };
+    let outbox = alerts::of_a_step(normal, &step.effects, (target, turn.job), now);
+    if outbox.is_empty() { Vec::new() } else { vec![JobWrite::Tell { job: turn.job, outbox, at: now }] }
 }
 
 /// Stores a step with what happens to jobs, and tells of it.
@@ -253,6 +268,7 @@ fn spec(deployment: &Deployment, normal: Option<&Normal>, generation: u64) -> Jo
         args: normal.map(|normal| normal.args.clone()).unwrap_or_default(),
         mode: ModeChoice::Explicit(Mode::Flink),
         cluster: Some(deployment.cluster.clone()),
+        notifications: normal.and_then(alerts::of_the_job),
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         ..JobSpec::new(kind, source)
     }

@@ -1,5 +1,7 @@
 package libra.jobs;
 
+import java.nio.file.Files;
+import java.nio.file.Path;
 import org.apache.flink.api.common.functions.OpenContext;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
@@ -16,6 +18,7 @@ import org.apache.flink.util.Collector;
  */
 final class Count extends KeyedProcessFunction<Long, Long, Long> {
   static final long KEYS = 4;
+  private static final long SLOW_MS = 20;
   private static final long serialVersionUID = 1;
 
   private final Lines progress;
@@ -23,6 +26,7 @@ final class Count extends KeyedProcessFunction<Long, Long, Long> {
   private final long failAfter;
   private final boolean failAlways;
   private final long slowOpen;
+  private final String slowWhile;
 
   private transient ValueState<Long> count;
   private transient String job;
@@ -35,6 +39,7 @@ final class Count extends KeyedProcessFunction<Long, Long, Long> {
     failAfter = arguments.number("fail-after", Long.MAX_VALUE);
     failAlways = arguments.has("fail-always");
     slowOpen = arguments.number("slow-open", 0);
+    slowWhile = arguments.text("slow-while", "");
   }
 
   @Override
@@ -49,6 +54,9 @@ final class Count extends KeyedProcessFunction<Long, Long, Long> {
 
   @Override
   public void processElement(Long value, Context context, Collector<Long> out) throws Exception {
+    if (!slowWhile.isEmpty() && Files.exists(Path.of(slowWhile))) {
+      Thread.sleep(SLOW_MS);
+    }
     Long before = count.value();
     long now = before == null ? 1 : before + 1;
     if (now != value / KEYS + 1) {

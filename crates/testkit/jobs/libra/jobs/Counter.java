@@ -12,7 +12,7 @@ import org.apache.flink.streaming.api.functions.sink.v2.DiscardingSink;
  * <p>{@code --progress PATH}: see {@link Count}. {@code --every N}: how often it tells where it is, in records (100).
  * {@code --rate N}: records per second (500). {@code --fail-after N}: fails at the Nth record since this start.
  * {@code --fail-always}: fails whenever it is opened. {@code --uid X}: of the operator with the state.
- * {@code --slow-open MS}: opens slowly. {@code --name X}: the job's name; without it that is left to the configuration,
+ * {@code --slow-open MS}: opens slowly. {@code --slow-while PATH}: takes 20 ms for each record while that file exists. {@code --name X}: the job's name; without it that is left to the configuration,
  * and so are the checkpoints.
  */
 public final class Counter {

@@ -1,0 +1,87 @@
+//! Whether a job keeps up: `/jobs/{id}/vertices/{id}/backpressure`, which Flink answers from its metrics.
+
+use libra_core::deployment::reconcile::{FlinkId, Pressure};
+use serde::Deserialize;
+
+use super::error::{About, Error};
+use super::transport::Flink;
+
+/// Parts of a job that are asked about; a job has a few, and each is a request.
+const MOST_PARTS: usize = 32;
+/// The longest name of a part that is told, in characters: Flink chains the names of operators.
+const MOST_NAME: usize = 80;
+
+/// Flink's word for a part. Without one its metrics are not there yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Low,
+    High,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default, rename = "backpressureLevel")]
+    level: Option<Level>,
+}
+
+impl Flink {
+    /// How much a job is held back. None where Flink can't say yet: in the first seconds it answers 500.
+    pub async fn pressure(&self, job: FlinkId) -> Result<Option<Pressure>, Error> {
+        // In the order of the data.
+        let parts = self.detail(job).await?.vertices;
+        let mut levels = Vec::with_capacity(parts.len().min(MOST_PARTS));
+        for part in parts.into_iter().take(MOST_PARTS) {
+            let page = format!("/jobs/{job}/vertices/{}/backpressure", part.id);
+            let level = match self.get::<Page>(&page, About::Job).await {
+                Ok(page) => page.level,
+                Err(Error::UnknownJob | Error::Refused { .. } | Error::Server { .. }) => None,
+                Err(other) => return Err(other),
+            };
+            levels.push((part.name, level));
+        }
+        Ok(worst(levels))
+    }
+}
+
+/// The worst of all, and the last part that is held back by what comes after it.
+fn worst(levels: Vec<(String, Option<Level>)>) -> Option<Pressure> {
+    let known = levels.into_iter().filter_map(|(part, level)| Some((part, level?)));
+    // Of several that are equal the last one is taken.
+    let (part, level) = known.max_by_key(|(_, level)| *level)?;
+    Some(match level {
+        Level::Ok => Pressure::None,
+        Level::Low => Pressure::Low,
+        Level::High => Pressure::High { part: part.chars().take(MOST_NAME).collect() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_part_that_waits_is_told() {
+        let levels = |all: &[(&str, Option<Level>)]| {
+            worst(all.iter().map(|(part, level)| ((*part).to_owned(), *level)).collect())
+        };
+        let high = |part: &str| Some(Pressure::High { part: part.to_owned() });
+        assert_eq!(levels(&[("source", None), ("sink", None)]), None);
+        assert_eq!(levels(&[("source", Some(Level::Ok)), ("sink", None)]), Some(Pressure::None));
+        assert_eq!(levels(&[("source", Some(Level::Low)), ("sink", Some(Level::Ok))]), Some(Pressure::Low));
+        let chain = [
+            ("source", Some(Level::High)),
+            ("map", Some(Level::High)),
+            ("window", Some(Level::Low)),
+            ("sink", Some(Level::Ok)),
+        ];
+        assert_eq!(levels(&chain), high("map"));
+        let page = |text: &str| serde_json::from_str::<Page>(text).map(|page| page.level).ok();
+        assert_eq!(
+            page(r#"{"status": "ok", "backpressureLevel": "high", "subtasks": []}"#),
+            Some(Some(Level::High))
+        );
+        assert_eq!(page(r#"{"status": "deprecated"}"#), Some(None));
+    }
+}
