@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use context::{CompletionsArgs, ContextCommand, ContextSetArgs};
 pub(crate) use deployments::{
     ApplyArgs, ArtifactCommand, ArtifactListArgs, ArtifactPushArgs, DeleteArgs, DeploymentArgs,
-    DeploymentCommand, PlanArgs, ResumeArgs, RollbackArgs, SavepointArgs, SourceArgs,
+    DeploymentCommand, PlanArgs, ResumeArgs, RollbackArgs, SavepointArgs, SchemaArgs, SchemaOf, SourceArgs,
 };
 pub(crate) use events::{EventsArgs, ReplayArgs, WebhookListArgs, WebhooksCommand};
 pub(crate) use simulate::{PolicyName, SimulateArgs};

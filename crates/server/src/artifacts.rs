@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use libra_core::artifact::Digest;
@@ -128,11 +129,16 @@ impl Artifacts {
         Ok(self.find(tenant, digest)?.map(|_| self.path(tenant, digest)))
     }
 
-    /// Begins an upload; `name` is one that no other upload has.
-    pub(crate) fn begin(&self, name: &str) -> io::Result<Upload> {
+    /// Where a file may be made; `name` is one that no other has. What a Libra that died has left there goes after a while.
+    pub(crate) fn draft(&self, name: &str) -> io::Result<PathBuf> {
         let dir = self.incoming();
         make(&dir)?;
-        let path = dir.join(name);
+        Ok(dir.join(name))
+    }
+
+    /// Begins an upload; `name` is one that no other upload has.
+    pub(crate) fn begin(&self, name: &str) -> io::Result<Upload> {
+        let path = self.draft(name)?;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Upload { file, path, hash: Sha256::new(), size: 0 })
     }
@@ -229,13 +235,36 @@ pub(crate) fn hold(from: &Path, to: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(e) if takes_no_link(&e) => {
-            let draft = to.with_extension("draft");
-            fs::copy(from, &draft)?;
-            fs::rename(draft, to)?;
-            Ok(true)
-        }
+        Err(e) if takes_no_link(&e) => copy(from, to).map(|()| true),
         Err(e) => Err(e),
+    }
+}
+
+/// Copies a file so that `to` is there whole or not at all, whoever copies at the same time, and outlives a crash. What a
+/// crash leaves lies beside `to` and goes with what is there: nothing needs it.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let (draft, mut file) = draft_beside(to)?;
+    let copied =
+        io::copy(&mut source, &mut file).and_then(|_| file.sync_all()).and_then(|()| fs::rename(&draft, to));
+    if copied.is_err() {
+        // The disk may be full.
+        let _ = fs::remove_file(&draft);
+    }
+    copied?;
+    to.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+/// A new file beside `to`. On a storage that hosts share, processes of two may have one number.
+fn draft_beside(to: &Path) -> io::Result<(PathBuf, File)> {
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+        let draft = to.with_extension(format!("{}-{number}.new", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).mode(MODE).open(&draft) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other.map(|file| (draft, file)),
+        }
     }
 }
 
@@ -366,5 +395,44 @@ mod tests {
         }
         fs::remove_file(held).unwrap();
         assert_eq!(artifacts.remove_old(hour, 9).unwrap(), (1, false), "its job is forgotten");
+    }
+
+    #[test]
+    fn where_no_link_is_taken_a_whole_copy_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("program");
+        fs::write(&from, vec![7; 3 << 20]).unwrap();
+        fs::set_permissions(&from, Permissions::from_mode(MODE)).unwrap();
+        // No link leads from one file system to another.
+        let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+        let to = elsewhere.path().join("held");
+        let others = fs::metadata(&from).unwrap().dev() != fs::metadata(elsewhere.path()).unwrap().dev();
+        let take = || if others { hold(&from, &to).unwrap() } else { copy(&from, &to).is_ok() };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    assert!(take());
+                    assert_eq!(
+                        fs::read(&to).unwrap(),
+                        vec![7; 3 << 20],
+                        "it is whole as soon as it is there"
+                    );
+                });
+            }
+        });
+        assert_eq!(entries(elsewhere.path()).unwrap(), [to], "no draft is left");
+        assert!(!hold(&dir.path().join("none"), &elsewhere.path().join("other")).unwrap());
+    }
+
+    #[test]
+    fn what_a_libra_that_died_was_making_goes_after_a_while() {
+        let dir = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::within(dir.path());
+        let (old, new) = (artifacts.draft("1").unwrap(), artifacts.draft("2").unwrap());
+        fs::write(&old, "half a jar").unwrap();
+        fs::write(&new, "half a jar").unwrap();
+        File::open(&old).unwrap().set_modified(SystemTime::now() - 2 * ABANDONED).unwrap();
+        artifacts.remove_old(Duration::from_hours(1), 9).unwrap();
+        assert_eq!(entries(&artifacts.incoming()).unwrap(), [new], "somebody may still be at it");
     }
 }

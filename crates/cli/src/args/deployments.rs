@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::ConnectArgs;
 
@@ -25,6 +25,13 @@ Exit codes with --exit-code:
   0  nothing changes
   1  there is no plan: a specification is wrong, or Libra did not answer
   2  something changes";
+
+const AFTER_SCHEMA: &str = "\
+Example:
+  libra schema deployment > deployment.schema.json
+
+The first line of a specification then names it:
+  # yaml-language-server: $schema=deployment.schema.json";
 
 /// What is asked about deployments: Flink jobs that are declared, and kept as they are declared.
 #[derive(Debug, Subcommand)]
@@ -49,6 +56,8 @@ pub(crate) enum DeploymentCommand {
     Savepoint(SavepointArgs),
     /// End a deployment's job and forget the deployment; asks first.
     Delete(DeleteArgs),
+    /// Print a JSON Schema, for editors that complete and check what you write.
+    Schema(SchemaArgs),
 }
 
 /// Where specifications are read.
@@ -57,6 +66,23 @@ pub(crate) struct SourceArgs {
     /// A file, a directory (every .yaml, .yml and .json in it), or `-` for standard input; may be given again.
     #[arg(short, long = "file", value_name = "PATH", required = true)]
     pub(crate) files: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_SCHEMA)]
+pub(crate) struct SchemaArgs {
+    /// Of what.
+    #[arg(value_enum)]
+    pub(crate) of: SchemaOf,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// What has a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// The specification of a Flink job.
+    Deployment,
 }
 
 #[derive(Debug, Args)]

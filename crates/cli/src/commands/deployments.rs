@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{apply, connect, show};
 use crate::args::{
     ConnectArgs, DeleteArgs, DeploymentArgs, DeploymentCommand, Format, ResumeArgs, RollbackArgs,
-    SavepointArgs,
+    SavepointArgs, SchemaArgs, SchemaOf,
 };
 use crate::failure::{Exit, Failure};
 use crate::patience::Patience;
@@ -33,6 +33,7 @@ pub(super) async fn run(command: &DeploymentCommand) -> Result<Exit, Failure> {
         DeploymentCommand::Resume(args) => resume(args).await,
         DeploymentCommand::Savepoint(args) => savepoint(args).await,
         DeploymentCommand::Delete(args) => delete(args).await,
+        DeploymentCommand::Schema(args) => schema(args).await,
     }
 }
 
@@ -158,6 +159,16 @@ fn savepoint_told(id: &str, events: &[DeploymentEventView]) -> Option<Result<(),
         }
         _ => None,
     })
+}
+
+/// It is JSON, whatever is asked for.
+async fn schema(args: &SchemaArgs) -> Result<Exit, Failure> {
+    let client = connect(&args.connect)?;
+    let schema = match args.of {
+        SchemaOf::Deployment => client.deployment_schema().await?,
+    };
+    output::print_json(&schema)?;
+    Ok(Exit::Done)
 }
 
 /// What was asked for, and how things are until it is done.

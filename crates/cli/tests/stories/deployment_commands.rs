@@ -78,6 +78,9 @@ async fn a_file_is_planned_applied_changed_and_taken_back() {
         assert!(told(&output).contains("shop"), "{arguments:?}: {}", told(&output));
     }
     assert_eq!(libra(&server, &["deployment", "none"]).status.code(), Some(6));
+    let schema = json(&libra(&server, &["schema", "deployment"]));
+    assert_eq!(schema, server.api().get("/api/v1/schemas/deployment").await.expect(200));
+    assert!(schema["properties"]["job_id"].is_object(), "{schema:#}");
 
     std::fs::write(&file, "job_id: shop\njob_type: stream\nparalelism: 2\n").unwrap();
     let wrong = libra(&server, &["apply", "-f", path, "--yes"]);

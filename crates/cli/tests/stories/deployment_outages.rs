@@ -47,7 +47,7 @@ async fn run_by_hand(cluster: &FlinkCluster, name: &str) -> String {
     started["jobid"].as_str().unwrap().to_owned()
 }
 
-async fn cancel(cluster: &FlinkCluster, job: &str) {
+pub async fn cancel(cluster: &FlinkCluster, job: &str) {
     let answer = cluster.api().send("PATCH", &format!("/jobs/{job}?mode=cancel"), &[], Vec::new()).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
 }

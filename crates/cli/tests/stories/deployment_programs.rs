@@ -20,7 +20,7 @@ use crate::surroundings::setup;
 const SETTLED: Duration = Duration::from_secs(6);
 
 /// A Libra with a directory of the test's own for programs, which comes before the others; `artifacts` is YAML.
-fn with_programs(cluster: &FlinkCluster, programs: &Path, artifacts: &str) -> Setup {
+pub fn with_programs(cluster: &FlinkCluster, programs: &Path, artifacts: &str) -> Setup {
     setup().env("LIBRA_EXECUTION_MODES_IN_CLUSTER_ENABLED", "false").config(format!(
         "libra:\n  flink:\n    clusters: [{{name: main, url: \"{}\"}}]\n    artifacts: {{directories: [\"/nowhere\", \"{}\"]{artifacts}}}\n",
         cluster.url(),
@@ -28,7 +28,7 @@ fn with_programs(cluster: &FlinkCluster, programs: &Path, artifacts: &str) -> Se
     ))
 }
 
-fn directory() -> tempfile::TempDir {
+pub fn directory() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("libra-programs.").tempdir().unwrap()
 }
 
@@ -121,22 +121,22 @@ async fn a_file_that_is_replaced_is_deployed_once_and_when_it_is_whole() {
 }
 
 /// A key, and signatures by it as minisign writes them (the older kind, which signs the file itself).
-struct Signer {
+pub struct Signer {
     pair: Ed25519KeyPair,
     id: [u8; 8],
 }
 
 impl Signer {
-    fn new(id: [u8; 8]) -> Self {
+    pub fn new(id: [u8; 8]) -> Self {
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         Self { pair: Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap(), id }
     }
 
-    fn public_key(&self) -> String {
+    pub fn public_key(&self) -> String {
         STANDARD.encode([&b"Ed"[..], &self.id, self.pair.public_key().as_ref()].concat())
     }
 
-    fn sign(&self, file: &Path) -> String {
+    pub fn sign(&self, file: &Path) -> String {
         let comment = "a program";
         let own = self.pair.sign(&fs::read(file).unwrap());
         let both = self.pair.sign(&[own.as_ref(), comment.as_bytes()].concat());
@@ -216,7 +216,10 @@ async fn only_what_is_signed_by_a_trusted_key_is_given_to_flink() {
     libra.start(&with(&theirs)).await;
     let api = libra.api();
     api.post("/api/v1/deployments/signed/resume", &json!({})).await.expect(202);
-    wait::until_async("it is refused", async || told(&api, "signed", "program_refused").await).await;
+    let refused =
+        until(&api, "signed", "refused", |view| view["trouble"]["reason"] == "program_refused").await;
+    assert!(refused["trouble"]["message"].as_str().unwrap().contains("not trusted here"), "{refused:#}");
+    assert!(told(&api, "signed", "program_refused").await);
     assert_eq!(alive(cluster, "signed").await, [""; 0]);
     libra.stop();
     libra.start(&with(&ours)).await;

@@ -21,6 +21,7 @@ mod deployment_programs;
 mod deployment_python;
 mod deployment_replies;
 mod deployment_rescale;
+mod deployment_signatures;
 mod deployment_sql;
 mod deployment_times;
 mod deployment_turns;

@@ -12,6 +12,7 @@ mod controller;
 mod desk;
 mod history;
 mod jobs;
+mod programs;
 mod promises;
 mod rescaling;
 mod savepoints;

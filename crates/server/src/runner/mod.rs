@@ -28,6 +28,8 @@ const MAIN: &[u8] = include_bytes!("../../../../deploy/flink-runner/libra_main.p
 const STATEMENTS_NAME: &str = "libra_statements";
 const MAIN_NAME: &str = "libra_main.py";
 const PROGRAM_NAME: &str = "libra_job.py";
+/// Tells what runs statements to refuse those that bring a program along; it knows this word.
+const NO_CODE: &str = "--no-code";
 /// What [`MAIN_NAME`] is called as a module.
 const MAIN_MODULE: &str = "libra_main";
 /// Flink's own class that runs Python; Flink adds the jar in which it is by this name.
@@ -60,23 +62,32 @@ pub(crate) fn digest() -> io::Result<Digest> {
     Digest::of_hex(&hex(&Sha256::digest(RUNNER))).ok_or_else(|| io::Error::other("no digest"))
 }
 
-/// Writes the jar that runs statements.
+/// Writes the jar that runs statements, so that it outlives a crash.
 pub(crate) fn write(to: &Path) -> io::Result<()> {
-    fs::write(to, RUNNER)
+    let mut file = File::create(to)?;
+    file.write_all(RUNNER)?;
+    file.sync_all()
 }
 
-/// What to run as the job `job` of a program that was uploaded as `jar`. `uploads` is where that is on the JobManager's host, `python` the
-/// cluster's Python.
+/// Where a program runs, and as what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place<'a> {
+    /// As what it was uploaded.
+    pub(crate) jar: &'a str,
+    /// Where uploads are on the JobManager's host.
+    pub(crate) uploads: Option<&'a str>,
+    /// The cluster's Python.
+    pub(crate) python: Option<&'a str>,
+    /// Statements of a specification, which nobody has signed, bring no program along.
+    pub(crate) no_code: bool,
+}
+
+/// What to run as the job `job`.
 ///
 /// # Errors
 /// In words, when the cluster does not say where uploads are.
-pub(crate) fn told(
-    normal: &Normal,
-    job: &str,
-    jar: &str,
-    uploads: Option<&str>,
-    python: Option<&str>,
-) -> Result<Told, String> {
+pub(crate) fn told(normal: &Normal, job: &str, place: &Place<'_>) -> Result<Told, String> {
+    let Place { jar, uploads, python, no_code } = *place;
     let args = normal.args.clone();
     match (normal.artifact_type, normal.packing()) {
         (ArtifactType::Python, _) | (_, Packing::Python) => {
@@ -102,7 +113,10 @@ pub(crate) fn told(
         }
         (ArtifactType::Sql, Packing::Statements) => Ok(Told::default()),
         (ArtifactType::Sql | ArtifactType::Jar, Packing::None | Packing::Statements) => {
-            let args = args.into_iter().chain(normal.sql.iter().cloned()).collect();
+            // What the user's own jar does with them is its affair.
+            let own = normal.artifact_path.is_none();
+            let flag = (own && no_code).then(|| NO_CODE.to_owned());
+            let args = flag.into_iter().chain(args).chain(normal.sql.iter().cloned()).collect();
             Ok(Told { entry_class: normal.entry_class.clone(), args, settings: BTreeMap::new() })
         }
     }

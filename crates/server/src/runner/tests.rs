@@ -27,7 +27,8 @@ fn the_jar_was_built_from_the_sources_in_the_tree() {
 
 #[test]
 fn flink_is_told_what_to_run() {
-    let of = |rest: &str| told(&normal(rest), "0a", "u_ab.jar", Some("/up"), Some("/opt/python")).unwrap();
+    let place = Place { jar: "u_ab.jar", uploads: Some("/up"), python: Some("/opt/python"), no_code: false };
+    let of = |rest: &str| told(&normal(rest), "0a", &place).unwrap();
     let sql = of(r#""sql": "SET 'a' = 'b'; INSERT INTO a SELECT 1""#);
     assert_eq!(
         sql,
@@ -45,11 +46,17 @@ fn flink_is_told_what_to_run() {
     assert_eq!(python.settings["python.client.executable"], "/opt/python");
     let plain = normal(r#""artifact_path": "a.zip", "entry_class": "jobs.main""#);
     assert_eq!(
-        told(&plain, "0a", "u.jar", Some("/up"), None).unwrap().settings.len(),
+        told(&plain, "0a", &Place { python: None, ..place }).unwrap().settings.len(),
         2,
         "the cluster's own Python"
     );
-    assert!(told(&plain, "0a", "u.jar", None, None).unwrap_err().contains("web.upload.dir"));
+    let nowhere = Place { uploads: None, ..place };
+    assert!(told(&plain, "0a", &nowhere).unwrap_err().contains("web.upload.dir"));
+    let strict = Place { no_code: true, ..place };
+    let args = |rest: &str| told(&normal(rest), "0a", &strict).unwrap().args;
+    assert_eq!(args(r#""sql": "INSERT INTO a SELECT 1""#), ["--no-code", "INSERT INTO a SELECT 1"]);
+    assert_eq!(args(r#""sql": "SELECT 1", "artifact_path": "a.jar", "entry_class": "a.B""#), ["SELECT 1"]);
+    assert_eq!(args(r#""artifact_path": "a.sql""#), [""; 0], "it is signed");
 }
 
 #[test]

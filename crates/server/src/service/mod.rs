@@ -41,7 +41,7 @@ pub(crate) use artifact_versions::Versioned;
 pub(crate) use artifacts::uploads_dir;
 pub(crate) use deliveries::WebhookQuery;
 pub(crate) use deployments::{
-    FollowedProgram, Precondition, SpecText, file_in, followed_program, generations_of,
+    FollowedProgram, Precondition, SpecText, Unfit, file_in, followed_program, generations_of,
 };
 pub(crate) use error::ServiceError;
 pub(crate) use feed::{After, FeedReader};

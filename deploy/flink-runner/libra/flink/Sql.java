@@ -6,12 +6,16 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 import org.apache.flink.table.api.EnvironmentSettings;
 import org.apache.flink.table.api.TableEnvironment;
 import org.apache.flink.table.api.config.TableConfigOptions;
 import org.apache.flink.table.api.internal.TableEnvironmentInternal;
+import org.apache.flink.table.catalog.CatalogFunction;
 import org.apache.flink.table.operations.BeginStatementSetOperation;
 import org.apache.flink.table.operations.CompileAndExecutePlanOperation;
 import org.apache.flink.table.operations.EndStatementSetOperation;
@@ -19,10 +23,14 @@ import org.apache.flink.table.operations.ModifyOperation;
 import org.apache.flink.table.operations.Operation;
 import org.apache.flink.table.operations.QueryOperation;
 import org.apache.flink.table.operations.StatementSetOperation;
+import org.apache.flink.table.operations.command.AddJarOperation;
 import org.apache.flink.table.operations.command.ExecutePlanOperation;
 import org.apache.flink.table.operations.command.ResetOperation;
 import org.apache.flink.table.operations.command.SetOperation;
+import org.apache.flink.table.operations.ddl.AlterCatalogFunctionOperation;
 import org.apache.flink.table.operations.ddl.AnalyzeTableOperation;
+import org.apache.flink.table.operations.ddl.CreateCatalogFunctionOperation;
+import org.apache.flink.table.operations.ddl.CreateTempSystemFunctionOperation;
 
 /**
  * Runs SQL statements as one Flink job. They are the arguments, or else, with a NUL between them, the file
@@ -31,30 +39,53 @@ import org.apache.flink.table.operations.ddl.AnalyzeTableOperation;
  * <p>Everything but INSERTs is carried out in order; all INSERTs together become the job, at the end. A deployment is one
  * job with one id: a statement that would make a second one, or one whose rows nobody reads, is refused before anything
  * runs.
+ *
+ * <p>With {@code --no-code} as the first argument, a statement that brings a program along is refused too. Flink's own
+ * parser has read it by then, so no way to write it is missed.
  */
 public final class Sql {
     private static final String STATEMENTS = "/libra_statements";
+    /** No statement can be this: to Flink it is a comment. */
+    private static final String NO_CODE = "--no-code";
+    /** How settings begin that are Flink's own; the id of the job, by which Libra knows it, is one. */
+    private static final String INTERNAL = "$internal.";
+    /** Settings that name programs, or what runs them. */
+    private static final Set<String> OF_CODE =
+            Set.of(
+                    "pipeline.jars",
+                    "pipeline.classpaths",
+                    "python.archives",
+                    "python.client.executable",
+                    "python.executable",
+                    "python.files",
+                    "python.pythonpath",
+                    "python.requirements");
     /** The longest piece of a statement in a message, in characters. */
     private static final int MOST_SHOWN = 60;
 
     private final TableEnvironmentInternal tables;
+    /** Whether statements may bring programs along. */
+    private final boolean mayBringCode;
     /** What the one job writes. */
     private final List<ModifyOperation> inserts = new ArrayList<>();
     /** A statement that is a job of its own. */
     private Operation alone;
 
-    private Sql(TableEnvironmentInternal tables) {
+    private Sql(TableEnvironmentInternal tables, boolean mayBringCode) {
         this.tables = tables;
+        this.mayBringCode = mayBringCode;
     }
 
     public static void main(String[] args) throws Exception {
-        List<String> statements = args.length > 0 ? Arrays.asList(args) : packed();
+        boolean noCode = args.length > 0 && args[0].equals(NO_CODE);
+        List<String> given = Arrays.asList(args).subList(noCode ? 1 : 0, args.length);
+        List<String> statements = given.isEmpty() ? packed() : given;
         // Holds what Libra has told Flink of this job; whether it is a batch, for one.
         Configuration told =
                 Configuration.fromMap(
                         StreamExecutionEnvironment.getExecutionEnvironment().getConfiguration().toMap());
         EnvironmentSettings settings = EnvironmentSettings.newInstance().withConfiguration(told).build();
-        new Sql((TableEnvironmentInternal) TableEnvironment.create(settings)).run(statements);
+        new Sql((TableEnvironmentInternal) TableEnvironment.create(settings), !noCode).run(statements);
     }
 
     private static List<String> packed() throws IOException {
@@ -94,6 +125,14 @@ public final class Sql {
     }
 
     private void take(Operation operation) {
+        if (setting(operation).filter(key -> key.startsWith(INTERNAL)).isPresent()) {
+            throw new Refused("it sets what is Flink's own; leave it out");
+        }
+        if (!mayBringCode && bringsCode(operation)) {
+            throw new Refused(
+                    "it brings a program along, and programs have to be signed here; put the statements into a file and sign"
+                            + " that");
+        }
         if (operation instanceof BeginStatementSetOperation || operation instanceof EndStatementSetOperation) {
             // All INSERTs are one set anyway.
         } else if (operation instanceof StatementSetOperation) {
@@ -116,6 +155,31 @@ public final class Sql {
             }
             carryOut(operation);
         }
+    }
+
+    /** The setting that is changed, in small letters. */
+    private static Optional<String> setting(Operation operation) {
+        Optional<String> key = Optional.empty();
+        if (operation instanceof SetOperation) {
+            key = ((SetOperation) operation).getKey();
+        } else if (operation instanceof ResetOperation) {
+            key = ((ResetOperation) operation).getKey();
+        }
+        return key.map(name -> name.trim().toLowerCase(Locale.ROOT));
+    }
+
+    private static boolean bringsCode(Operation operation) {
+        CatalogFunction function = null;
+        if (operation instanceof CreateCatalogFunctionOperation) {
+            function = ((CreateCatalogFunctionOperation) operation).getCatalogFunction();
+        } else if (operation instanceof CreateTempSystemFunctionOperation) {
+            function = ((CreateTempSystemFunctionOperation) operation).getCatalogFunction();
+        } else if (operation instanceof AlterCatalogFunctionOperation) {
+            function = ((AlterCatalogFunctionOperation) operation).getCatalogFunction();
+        }
+        return operation instanceof AddJarOperation
+                || (function != null && !function.getFunctionResources().isEmpty())
+                || setting(operation).filter(OF_CODE::contains).isPresent();
     }
 
     private void beside() {

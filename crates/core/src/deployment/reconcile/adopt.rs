@@ -54,6 +54,7 @@ impl Pass<'_> {
         let lost = match &refused.why {
             Trouble::StateGone(_) | Trouble::StateMismatch(_) | Trouble::SavepointLost(_) => true,
             Trouble::BadProgram(_)
+            | Trouble::ProgramRefused(_)
             | Trouble::MainFailed(_)
             | Trouble::SavepointFails(_)
             | Trouble::JobFailed(_)

@@ -304,6 +304,9 @@ impl Pass<'_> {
             // Uploaded again as soon as the cluster's list shows that it is gone.
             Refusal::MissingJar => self.try_again(Trouble::Refused("the uploaded jar is gone".to_owned())),
             Refusal::BadProgram(why) => self.blame(Trouble::BadProgram(shortened(&why))),
+            Refusal::ProgramRefused(why) => self.blame(Trouble::ProgramRefused(shortened(&why))),
+            // It is there again once it is applied again.
+            Refusal::ProgramUnread(why) => self.try_again(Trouble::ProgramRefused(shortened(&why))),
             Refusal::MainFailed(why) => self.blame(Trouble::MainFailed(shortened(&why))),
             Refusal::StateMismatch(why) => self.blame(Trouble::StateMismatch(shortened(&why))),
             // No generation can begin with it: going back would not help.

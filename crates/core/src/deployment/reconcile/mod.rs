@@ -58,6 +58,7 @@ pub use row::{
     Act, Counted, End, Fate, Heard, MOST_PAST, Operation, Phase, Proof, Refused, Row, Run, Savepoint, Saving,
     Sent, Stable, State, Upload, Wish,
 };
+pub use start::upload_key;
 pub use timing::{
     AILING_GRACE, BACKOFF_FIRST, BACKOFF_MOST, END_GRACE, MAIN_BUDGET, MAX_SAVEPOINT_TRIES, MAX_SENDS,
     MAX_TRIES, PAGES_MOST, POLL_EVERY, POLL_FIRST, RESCALE_WITHIN, RESEND_AFTER, SAVEPOINT_WITHIN, Timing,

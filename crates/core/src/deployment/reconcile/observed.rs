@@ -231,6 +231,10 @@ pub enum Refusal {
     MissingJar,
     /// The entry class is not there, or the artifact can't be read.
     BadProgram(String),
+    /// It was not sent: the program is not signed as is asked.
+    ProgramRefused(String),
+    /// It was not sent: the program can't be read, or its bytes are not those that were applied.
+    ProgramUnread(String),
     /// The program's `main()` failed.
     MainFailed(String),
     /// The savepoint or checkpoint is not there.

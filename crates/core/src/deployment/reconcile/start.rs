@@ -3,9 +3,10 @@
 use super::desired::{Kind, Upgrade, Version};
 use super::effect::{Effect, Event};
 use super::flink_id::FlinkId;
+use super::observed::{Answer, Refusal};
 use super::pass::{Pass, is_completed};
 use super::row::{End, Fate, MOST_PAST, Phase, Run, Sent, State, Upload};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, shortened};
 
 /// The time between two looks at something that somebody else has to change, in microseconds.
 const BLOCKED_EVERY: i64 = 10 * crate::time::MICROS_PER_SECOND;
@@ -88,6 +89,9 @@ impl Pass<'_> {
             self.poll();
             return None;
         }
+        if let Some(why) = self.refused_upload(digest) {
+            self.row.trouble = Some(why);
+        }
         let now = self.now();
         let sends = match self.row.upload.as_ref().filter(|upload| upload.digest == digest) {
             Some(upload) => {
@@ -103,13 +107,27 @@ impl Pass<'_> {
         if sends >= self.desired.timing.max_tries {
             self.row.upload = None;
             self.row.tries = sends;
-            self.try_again(Trouble::BadProgram("the artifact can't be uploaded".to_owned()));
+            let why = self.refused_upload(digest);
+            self.try_again(
+                why.unwrap_or_else(|| Trouble::BadProgram("the artifact can't be uploaded".to_owned())),
+            );
             return None;
         }
         self.row.upload = Some(Upload { digest: digest.to_owned(), sent_at: now, sends: sends + 1 });
         self.effects.push(Effect::Upload { digest: digest.to_owned() });
         self.poll();
         None
+    }
+
+    /// Why the last upload of this program was not sent, where it was not.
+    fn refused_upload(&self, digest: &str) -> Option<Trouble> {
+        let reply = self.cluster.reply.as_ref().filter(|reply| reply.key == upload_key(digest))?;
+        match &reply.answer {
+            Answer::Refused(Refusal::ProgramRefused(why) | Refusal::ProgramUnread(why)) => {
+                Some(Trouble::ProgramRefused(shortened(why)))
+            }
+            Answer::Accepted | Answer::Refused(_) | Answer::Unclear(_) => None,
+        }
     }
 
     fn send(&mut self, version: &Version, jar: String) {
@@ -190,6 +208,11 @@ impl Pass<'_> {
         self.effects.push(run_effect(run.id, sends, &version, jar, run.from));
         self.poll();
     }
+}
+
+/// The key of the reply on an upload, which has no id of its own: the first half of what is uploaded's digest.
+pub fn upload_key(digest: &str) -> FlinkId {
+    FlinkId(digest.get(..32).and_then(|half| u128::from_str_radix(half, 16).ok()).unwrap_or(0))
 }
 
 fn run_effect(job: FlinkId, send: u32, version: &Version, jar: String, from: Option<State>) -> Effect {

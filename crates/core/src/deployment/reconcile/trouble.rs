@@ -14,6 +14,9 @@ pub enum Trouble {
     /// The entry class is not there, or the artifact is no jar.
     #[error("Flink can't load the program: {0}")]
     BadProgram(String),
+    /// The program may not be given to Flink: it is not signed as is asked, or its bytes have changed.
+    #[error("the program is not given to Flink: {0}")]
+    ProgramRefused(String),
     /// `main()` failed.
     #[error("the program's main() failed: {0}")]
     MainFailed(String),
@@ -74,6 +77,9 @@ impl Trouble {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::BadProgram(_) => "check entry_class and the artifact, then apply again",
+            Self::ProgramRefused(_) => {
+                "sign it with a key that is trusted here (libra.flink.artifacts.public-keys), then apply again; after a change of the configuration alone, resume it"
+            }
             Self::MainFailed(_) => {
                 "the program's own error is above; correct its arguments or code, then apply again"
             }

@@ -4,6 +4,7 @@
 //! written can be shown again. [`crate::deployment::normal`] fills in.
 
 mod choices;
+mod glance;
 mod millis;
 mod sections;
 mod source;
@@ -17,12 +18,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use choices::{ArtifactType, CacheMode, JobType, Overlap, ResolveOrder, RestartStrategy, UpgradeMode};
+pub use glance::{brings_code, is_insert, is_refused};
 pub use millis::{Every, Millis};
 pub use sections::{
     Advanced, BatchConfig, Deployment, Monitoring, Resources, Security, Stability, StreamConfig,
 };
 pub use source::ArtifactPath;
-pub use statements::{Statements, brings_code, is_insert, is_refused};
+pub use statements::Statements;
 pub use validate::{
     MAX_ARGS, MAX_DURATION, MAX_JOB_ID_BYTES, MAX_PARALLELISM, MAX_SQL_BYTES, MAX_TEXT_BYTES,
     MIN_CHECKPOINT_INTERVAL, MIN_SAVEPOINT_INTERVAL,

@@ -7,6 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::glance::words;
+
 /// SQL as it is written; [`Statements::split`] gives the single statements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Statements {
@@ -99,69 +101,6 @@ enum Place {
 /// How a set of statements begins that Flink reads as one. It ends with the statement `END`.
 const SET: [&str; 4] = ["EXECUTE", "STATEMENT", "SET", "BEGIN"];
 
-/// True for a statement that only gives rows: `SELECT`, `VALUES`, one in brackets, or one with common tables before it.
-fn is_query(statement: &str) -> bool {
-    let first = words(statement).next().unwrap_or_default();
-    first.starts_with('(') || ["SELECT", "WITH", "VALUES"].iter().any(|word| first.eq_ignore_ascii_case(word))
-}
-
-/// Why a statement must not be carried out, whoever has written it; reads on after "statement N".
-pub fn is_refused(statement: &str) -> Option<&'static str> {
-    if is_query(statement) {
-        return Some("is a query whose rows nobody reads: write `INSERT INTO` and a table before it");
-    }
-    let first = words(statement).next().unwrap_or_default();
-    let sets = ["SET", "RESET"].iter().any(|word| first.eq_ignore_ascii_case(word));
-    // Among them the job's id, by which it is known.
-    (sets && statement.to_ascii_lowercase().contains(INTERNAL))
-        .then_some("sets what is Flink's own (`$internal…`): leave it out")
-}
-
-/// How settings begin that are Flink's own.
-const INTERNAL: &str = "$internal.";
-/// Settings that bring code along.
-const OF_CODE: [&str; 5] =
-    ["pipeline.jars", "pipeline.classpaths", "python.files", "python.archives", "python.requirements"];
-
-/// True for a statement that brings a program along, from wherever it says: `ADD JAR`, `CREATE FUNCTION … USING JAR`, or a
-/// setting that names one. What is only called by its name lies in the cluster already.
-pub fn brings_code(statement: &str) -> bool {
-    let lower = statement.to_ascii_lowercase();
-    words(statement).any(|word| word.eq_ignore_ascii_case("JAR"))
-        || OF_CODE.iter().any(|key| lower.contains(key))
-}
-
-/// True for a statement that writes rows into a table.
-pub fn is_insert(statement: &str) -> bool {
-    words(statement).next().is_some_and(|first| first.eq_ignore_ascii_case("INSERT"))
-}
-
-/// The words of a statement, comments between them left out; an opening bracket is the first letter of its word.
-fn words(statement: &str) -> impl Iterator<Item = &str> {
-    let mut rest = statement;
-    std::iter::from_fn(move || {
-        loop {
-            rest = rest.trim_start();
-            let end = if rest.starts_with("--") {
-                rest.find('\n')?
-            } else if rest.starts_with("/*") {
-                rest.find("*/")? + 2
-            } else {
-                break;
-            };
-            rest = &rest[end..];
-        }
-        let end = rest
-            .char_indices()
-            .skip(1)
-            .find(|(at, c)| c.is_whitespace() || *c == '(' || rest[*at..].starts_with("/*"))
-            .map_or(rest.len(), |(at, _)| at);
-        let (word, after) = rest.split_at(end);
-        rest = after;
-        (!word.is_empty()).then_some(word)
-    })
-}
-
 fn begins_set(statement: &str) -> bool {
     let mut words = words(statement);
     SET.iter().all(|wanted| words.next().is_some_and(|word| word.eq_ignore_ascii_case(wanted)))
@@ -233,39 +172,8 @@ fn pieces(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::glance;
     use super::*;
-
-    #[test]
-    fn what_is_flinks_own_is_not_set() {
-        for refused in [
-            "SET '$internal.pipeline.job-id' = 'a'",
-            "/* x */ reset '$INTERNAL.a'",
-            "SELECT 1",
-            "(VALUES (1))",
-        ] {
-            assert!(is_refused(refused).is_some(), "{refused}");
-        }
-        for taken in
-            ["SET 'pipeline.name' = 'a'", "INSERT INTO t SELECT '$internal.a'", "CREATE TABLE t (a INT)"]
-        {
-            assert_eq!(is_refused(taken), None, "{taken}");
-        }
-    }
-
-    #[test]
-    fn a_statement_that_brings_a_program_along_is_known() {
-        for brings in [
-            "ADD JAR 'https://x/y.jar'",
-            "CREATE FUNCTION f AS 'a.B' USING /* */ jar '/a.jar'",
-            "CREATE FUNCTION f AS 'a.B' USING/**/JAR '/a.jar'",
-            "set 'Pipeline.Jars' = 'file:/a.jar'",
-        ] {
-            assert!(brings_code(brings), "{brings}");
-        }
-        for other in ["CREATE FUNCTION f AS 'a.B'", "INSERT INTO jars SELECT 'a.jar'", "SET 'a' = 'b'"] {
-            assert!(!brings_code(other), "{other}");
-        }
-    }
 
     #[test]
     fn statements_are_split_where_sql_ends_them() {
@@ -309,28 +217,11 @@ mod tests {
         assert_eq!(split("BEGIN STATEMENT SET; INSERT INTO a SELECT 1; END").len(), 3);
     }
 
-    #[test]
-    fn queries_and_inserts_are_known_by_their_first_word() {
-        for query in [
-            "SELECT 1",
-            "-- a\nselect\n1",
-            "/* b */ WITH q AS (SELECT 1) SELECT 2",
-            "(SELECT 1)",
-            "VALUES(1)",
-        ] {
-            assert!(is_query(query), "{query}");
-            assert!(!is_insert(query), "{query}");
-        }
-        for other in ["INSERT INTO a SELECT 1", "SHOW TABLES", "selected", "", "-- SELECT 1", "/* SELECT"] {
-            assert!(!is_query(other), "{other}");
-        }
-        assert!(is_insert("-- a\ninsert/**/into a SELECT 1"));
-    }
-
     proptest::proptest! {
         #[test]
         fn no_text_is_lost_and_none_panics(text in "[a-z;'`\"/*\\n -]{0,40}") {
-            is_query(&text);
+            glance::is_refused(&text);
+            glance::brings_code(&text);
             for statement in split(&text) {
                 proptest::prop_assert!(text.contains(&statement));
                 proptest::prop_assert!(!statement.is_empty());

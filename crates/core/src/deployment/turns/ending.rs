@@ -95,6 +95,7 @@ fn failure_of(why: &Trouble) -> Failure {
 fn class_of(why: &Trouble) -> ErrorClass {
     match why {
         Trouble::BadProgram(_)
+        | Trouble::ProgramRefused(_)
         | Trouble::MainFailed(_)
         | Trouble::StateGone(_)
         | Trouble::StateMismatch(_)

@@ -3,11 +3,12 @@
 use libra_api::deployments::{AppliedView, PlanView};
 use libra_api::problem::{Code, Violation};
 use libra_api::submit::webhook_address;
+use libra_core::artifact::Digest;
 use libra_core::deployment::Violation as Unheeded;
 use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::{Declared, NotNow};
 use libra_core::deployment::normal::Normal;
-use libra_core::deployment::plan::{Kind, Plan, plan};
+use libra_core::deployment::plan::{Change, Kind, Needs, Plan, plan};
 use libra_core::deployment::reconcile::{Mode, Row};
 use libra_core::deployment::spec::{DeploymentSpec, JobType, UpgradeMode};
 use libra_store::tables::deployment_history::{self as history, Happening, StoredGeneration};
@@ -62,18 +63,35 @@ impl Service {
         text: SpecText<'_>,
         precondition: Precondition,
     ) -> Result<(AppliedView, bool), ServiceError> {
-        self.apply_because(principal, text, precondition, None).await
+        let prepared = self.prepare(principal, text).await?;
+        self.store_prepared(principal, prepared, precondition, None).await
     }
 
-    /// The same; `why` is told where nobody has asked for it.
-    pub(super) async fn apply_because(
+    /// The same for a program that was seen to be `digest`, and for nothing else; `why` is told, since nobody has asked
+    /// for it.
+    pub(super) async fn apply_seen(
         &self,
         principal: &Principal,
         text: SpecText<'_>,
         precondition: Precondition,
-        why: Option<&str>,
+        digest: &Digest,
+        why: &str,
     ) -> Result<(AppliedView, bool), ServiceError> {
         let prepared = self.prepare(principal, text).await?;
+        if prepared.program.digest != *digest {
+            let message = "the file is another one again; it counts once it stays as it is";
+            return Err(ServiceError::new(Code::Unavailable, message));
+        }
+        self.store_prepared(principal, prepared, precondition, Some(why)).await
+    }
+
+    async fn store_prepared(
+        &self,
+        principal: &Principal,
+        prepared: Prepared,
+        precondition: Precondition,
+        why: Option<&str>,
+    ) -> Result<(AppliedView, bool), ServiceError> {
         let id = prepared.spec.job_id.clone();
         let seen = prepared.before.as_ref().map(|before| before.version);
         match (precondition, seen) {
@@ -142,14 +160,14 @@ impl Service {
         }
         let live = self.live(cluster, &spec.job_id, before.as_ref()).await?;
         savepoints_have_a_place(&normal, cluster)?;
-        let old = match &before {
+        let stored = match &before {
             None => None,
             Some(before) => {
                 let (name, target) = (before.name.clone(), before.wish.target());
-                let stored = self.db.read(move |tx| history::generation(tx, &name, target)).await?;
-                stored.as_ref().map(read_again).transpose()?.map(|(_, normal)| normal)
+                self.db.read(move |tx| history::generation(tx, &name, target)).await?
             }
         };
+        let old = stored.as_ref().map(read_again).transpose()?.map(|(_, normal)| normal);
         let mut warnings = spec.warnings();
         if spec.signature.is_some() && self.config.flink.signatures == Policy::Off {
             let reason = "is not verified: libra.flink.artifacts.signatures is `off`";
@@ -157,6 +175,7 @@ impl Service {
         }
         let mut plan = plan(old.as_ref(), &normal, &live).with_warnings_of(&warnings);
         plan.warnings.extend(about_the_file(&spec, &plan));
+        plan.changes.extend(stored.and_then(|stored| new_signature(&plan, stored, &program)));
         Ok(Prepared { cluster: cluster.name.clone(), spec, program, before, plan })
     }
 
@@ -273,6 +292,21 @@ fn applied(principal: &Principal, generation: u64, plan: &Plan, why: Option<&str
         Some(why) => format!("generation {generation} was applied for {user} ({kind}): {why}"),
     };
     Happening { kind: "applied".to_owned(), message }
+}
+
+/// A signature that has come, or is another one, beside a specification that says the same: what is stored is what the
+/// program is checked with before it runs.
+fn new_signature(plan: &Plan, stored: StoredGeneration, program: &Program) -> Option<Change> {
+    let pointer = "/signature";
+    let signed = program.signed.as_ref()?;
+    let told = plan.changes.iter().any(|change| change.pointer == pointer);
+    let same = stored.signature.as_ref() == Some(&signed.text);
+    (!told && !same && stored.digest == program.digest.hex()).then(|| Change {
+        pointer: pointer.to_owned(),
+        from: stored.signed_by.map(|key| format!("by {key}").into()),
+        to: Some(format!("by {}", signed.key_id).into()),
+        needs: Needs::Nothing,
+    })
 }
 
 /// What happens when the file of a program changes, where that is new.

@@ -35,16 +35,15 @@ pub(crate) fn followed_program(
     let Some(found) = deployments::get(tx, name)? else { return Ok(None) };
     let leaving = matches!(found.wish.mode, Mode::Deleted { savepoint: _ });
     let newest = history::generation(tx, name, found.wish.generation)?;
-    let followed = newest.filter(|_| !leaving).and_then(|newest| {
-        let spec: DeploymentSpec = serde_json::from_str(&newest.spec).ok()?;
-        let path = file_of(&spec)?;
-        Some(FollowedProgram {
-            path,
-            digest: Digest::of_hex(&newest.digest),
-            generation: newest.generation,
-            spec: newest.spec,
-            applied_by: newest.applied_by,
-        })
+    let Some(newest) = newest.filter(|_| !leaving) else { return Ok(Some((found.version, None))) };
+    let spec: DeploymentSpec =
+        serde_json::from_str(&newest.spec).map_err(|e| StoreError::unreadable("specification", e))?;
+    let followed = file_of(&spec).map(|path| FollowedProgram {
+        path,
+        digest: Digest::of_hex(&newest.digest),
+        generation: newest.generation,
+        spec: newest.spec,
+        applied_by: newest.applied_by,
     });
     Ok(Some((found.version, followed)))
 }
@@ -70,12 +69,14 @@ pub(crate) fn file_in(directories: &[PathBuf], path: &str) -> Option<PathBuf> {
 
 impl Service {
     /// Applies the specification of a deployment's newest generation once more, for the one who applied it, because its
-    /// file has changed; unless the deployment has another version by now.
+    /// file has changed and was seen to be `digest`; unless the deployment has another version by now, or the file other
+    /// bytes.
     pub(crate) async fn follow_program(
         &self,
         name: &Name,
         version: i64,
         program: &FollowedProgram,
+        digest: &Digest,
     ) -> Result<(), ServiceError> {
         // What they were allowed to apply is applied again, whoever owns it.
         let principal =
@@ -83,6 +84,6 @@ impl Service {
         let text = SpecText::Json(program.spec.as_bytes());
         let precondition = u64::try_from(version).map_or(Precondition::None, Precondition::Version);
         let why = format!("the file {} has changed", program.path);
-        self.apply_because(&principal, text, precondition, Some(&why)).await.map(drop)
+        self.apply_seen(&principal, text, precondition, digest, &why).await.map(drop)
     }
 }

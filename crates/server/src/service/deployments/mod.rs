@@ -26,6 +26,7 @@ use libra_store::tx::Tx;
 
 pub(crate) use apply::Precondition;
 pub(crate) use follow::{FollowedProgram, file_in, followed_program};
+pub(crate) use signature::Unfit;
 pub(crate) use text::SpecText;
 
 use super::{Service, ServiceError};

@@ -28,12 +28,13 @@ impl Service {
         }
         let dir = self.files_dir.join(DIRECTORY);
         let name = Token::new(self.clock.now(), self.clock.entropy()).to_string();
+        let artifacts = self.artifacts.clone();
         let written = on_disk(move || {
             let digest = runner::digest()?;
             let file = dir.join(format!("{}.jar", digest.hex()));
             if !(file.exists() && is_whole(&file, &digest)?) {
                 std::fs::create_dir_all(&dir)?;
-                let new = dir.join(name);
+                let new = artifacts.draft(&name)?;
                 runner::write(&new)?;
                 std::fs::rename(new, &file)?;
             }
@@ -74,11 +75,10 @@ impl Service {
         if packing == Packing::None {
             return Ok(Packed { file: program, made: false });
         }
-        let dir = self.files_dir.join(DIRECTORY);
         let name = Token::new(self.clock.now(), self.clock.entropy()).to_string();
+        let artifacts = self.artifacts.clone();
         let packed = on_disk(move || {
-            std::fs::create_dir_all(&dir)?;
-            let packed = Packed { file: dir.join(format!("{name}.new")), made: true };
+            let packed = Packed { file: artifacts.draft(&name)?, made: true };
             runner::pack(packing, &program, &packed.file)?;
             Ok(packed)
         });

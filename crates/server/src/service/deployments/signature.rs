@@ -93,25 +93,35 @@ impl Service {
         }
     }
 
-    /// Where a program is that may be given to Flink: its bytes are those that were applied, and signed as is asked.
+    /// Where the program of a generation is, if it may be given to Flink, or run where Flink has it already: its bytes are
+    /// those that were applied, and signed as is asked now.
     ///
     /// # Errors
-    /// Why it may not, in words.
-    pub(crate) async fn checked_program(&self, name: &Name, digest: &Digest) -> Result<PathBuf, String> {
+    /// Why it may not.
+    pub(crate) async fn checked_program(
+        &self,
+        name: &Name,
+        generation: u64,
+        digest: &Digest,
+    ) -> Result<PathBuf, Unfit> {
         let flink = &self.config.flink;
         let (of, hex) = (name.clone(), digest.hex().to_owned());
-        let newest = self.db.read(move |tx| history::newest_with(tx, &of, &hex)).await;
-        let newest = newest.map_err(|e| e.to_string())?;
-        let own = newest.as_ref().is_some_and(is_own_runner);
-        let signature = newest.and_then(|newest| newest.signature);
+        let read = self.db.read(move |tx| {
+            // A signature is one of the bytes, whichever generation has brought it.
+            let signature = history::newest_with(tx, &of, &hex)?.and_then(|newest| newest.signature);
+            Ok((signature, history::generation(tx, &of, generation)?))
+        });
+        let (signature, stored) = read.await.map_err(|e| Unfit::Unread(e.to_string()))?;
+        let own = stored.as_ref().is_some_and(is_own_runner);
         let signed = match (flink.signatures, signature) {
             (Policy::Off, _) | (Policy::IfPresent, None) => None,
             (Policy::Required, None) if own => None,
             (Policy::Required, None) => {
-                return Err("it is not signed, and signatures are required".to_owned());
+                return Err(Unfit::Unsigned("it is not signed, and signatures are required here".to_owned()));
             }
             (Policy::IfPresent | Policy::Required, Some(text)) => {
-                Some(Signed::read(&text).map_err(|why| format!("its signature {why}"))?)
+                let read = Signed::read(&text);
+                Some(read.map_err(|why| Unfit::Unsigned(format!("its signature {why}")))?)
             }
         };
         let (artifacts, tenant, digest) = (self.artifacts.clone(), name.tenant.clone(), digest.clone());
@@ -120,12 +130,23 @@ impl Service {
             let path = artifacts.held_path(&tenant, &digest);
             Ok(look_with(&path, signed.as_ref(), &keys)?.map(|looked| (path, looked.digest == digest)))
         });
-        match checked.await.map_err(|e| format!("its file: {e}"))? {
+        match checked.await.map_err(|e| Unfit::Unread(format!("its file can't be read: {e}")))? {
             Ok((path, true)) => Ok(path),
-            Ok((_, false)) => Err("its bytes are not those that were applied".to_owned()),
-            Err(why) => Err(format!("its signature {why}")),
+            Ok((_, false)) => Err(Unfit::Unread("its bytes are not those that were applied".to_owned())),
+            Err(why) => Err(Unfit::Unsigned(format!("its signature {why}"))),
         }
     }
+}
+
+/// Why a program may not be given to Flink.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfit {
+    /// It is not signed as is asked: that lasts until somebody signs it.
+    #[error("{0}")]
+    Unsigned(String),
+    /// What was applied is not there as it was. It is put right when it is applied again.
+    #[error("{0}")]
+    Unread(String),
 }
 
 /// True where nobody has named a program: Libra's own runs the statements.

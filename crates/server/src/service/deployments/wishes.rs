@@ -2,6 +2,7 @@
 
 use libra_api::deployments::{DeploymentView, ResumeRequest, RollbackRequest};
 use libra_api::problem::{Code, Violation};
+use libra_core::artifact::Digest;
 use libra_core::deployment::declared::{Declared, NotNow};
 use libra_core::deployment::reconcile::{Mode, Run};
 use libra_core::deployment::spec::JobType;
@@ -188,6 +189,9 @@ impl Service {
             let mut wish = found.deployment.wish.clone();
             let message = change(&found, &mut wish)?;
             let deployment = found.deployment;
+            if wish.target() != deployment.wish.target() {
+                self.may_come_back(&deployment.name, wish.target()).await?;
+            }
             let wished = Wished {
                 name: deployment.name.clone(),
                 version: deployment.version,
@@ -204,6 +208,23 @@ impl Service {
             }
         }
         Err(super::stale(id))
+    }
+}
+
+impl Service {
+    /// A generation is wanted again whose program is one that may be run by now: else the job that runs would be stopped
+    /// for nothing.
+    async fn may_come_back(&self, name: &Name, generation: u64) -> Result<(), ServiceError> {
+        let of = name.clone();
+        let stored = self.db.read(move |tx| history::generation(tx, &of, generation)).await?;
+        let Some(digest) = stored.and_then(|stored| Digest::of_hex(&stored.digest)) else { return Ok(()) };
+        self.checked_program(name, generation, &digest).await.map(drop).map_err(|unfit| {
+            let message = format!(
+                "generation {generation} can't come back: its program is not given to Flink, because {unfit}; apply a \
+                 specification instead"
+            );
+            ServiceError::new(Code::NotApplicable, message)
+        })
     }
 }
 

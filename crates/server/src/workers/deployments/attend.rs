@@ -28,6 +28,7 @@ use super::turns;
 use crate::flink::FlinkCluster;
 use crate::service::Service;
 use crate::service::standing::leader_fence;
+use crate::signatures::Policy;
 use crate::telemetry::flink::Outcome;
 
 /// What is to be looked at.
@@ -127,7 +128,8 @@ async fn go(service: &Arc<Service>, cluster: &FlinkCluster, mut task: Task) -> R
     if forgotten(service, &stored.deployment, &step, task.epoch).await? {
         return Ok(Attended::default());
     }
-    let (heard, request) = act(cluster, &stored, &step, task.removals).await;
+    let no_code = service.config.flink.signatures == Policy::Required;
+    let (heard, request) = act(cluster, &stored, &step, task.removals, no_code).await;
     if let (true, Ok(look)) = (clean_up, &task.look) {
         let (deployment, generations) = (&stored.deployment, &stored.generations);
         times::clean_up(service, cluster, look, deployment, generations, task.epoch).await?;
@@ -358,10 +360,11 @@ async fn act(
     stored: &Stored,
     step: &Step,
     mut removals: Removals,
+    no_code: bool,
 ) -> ((Option<Reply>, Removals), Option<Request>) {
     let (mut reply, mut long) = (None, None);
     for effect in &step.effects {
-        match effects::request(cluster, stored, effect) {
+        match effects::request(cluster, stored, effect, no_code) {
             Some(Ok(request)) => long = Some(request),
             Some(Err(refused)) => reply = Some(refused),
             None => {}

@@ -1,5 +1,6 @@
 //! What is asked of Flink: one effect, one call, and what came back on it.
 
+use libra_core::deployment::declared::Generation;
 use libra_core::deployment::flink_config::flink_configuration;
 use libra_core::deployment::reconcile::{
     Answer, Ask, Effect, Event, FlinkId, Refusal, Reply, Savepoint, Saving, Trigger,
@@ -7,7 +8,7 @@ use libra_core::deployment::reconcile::{
 use libra_engines::flink::{Error, Flink, RunRequest};
 use libra_store::tables::deployment_history::Happening;
 
-use super::requests::{Request, Uploaded};
+use super::requests::{Program, Request};
 use super::stored::Stored;
 use crate::flink::FlinkCluster;
 use crate::runner;
@@ -85,26 +86,34 @@ pub(super) fn point(ask: &Ask) -> &'static str {
     }
 }
 
-/// The request of an effect that takes long, or the answer where it can't be made.
+/// What is checked before a generation is uploaded or run.
+fn program(stored: &Stored, of: &Generation) -> Program {
+    let wanted = stored.deployment.wish.target();
+    Program { digest: of.digest.clone(), generation: of.number, wanted }
+}
+
+/// The request of an effect that takes long, or the answer where it can't be made. With `no_code` statements that nobody
+/// has signed bring no program along.
 pub(super) fn request(
     cluster: &FlinkCluster,
     stored: &Stored,
     effect: &Effect,
+    no_code: bool,
 ) -> Option<Result<Request, Reply>> {
     if let Effect::Upload { digest } = effect {
         let found = stored.generations.iter().find(|of| of.upload_name() == *digest)?;
-        let program =
-            Uploaded { name: digest.clone(), digest: found.digest.clone(), packing: found.normal.packing() };
-        return Some(Ok(Request::Upload { program, generation: stored.deployment.wish.target() }));
+        let (name, packing) = (digest.clone(), found.normal.packing());
+        return Some(Ok(Request::Upload { program: program(stored, found), name, packing }));
     }
     let Effect::Run { job, send, generation, jar, from, allow_non_restored_state } = effect else {
         return None;
     };
-    let what = match run_request(stored, cluster, *generation, *job, jar) {
-        Some(Ok(what)) => what,
-        other => {
-            let why = other.and_then(Result::err);
-            let why = why.unwrap_or_else(|| "the generation is not stored".to_owned());
+    let found = stored.generations.iter().find(|of| of.number == *generation);
+    let found = found.ok_or_else(|| "the generation is not stored".to_owned());
+    let found = found.and_then(|found| Ok((found, run_request(stored, cluster, found, *job, jar, no_code)?)));
+    let (found, what) = match found {
+        Ok(found) => found,
+        Err(why) => {
             let answer = Answer::Refused(Refusal::Other(why));
             return Some(Err(Reply { key: *job, send: *send, answer }));
         }
@@ -115,7 +124,7 @@ pub(super) fn request(
         allow_non_restored_state: *allow_non_restored_state,
         ..what
     });
-    Some(Ok(Request::Run { job: *job, send: *send, jar: jar.clone(), what }))
+    Some(Ok(Request::Run { program: program(stored, found), job: *job, send: *send, jar: jar.clone(), what }))
 }
 
 /// Asks what is answered at once. Answers what came back, where the reconciler waits for a reply.
@@ -153,37 +162,31 @@ pub(super) async fn perform(flink: &Flink, ask: &Ask, removals: &mut Removals) -
     }
 }
 
-/// What a run is told, but for its id and its state; None when the generation is not stored, an error in words when the
-/// cluster can't be told.
+/// What a run is told, but for its id and its state.
+///
+/// # Errors
+/// In words, when the cluster can't be told.
 fn run_request(
     stored: &Stored,
     cluster: &FlinkCluster,
-    generation: u64,
+    generation: &Generation,
     job: FlinkId,
     jar: &str,
-) -> Option<Result<RunRequest, String>> {
-    let found = stored.generations.iter().find(|of| of.number == generation)?;
-    let normal = &found.normal;
+    no_code: bool,
+) -> Result<RunRequest, String> {
+    let normal = &generation.normal;
     let mut settings = flink_configuration(normal, stored.facts.savepoints_of(normal));
-    let run = match runner::told(
-        normal,
-        &job.to_string(),
-        jar,
-        cluster.uploads().as_deref(),
-        cluster.python.as_deref(),
-    ) {
-        Ok(run) => run,
-        Err(why) => return Some(Err(why)),
-    };
+    let (uploads, python) = (cluster.uploads(), cluster.python.as_deref());
+    let place = runner::Place { jar, uploads: uploads.as_deref(), python, no_code };
+    let run = runner::told(normal, &job.to_string(), &place)?;
     settings.extend(run.settings);
-    let request = RunRequest {
+    Ok(RunRequest {
         entry_class: run.entry_class,
         program_args_list: run.args,
         parallelism: Some(normal.deployment.parallelism),
         flink_configuration: settings,
         ..RunRequest::default()
-    };
-    Some(Ok(request))
+    })
 }
 
 pub(super) fn said(result: Result<FlinkId, Error>) -> Answer {

@@ -265,6 +265,8 @@ impl Keeper {
     fn take_look(&mut self, looked: Option<Looked>) {
         let Some(looked) = looked else {
             tracing::error!(cluster = self.cluster.name, "a look at the cluster has failed");
+            // What fails at once would fail again at once.
+            self.next_look = self.service.clock.now().0.saturating_add(TRY_AGAIN);
             self.stage(Stage::Due);
             self.due.append(&mut self.for_whom);
             return;

@@ -3,36 +3,40 @@
 //! but who wants to start something as well.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libra_core::artifact::Digest;
 use libra_core::deployment::packing::Packing;
-use libra_core::deployment::reconcile::{Effect, FlinkId, Open, RESEND_AFTER, Reply, Row};
+use libra_core::deployment::reconcile::{
+    Answer, Effect, FlinkId, Open, RESEND_AFTER, Refusal, Reply, Row, upload_key,
+};
 use libra_core::time::Timestamp;
 use libra_engines::failpoint;
-use libra_engines::flink::{Flink, RunRequest};
+use libra_engines::flink::RunRequest;
 use libra_store::tables::deployment_history::Happening;
 use libra_store::tables::deployments::{self, Name, Remark};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::effects::said;
 use crate::flink::FlinkCluster;
-use crate::service::Service;
 use crate::service::standing::leader_fence;
+use crate::service::{Service, Unfit};
 
 /// Such a request. It stands in the row.
 pub(super) enum Request {
-    Upload { program: Uploaded, generation: u64 },
-    Run { job: FlinkId, send: u32, jar: String, what: Box<RunRequest> },
+    Upload { program: Program, name: String, packing: Packing },
+    Run { program: Program, job: FlinkId, send: u32, jar: String, what: Box<RunRequest> },
 }
 
-/// What is uploaded.
-pub(super) struct Uploaded {
-    /// Under which name.
-    pub(super) name: String,
-    /// The artifact that it is made of.
+/// What is checked before each use.
+pub(super) struct Program {
+    /// The artifact, also where Flink is given a jar that is made of it.
     pub(super) digest: String,
-    pub(super) packing: Packing,
+    /// The generation that has it.
+    pub(super) generation: u64,
+    /// The one that is wanted, whose owner is told.
+    pub(super) wanted: u64,
 }
 
 /// Where what takes long has its place, on one cluster.
@@ -136,10 +140,12 @@ pub(super) fn open(asked: &[Asked], row: &Row) -> Open {
     Open { run: asked.iter().any(run), upload: asked.contains(&Asked::Upload) }
 }
 
-/// Sends it and waits for what comes back.
+/// Sends it and waits for what comes back. A program is checked first, whether Flink has it already or not.
 pub(super) async fn send(service: Arc<Service>, cluster: Arc<FlinkCluster>, letter: Letter) -> Answered {
     let Letter { name, request, since, epoch, place: _place } = letter;
     let (asked, point) = (request.asked(), request.point());
+    let (Request::Upload { program, .. } | Request::Run { program, .. }) = &request;
+    let checked = check(&service, &name, program, epoch).await;
     // After a long sleep its successor may have given this request up: what is sent now would be a second job.
     let late = service.clock.now().0.saturating_sub(since.0) > RESEND_AFTER;
     let stands = !late && service.leader_epoch() == Some(epoch);
@@ -147,54 +153,60 @@ pub(super) async fn send(service: Arc<Service>, cluster: Arc<FlinkCluster>, lett
         return Answered { asked, reply: None };
     }
     failpoint::hit(&format!("flink-{point}-recorded"));
-    let reply = match request {
-        Request::Upload { program, generation } => {
-            let of = Of { name: &name, generation, epoch };
-            if let Err(error) = upload(&service, &cluster.flink, &of, &program).await {
+    let reply = match (request, checked) {
+        (Request::Upload { name: as_name, packing, .. }, Ok(file)) => {
+            let uploaded = match service.packed(packing, file).await {
+                Ok(packed) => {
+                    let went = cluster.flink.upload(&packed.file, &as_name).await;
+                    went.map(drop).map_err(|e| e.to_string())
+                }
+                Err(why) => Err(why),
+            };
+            if let Err(error) = uploaded {
                 tracing::warn!(deployment = name.id, %error, "a program could not be uploaded");
             }
             None
         }
-        Request::Run { job, send, jar, what } => {
+        (Request::Upload { name, .. }, Err(refusal)) => {
+            Some(Reply { key: upload_key(&name), send: 0, answer: Answer::Refused(refusal) })
+        }
+        (Request::Run { job, send, jar, what, .. }, Ok(_)) => {
             let answer = said(cluster.flink.run(&jar, &what).await);
             Some(Reply { key: job, send, answer })
+        }
+        (Request::Run { job, send, .. }, Err(refusal)) => {
+            Some(Reply { key: job, send, answer: Answer::Refused(refusal) })
         }
     };
     failpoint::hit(&format!("flink-{point}-done"));
     Answered { asked, reply }
 }
 
-/// Whose program is uploaded, and by which leader.
-struct Of<'a> {
-    name: &'a Name,
-    generation: u64,
-    epoch: i64,
-}
-
-/// Uploads a program whose bytes, and whose signature, were checked just before.
-async fn upload(service: &Service, flink: &Flink, of: &Of<'_>, program: &Uploaded) -> Result<(), String> {
-    let digest = &program.digest;
-    let named = Digest::of_hex(digest).ok_or("its digest is none")?;
-    let path = match service.checked_program(of.name, &named).await {
-        Ok(path) => path,
-        Err(why) => {
-            let remark = Remark {
-                name: of.name.clone(),
-                generation: of.generation,
-                what: Happening {
-                    kind: "program_refused".to_owned(),
-                    message: format!("the program with sha256:{digest} is not given to Flink: {why}"),
-                },
-                at: service.clock.now(),
-            };
-            let fence = leader_fence(of.epoch);
-            let told = service.db.write(move |tx| deployments::remark(tx, &fence, &remark)).await;
-            told.map_err(|e| e.to_string())?;
-            return Err(why);
-        }
+/// Where a program is whose bytes, and whose signature, are right now. One that may not be used is told, once.
+async fn check(service: &Service, of: &Name, program: &Program, epoch: i64) -> Result<PathBuf, Refusal> {
+    let Some(digest) = Digest::of_hex(&program.digest) else {
+        return Err(Refusal::ProgramUnread("its digest is none".to_owned()));
     };
-    let packed = service.packed(program.packing, path).await?;
-    flink.upload(&packed.file, &program.name).await.map(drop).map_err(|e| e.to_string())
+    let unfit = match service.checked_program(of, program.generation, &digest).await {
+        Ok(file) => return Ok(file),
+        Err(unfit) => unfit,
+    };
+    let message = format!("the program with {digest} is not given to Flink: {unfit}");
+    tracing::warn!(deployment = of.id, "{message}");
+    let remark = Remark {
+        name: of.clone(),
+        generation: program.wanted,
+        what: Happening { kind: "program_refused".to_owned(), message },
+        at: service.clock.now(),
+    };
+    let fence = leader_fence(epoch);
+    if let Err(error) = service.db.write(move |tx| deployments::remark(tx, &fence, &remark)).await {
+        tracing::warn!(deployment = of.id, %error, "that a program is refused could not be told");
+    }
+    Err(match unfit {
+        Unfit::Unsigned(why) => Refusal::ProgramRefused(why),
+        Unfit::Unread(why) => Refusal::ProgramUnread(why),
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,66 @@
+//! Programs that may not be given to Flink.
+
+use libra_core::deployment::reconcile::{Answer, Effect, Phase, Refusal, Reply, Trouble, upload_key};
+
+use super::desk::{Desk, is_run, second};
+
+const UNSIGNED: &str = "it is not signed";
+
+#[test]
+fn a_program_that_is_not_signed_as_is_asked_is_not_tried_again_until_something_else_is_wanted() {
+    let mut desk = Desk::new();
+    desk.pass(1);
+    desk.answer(Answer::Refused(Refusal::ProgramRefused(UNSIGNED.to_owned())));
+    desk.pass(1);
+    assert_eq!(desk.row.trouble, Some(Trouble::ProgramRefused(UNSIGNED.to_owned())));
+    assert!(desk.row.trouble.as_ref().unwrap().hint().contains("sign it"));
+    desk.pass(3_600);
+    assert!(!desk.sends(is_run));
+    assert_eq!(desk.row.phase, Phase::Failed);
+    desk.desired.nonce += 1;
+    desk.pass(1);
+    assert!(desk.sends(is_run), "who resumes it tries again");
+}
+
+#[test]
+fn the_stable_generation_comes_back_when_the_new_ones_program_is_refused() {
+    let mut desk = second();
+    desk.answer(Answer::Refused(Refusal::ProgramRefused(UNSIGNED.to_owned())));
+    desk.pass(3);
+    assert_eq!(desk.row.run.as_ref().unwrap().generation, 1);
+    assert_eq!(desk.row.trouble, Some(Trouble::ProgramRefused(UNSIGNED.to_owned())));
+}
+
+#[test]
+fn a_program_that_can_not_be_read_is_tried_again() {
+    let mut desk = Desk::new();
+    desk.pass(1);
+    desk.answer(Answer::Refused(Refusal::ProgramUnread("no such file".to_owned())));
+    desk.pass(1);
+    assert_eq!(desk.row.trouble, Some(Trouble::ProgramRefused("no such file".to_owned())));
+    let first = desk.run_id();
+    desk.pass(60);
+    assert_ne!(desk.run_id(), first, "another try");
+}
+
+#[test]
+fn an_upload_that_is_refused_says_why_from_the_first_time_on() {
+    let mut desk = Desk::new();
+    let digest = "ab".repeat(32);
+    for version in &mut desk.desired.versions {
+        version.digest.clone_from(&digest);
+    }
+    desk.cluster.jars.clear();
+    desk.pass(1);
+    assert!(desk.sends(|e| matches!(e, Effect::Upload { .. })));
+    let refused = |of: &str| {
+        let answer = Answer::Refused(Refusal::ProgramRefused(UNSIGNED.to_owned()));
+        Some(Reply { key: upload_key(of), send: 0, answer })
+    };
+    desk.cluster.reply = refused(&"cd".repeat(32));
+    desk.pass(1);
+    assert_eq!(desk.row.trouble, None, "it is another program's");
+    desk.cluster.reply = refused(&digest);
+    desk.pass(1);
+    assert_eq!(desk.row.trouble, Some(Trouble::ProgramRefused(UNSIGNED.to_owned())));
+}
