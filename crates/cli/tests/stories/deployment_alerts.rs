@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use libra_testkit::{Api, FlinkCluster, wait};
+use libra_testkit::{Api, FlinkCluster, flink, wait};
 use serde_json::{Value, json};
 
 use crate::deployments::{alive, apply, away, counter, events, programs, stable, with_flink};
@@ -55,6 +55,20 @@ async fn a_job_that_is_restarted_or_does_not_keep_up_is_told_to_whoever_wants_to
     assert!(message.contains("it fails after 400 records, on purpose"), "{message}");
     assert!(restarted["jobId"].as_str().unwrap().starts_with("job-"), "{restarted}");
     gone(&api, cluster, "flaky").await;
+
+    let doomed = json!({
+        "job_id": "doomed",
+        "job_type": "batch",
+        "artifact_path": flink::jobs_jar(),
+        "entry_class": "libra.jobs.BadMain",
+        "monitoring": {"webhook": target.url},
+    });
+    apply(&api, &doomed).await;
+    for kind in ["given_up", "run_failed"] {
+        let message = hears(&target, "doomed", kind).await["message"].to_string();
+        assert!(message.contains("main()"), "{message}");
+    }
+    gone(&api, cluster, "doomed").await;
 
     // A minute later.
     let held_back = hears(&target, "slowing", "held_back").await;

@@ -78,6 +78,11 @@ async fn a_program_that_flink_has_already_is_checked_before_each_run() {
     assert_eq!((&signed["generation"], &signed["trouble"]), (&json!(3), &Value::Null), "{signed:#}");
     assert_eq!(apply(&api, &spec).await, "none");
     assert_eq!(view(&api, "unsigned").await["generation"], 3, "once");
+    // A signature vouches for what is in the jar, and not for what a class of the cluster makes of its arguments.
+    let mut foreign = spec.clone();
+    foreign["entry_class"] = json!("org.apache.flink.client.python.PythonDriver");
+    let answer = api.post(PATH, &foreign).await;
+    assert_eq!((answer.status, answer.pointers()), (400, vec!["/entry_class".to_owned()]), "{}", answer.text);
 
     // Bytes that somebody has changed where Libra holds them are noticed, and put right by another apply.
     let digest = flink::digest(&job);

@@ -102,12 +102,15 @@ impl Declared {
         Ok(())
     }
 
-    /// It shall not run; its state is kept.
+    /// It shall not run; its state is kept. Asked for again, it is tried again where that was given up.
     ///
     /// # Errors
     /// While it is being deleted.
     pub fn suspend(&mut self) -> Result<(), NotNow> {
         self.stays()?;
+        if self.mode == Mode::Suspended {
+            self.nonce += 1;
+        }
         self.mode = Mode::Suspended;
         Ok(())
     }

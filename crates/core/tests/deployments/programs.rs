@@ -1,6 +1,8 @@
 //! Programs that may not be given to Flink.
 
-use libra_core::deployment::reconcile::{Answer, Effect, Phase, Refusal, Reply, Trouble, upload_key};
+use libra_core::deployment::reconcile::{
+    Answer, Effect, JobState, Phase, Refusal, Reply, Trigger, Trouble, upload_key,
+};
 
 use super::desk::{Desk, is_run, second};
 
@@ -63,4 +65,33 @@ fn an_upload_that_is_refused_says_why_from_the_first_time_on() {
     desk.cluster.reply = refused(&digest);
     desk.pass(1);
     assert_eq!(desk.row.trouble, Some(Trouble::ProgramRefused(UNSIGNED.to_owned())));
+    desk.pass(60);
+    assert_eq!(desk.row.phase, Phase::Failed, "nobody signs it by waiting");
+    assert_eq!(desk.row.trouble, Some(Trouble::ProgramRefused(UNSIGNED.to_owned())));
+}
+
+#[test]
+fn a_version_that_can_not_be_uploaded_gives_way_to_the_one_before() {
+    for refusal in [Some(Refusal::ProgramRefused(UNSIGNED.to_owned())), None] {
+        let mut desk = Desk::stable();
+        desk.desired.generation = 2;
+        let digest = desk.desired.versions[1].digest.clone();
+        desk.cluster.jars.retain(|(of, _)| *of != digest);
+        desk.pass(1);
+        desk.cluster.trigger = Trigger::Completed("svpt/1".to_owned());
+        desk.cluster.jobs[0].state = JobState::Finished;
+        desk.pass(1);
+        desk.cluster.trigger = Trigger::NotAsked;
+        for _ in 0..200 {
+            let answer = refusal.clone().map(Answer::Refused);
+            desk.cluster.reply = answer.map(|answer| Reply { key: upload_key(&digest), send: 0, answer });
+            desk.pass(1);
+            if desk.row.run.as_ref().is_some_and(|run| run.generation == 1 && run.may_live()) {
+                break;
+            }
+        }
+        let run = desk.row.run.clone().unwrap();
+        assert_eq!((run.generation, run.from.unwrap().path.as_str()), (1, "svpt/1"), "{refusal:?}");
+        assert_eq!(desk.row.refused.as_ref().map(|refused| refused.generation), Some(2));
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libra_core::deployment::reconcile::{
     Cluster, Desired, Disk, FlinkId, Job, JobState, Observed, Open, Reply, Row, Trigger, may_rescale,
+    needs_pages,
 };
 
 use super::answers::{Checkpoints, ClusterSettings, Exceptions, JobLine};
@@ -127,7 +128,8 @@ impl Look {
         let line = own.and_then(|id| self.jobs.get(&id));
         let earlier = pages.filter(|pages| line == Some(&pages.line));
         let fresh = earlier.is_none() && line.is_some();
-        let watches = desired.is_some_and(|desired| desired.watches_pressure);
+        // One that has to prove itself is looked at too often for that.
+        let watches = desired.is_some_and(|desired| desired.watches_pressure && !needs_pages(desired, row));
         let rescales = desired.is_some_and(|desired| may_rescale(desired, row));
         let rescales = line.filter(|line| rescales && !line.state.is_terminal());
         let saves = row.operation.as_ref().and_then(|operation| Some((operation.job, operation.saving()?)));
@@ -172,7 +174,7 @@ async fn read_pages(flink: &Flink, line: &JobLine, watches: bool) -> Result<Page
         async { perhaps(flink.checkpoints(line.jid).await, line) },
         async { perhaps(flink.exceptions(line.jid, MOST_EXCEPTIONS).await, line) },
         async { perhaps(flink.metrics(line.jid, &[RESTARTS]).await, line) },
-        async { if watches && runs { flink.pressure(line.jid).await } else { Ok(None) } },
+        async { Ok(if watches && runs { flink.pressure(line.jid).await } else { None }) },
     )?;
     let restarts = metrics.get(RESTARTS).map(String::as_str);
     let job = Job { pressure, ..observed_job(line, &checkpoints, &exceptions, restarts) };

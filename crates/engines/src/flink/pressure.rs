@@ -1,11 +1,16 @@
 //! Whether a job keeps up: `/jobs/{id}/vertices/{id}/backpressure`, which Flink answers from its metrics.
 
+use std::time::Duration;
+
 use libra_core::deployment::reconcile::{FlinkId, Pressure};
 use serde::Deserialize;
+use tokio::time::timeout;
 
-use super::error::{About, Error};
+use super::error::About;
 use super::transport::Flink;
 
+/// How long all of that may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Parts of a job that are asked about; a job has a few, and each is a request.
 const MOST_PARTS: usize = 32;
 /// The longest name of a part that is told, in characters: Flink chains the names of operators.
@@ -18,6 +23,9 @@ enum Level {
     Ok,
     Low,
     High,
+    /// A word that this Libra does not know.
+    #[serde(other)]
+    Unknown,
 }
 
 #[derive(Deserialize)]
@@ -27,21 +35,22 @@ struct Page {
 }
 
 impl Flink {
-    /// How much a job is held back. None where Flink can't say yet: in the first seconds it answers 500.
-    pub async fn pressure(&self, job: FlinkId) -> Result<Option<Pressure>, Error> {
+    /// How much a job is held back. None where Flink can't say yet (in the first seconds it answers 500), or does not say in
+    /// time: nothing else depends on it.
+    pub async fn pressure(&self, job: FlinkId) -> Option<Pressure> {
+        timeout(PATIENCE, self.ask_pressure(job)).await.ok().flatten()
+    }
+
+    async fn ask_pressure(&self, job: FlinkId) -> Option<Pressure> {
         // In the order of the data.
-        let parts = self.detail(job).await?.vertices;
+        let parts = self.detail(job).await.ok()?.vertices;
         let mut levels = Vec::with_capacity(parts.len().min(MOST_PARTS));
         for part in parts.into_iter().take(MOST_PARTS) {
             let page = format!("/jobs/{job}/vertices/{}/backpressure", part.id);
-            let level = match self.get::<Page>(&page, About::Job).await {
-                Ok(page) => page.level,
-                Err(Error::UnknownJob | Error::Refused { .. } | Error::Server { .. }) => None,
-                Err(other) => return Err(other),
-            };
-            levels.push((part.name, level));
+            let level = self.get::<Page>(&page, About::Job).await.ok().and_then(|page| page.level);
+            levels.push((part.name, level.filter(|level| *level != Level::Unknown)));
         }
-        Ok(worst(levels))
+        worst(levels)
     }
 }
 
@@ -51,7 +60,7 @@ fn worst(levels: Vec<(String, Option<Level>)>) -> Option<Pressure> {
     // Of several that are equal the last one is taken.
     let (part, level) = known.max_by_key(|(_, level)| *level)?;
     Some(match level {
-        Level::Ok => Pressure::None,
+        Level::Ok | Level::Unknown => Pressure::None,
         Level::Low => Pressure::Low,
         Level::High => Pressure::High { part: part.chars().take(MOST_NAME).collect() },
     })
@@ -83,5 +92,6 @@ mod tests {
             Some(Some(Level::High))
         );
         assert_eq!(page(r#"{"status": "deprecated"}"#), Some(None));
+        assert_eq!(page(r#"{"backpressureLevel": "extreme"}"#), Some(Some(Level::Unknown)));
     }
 }

@@ -188,6 +188,12 @@ pub(crate) fn look(packing: Packing, file: &Path, module: Option<&str>) -> io::R
     }
 }
 
+/// True when a jar holds this class itself, and does not borrow it from whatever else the cluster has.
+pub(crate) fn holds_class(file: &Path, class: &str) -> io::Result<bool> {
+    let entry = format!("{}.class", class.replace('.', "/"));
+    Ok(zip::Directory::read(&mut File::open(file)?)?.names().contains(&entry))
+}
+
 fn look_at_archive(file: &Path, module: Option<&str>) -> io::Result<Option<Wrong>> {
     let names = match zip::Directory::read(&mut File::open(file)?) {
         Ok(directory) => directory.names(),

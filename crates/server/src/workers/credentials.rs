@@ -19,23 +19,33 @@ const PERIOD: Duration = Duration::from_secs(2);
 type Last = Result<Access, String>;
 
 pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
-    let clusters: Vec<&FlinkCluster> =
-        service.config.flink.clusters.iter().filter(|cluster| has_files(cluster)).collect();
+    let clusters = service.config.flink.clusters.iter().filter(|cluster| has_files(cluster));
+    let clusters: Vec<FlinkCluster> = clusters.cloned().collect();
     if clusters.is_empty() {
         // No worker ends before it is told to.
         shutdown.wait().await;
         return;
     }
-    let mut last: Vec<Last> = clusters.iter().map(|cluster| access(cluster)).collect();
+    let mut last: Vec<Last> = Vec::with_capacity(clusters.len());
+    for cluster in &clusters {
+        last.push(read(cluster).await);
+    }
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
             () = sleep(PERIOD) => {}
         }
         for (cluster, last) in clusters.iter().zip(&mut last) {
-            look(&service, cluster, last);
+            let now = read(cluster).await;
+            look(&service, cluster, last, now);
         }
     }
+}
+
+/// Reads a cluster's files where it may wait for the disk.
+async fn read(cluster: &FlinkCluster) -> Last {
+    let cluster = cluster.clone();
+    tokio::task::spawn_blocking(move || access(&cluster)).await.unwrap_or_else(|e| Err(e.to_string()))
 }
 
 fn has_files(cluster: &FlinkCluster) -> bool {
@@ -43,8 +53,7 @@ fn has_files(cluster: &FlinkCluster) -> bool {
 }
 
 /// Two looks have to agree: somebody may be writing it just now.
-fn look(service: &Service, cluster: &FlinkCluster, last: &mut Last) {
-    let now = access(cluster);
+fn look(service: &Service, cluster: &FlinkCluster, last: &mut Last, now: Last) {
     let settled = std::mem::replace(last, now.clone()) == now;
     let Some(client) = service.flink.named(Some(&cluster.name)) else { return };
     let wrong = match now {

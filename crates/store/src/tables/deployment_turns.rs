@@ -100,12 +100,21 @@ pub fn step(
             JobWrite::Name { job, attempt, application_id } => {
                 attempts::name(tx, *job, *attempt, application_id)?;
             }
-            JobWrite::Tell { job, outbox, at } => outbox::append(tx, &job.to_string(), outbox, *at)?,
+            // After the step: where there is none, nothing was written.
+            JobWrite::Tell { .. } => {}
         }
     }
     match deployments::step(tx, fence, stepped)? {
-        Written::Done => Ok(Written::Done),
-        Written::Stale if writes.is_empty() => Ok(Written::Stale),
-        Written::Stale => Err(overtaken("a deployment")),
+        Written::Done => {}
+        Written::Stale if writes.iter().all(|write| matches!(write, JobWrite::Tell { .. })) => {
+            return Ok(Written::Stale);
+        }
+        Written::Stale => return Err(overtaken("a deployment")),
     }
+    for write in writes {
+        if let JobWrite::Tell { job, outbox, at } = write {
+            outbox::append(tx, &job.to_string(), outbox, *at)?;
+        }
+    }
+    Ok(Written::Done)
 }

@@ -268,6 +268,8 @@ impl<'a> Pass<'a> {
             run.proof = None;
             run.prove_by = run.prove_by.map(|set| set.max(by));
             run.before = Counted::default();
+            // Flink counts from nothing again.
+            run.noticed.restarts = 0;
         }
     }
 
@@ -343,6 +345,11 @@ impl<'a> Pass<'a> {
     /// The run is no good, and trying it once more would change nothing.
     pub(super) fn blame(&mut self, why: Trouble) {
         let bad = self.row.run.as_ref().map(|run: &Run| run.generation);
+        self.blame_generation(bad, why);
+    }
+
+    /// The same of a generation that may have had no run at all.
+    pub(super) fn blame_generation(&mut self, bad: Option<u64>, why: Trouble) {
         // Only the generation that is wished for can be given up for another one; what came back in its place, and
         // the stable one itself, have none to go back to.
         match (bad, self.row.stable.clone()) {

@@ -96,7 +96,8 @@ impl Pass<'_> {
     fn heard_of(&self, to: u32) -> Heard {
         let (Some(parts), Some(run)) = (&self.cluster.parts, &self.row.run) else { return Heard::Nothing };
         let all = |is: fn(&super::Part, u32) -> bool| {
-            run.scaled.iter().all(|id| parts.get(id).is_some_and(|part| is(part, to)))
+            !run.scaled.is_empty()
+                && run.scaled.iter().all(|id| parts.get(id).is_some_and(|part| is(part, to)))
         };
         match (all(|part, to| part.asked == to), all(|part, to| part.has == to)) {
             (false, _) => Heard::Nothing,

@@ -42,7 +42,7 @@ impl Pass<'_> {
             self.row.phase = Phase::Waiting;
             return;
         }
-        if let Some(jar) = self.jar(&version.digest)
+        if let Some(jar) = self.jar(&version)
             && self.may_begin(&version)
         {
             self.send(&version, jar);
@@ -79,7 +79,8 @@ impl Pass<'_> {
     }
 
     /// Flink's id of the uploaded artifact; without one, an upload is recorded and asked for.
-    fn jar(&mut self, digest: &str) -> Option<String> {
+    fn jar(&mut self, version: &Version) -> Option<String> {
+        let (generation, digest) = (version.generation, version.digest.as_str());
         let found = self.cluster.jars.iter().find(|(of, _)| of == digest).map(|(_, jar)| jar.clone());
         if found.is_some() {
             self.row.upload = None;
@@ -89,8 +90,17 @@ impl Pass<'_> {
             self.poll();
             return None;
         }
-        if let Some(why) = self.refused_upload(digest) {
-            self.row.trouble = Some(why);
+        match self.refused_upload(digest) {
+            // Until somebody signs it, no other try would end otherwise.
+            Some(Refusal::ProgramRefused(why)) => {
+                self.row.upload = None;
+                self.blame_generation(Some(generation), Trouble::ProgramRefused(shortened(&why)));
+                return None;
+            }
+            Some(Refusal::ProgramUnread(why)) => {
+                self.row.trouble = Some(Trouble::ProgramRefused(shortened(&why)));
+            }
+            Some(_) | None => {}
         }
         let now = self.now();
         let sends = match self.row.upload.as_ref().filter(|upload| upload.digest == digest) {
@@ -107,10 +117,12 @@ impl Pass<'_> {
         if sends >= self.desired.timing.max_tries {
             self.row.upload = None;
             self.row.tries = sends;
-            let why = self.refused_upload(digest);
-            self.try_again(
-                why.unwrap_or_else(|| Trouble::BadProgram("the artifact can't be uploaded".to_owned())),
-            );
+            let refused = |trouble: &Trouble| matches!(trouble, Trouble::ProgramRefused(_));
+            let last = self.row.trouble.clone().filter(refused).map(Box::new);
+            let last = last.unwrap_or_else(|| {
+                Box::new(Trouble::BadProgram("the artifact can't be uploaded".to_owned()))
+            });
+            self.blame_generation(Some(generation), Trouble::TooManyTries { tries: sends, last });
             return None;
         }
         self.row.upload = Some(Upload { digest: digest.to_owned(), sent_at: now, sends: sends + 1 });
@@ -120,13 +132,11 @@ impl Pass<'_> {
     }
 
     /// Why the last upload of this program was not sent, where it was not.
-    fn refused_upload(&self, digest: &str) -> Option<Trouble> {
+    fn refused_upload(&self, digest: &str) -> Option<Refusal> {
         let reply = self.cluster.reply.as_ref().filter(|reply| reply.key == upload_key(digest))?;
         match &reply.answer {
-            Answer::Refused(Refusal::ProgramRefused(why) | Refusal::ProgramUnread(why)) => {
-                Some(Trouble::ProgramRefused(shortened(why)))
-            }
-            Answer::Accepted | Answer::Refused(_) | Answer::Unclear(_) => None,
+            Answer::Refused(refusal) => Some(refusal.clone()),
+            Answer::Accepted | Answer::Unclear(_) => None,
         }
     }
 
@@ -190,7 +200,7 @@ impl Pass<'_> {
     pub(super) fn send_again(&mut self) {
         let Some(run) = self.row.run.clone() else { return };
         let Some(version) = self.desired.version(run.generation).cloned() else { return };
-        let Some(jar) = self.jar(&version.digest) else { return };
+        let Some(jar) = self.jar(&version) else { return };
         if !self.may_begin(&version) {
             return;
         }

@@ -13,8 +13,14 @@ use super::follow::file_in;
 use super::runner::check_packed;
 use crate::artifacts::{Form, Looked};
 use crate::auth::Principal;
+use crate::runner::holds_class;
 use crate::service::{Service, ServiceError};
 use crate::signatures::{Policy, Signed};
+
+/// What is wrong with a class that a signature does not vouch for: Flink and the JVM bring classes along that run whatever
+/// their arguments say.
+pub(super) const FOREIGN_CLASS: &str =
+    "is no class of the program: where signatures are required, a signed program runs its own classes only";
 
 /// A program that was found.
 #[derive(Clone)]
@@ -52,6 +58,15 @@ impl Service {
         let packing = check_packed(spec, &file).await?;
         let (looked, signed) = self.look_at_program(spec, &file, beside).await?;
         check(spec, &looked, packing)?;
+        let vouched = self.config.flink.signatures == Policy::Required && packing == Packing::None;
+        if let Some(class) = spec.entry_class.as_deref().filter(|_| vouched) {
+            let (of, class) = (file.clone(), class.to_owned());
+            let holds = on_disk(move || holds_class(&of, &class)).await;
+            if !holds.map_err(|e| wrong(format!("can't be read: {e}")))? {
+                let violation = Violation::new("/entry_class", FOREIGN_CLASS);
+                return Err(ServiceError::fields(vec![violation]));
+            }
+        }
         Ok(Program { digest: looked.digest, signed, file })
     }
 

@@ -1,5 +1,5 @@
 //! Who vouches for a program: its signature, from the specification or from beside the file, checked when it is applied
-//! and again before Flink is given it (contract F6).
+//! again before Flink is given it, and before each run (contract F6).
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 
 use libra_api::problem::Violation;
 use libra_core::artifact::Digest;
+use libra_core::deployment::normal::Normal;
+use libra_core::deployment::packing::Packing;
 use libra_core::deployment::spec::{DeploymentSpec, MAX_TEXT_BYTES};
 use libra_store::tables::deployment_history as history;
 use libra_store::tables::deployments::Name;
 
-use super::program::on_disk;
+use super::program::{FOREIGN_CLASS, on_disk};
 use super::read_again;
 use crate::artifacts::{Looked, look};
+use crate::runner::holds_class;
 use crate::service::{Service, ServiceError};
 use crate::signatures::{Check, Policy, Signed, TrustedKey};
 
@@ -113,6 +116,11 @@ impl Service {
         });
         let (signature, stored) = read.await.map_err(|e| Unfit::Unread(e.to_string()))?;
         let own = stored.as_ref().is_some_and(is_own_runner);
+        let normal = stored.as_ref().and_then(|stored| read_again(stored).ok()).map(|(_, normal)| normal);
+        let vouched = |normal: &Normal| {
+            flink.signatures == Policy::Required && !own && normal.packing() == Packing::None
+        };
+        let class = normal.filter(vouched).and_then(|normal| normal.entry_class);
         let signed = match (flink.signatures, signature) {
             (Policy::Off, _) | (Policy::IfPresent, None) => None,
             (Policy::Required, None) if own => None,
@@ -128,7 +136,13 @@ impl Service {
         let keys = flink.public_keys.clone();
         let checked = on_disk(move || {
             let path = artifacts.held_path(&tenant, &digest);
-            Ok(look_with(&path, signed.as_ref(), &keys)?.map(|looked| (path, looked.digest == digest)))
+            let looked = look_with(&path, signed.as_ref(), &keys)?;
+            if let (Ok(_), Some(class)) = (&looked, class)
+                && !holds_class(&path, &class)?
+            {
+                return Ok(Err(format!("does not vouch for {class}: entry_class {FOREIGN_CLASS}")));
+            }
+            Ok(looked.map(|looked| (path, looked.digest == digest)))
         });
         match checked.await.map_err(|e| Unfit::Unread(format!("its file can't be read: {e}")))? {
             Ok((path, true)) => Ok(path),

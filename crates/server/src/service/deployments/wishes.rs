@@ -104,7 +104,10 @@ impl Service {
             let stream = target.is_some_and(|target| target.normal.job_type == JobType::Stream);
             let present = deployment.log.turn.is_some_and(|turn| turn.job == job.id);
             let mut wish = deployment.wish.clone();
-            if !stream || !present || wish.mode != Mode::Running || wish.suspend().is_err() {
+            // Also one that was to be suspended, and for which that was given up.
+            let runs_on = deployment.log.refused.as_ref().is_some_and(|refused| refused.mode.is_some());
+            let may = wish.mode == Mode::Running || wish.mode == Mode::Suspended && runs_on;
+            if !stream || !present || !may || wish.suspend().is_err() {
                 return Ok(());
             }
             let message = format!("suspended by {}, who has cancelled {}", principal.user, job.id);

@@ -3,7 +3,7 @@
 use libra_core::deployment::normal::Normal;
 use libra_core::deployment::reconcile::{Alert, Effect, Event};
 use libra_core::id::JobId;
-use libra_core::spec::Notifications;
+use libra_core::job::{Job, State};
 use libra_core::time::Timestamp;
 use libra_store::lane::OutboxRow;
 use serde_json::json;
@@ -12,41 +12,60 @@ use super::effects::kind;
 
 /// What the topic of an alert is, where that of other messages is the state of a job.
 const TOPIC: &str = "ALERT";
-/// The states of a run's job that are told beside the alerts.
-const STATES: [&str; 2] = ["FAILED", "TIMEOUT"];
-
-/// What is told of the job that stands for a run.
-pub(super) fn of_the_job(normal: &Normal) -> Option<Notifications> {
-    let webhook = normal.monitoring.webhook.clone().filter(|_| wants(normal, Alert::Failure))?;
-    Some(Notifications { webhook, events: STATES.map(str::to_owned).to_vec() })
-}
-
-/// The messages that follow from a step: of what, and about which job.
+/// The messages that follow from a step of a deployment: `generation` is wanted, `job` stands for its run.
 pub(super) fn of_a_step(
     normal: &Normal,
     effects: &[Effect],
     (generation, job): (u64, JobId),
     now: Timestamp,
 ) -> Vec<OutboxRow> {
-    let Some(webhook) = &normal.monitoring.webhook else { return Vec::new() };
     let events = effects.iter().filter_map(|effect| match effect {
-        Effect::Emit(event) => Some((event, event.alert().filter(|alert| wants(normal, *alert))?)),
-        _ => None,
+        Effect::Emit(event) => Some((event, event.alert()?)),
+        Effect::Upload { .. } | Effect::Run { .. } | Effect::Ask(_) | Effect::WaitUntil(_) => None,
     });
     let row = |(event, alert): (&Event, Alert)| {
-        let payload = json!({
-            "jobId": job.to_string(),
-            "deployment": normal.job_id,
-            "generation": generation,
-            "alert": word(alert),
-            "kind": kind(event),
-            "message": event.to_string(),
-            "timestamp": now.rfc3339(),
-            "correlationId": job.to_string(),
-        });
-        OutboxRow { topic: TOPIC.to_owned(), target: webhook.clone(), payload: payload.to_string() }
+        message(normal, alert, (kind(event), &event.to_string()), (generation, job), now)
     };
-    events.map(row).collect()
+    events.filter_map(row).collect()
+}
+
+/// The message that the job of a run has ended as none should, if it has.
+pub(super) fn of_an_end(normal: &Normal, generation: u64, job: &Job, now: Timestamp) -> Option<OutboxRow> {
+    let kind = match job.state {
+        State::Failed => "run_failed",
+        State::Timeout => "run_timed_out",
+        State::Submitted
+        | State::Validating
+        | State::Queued
+        | State::Scheduled
+        | State::Running
+        | State::Succeeded
+        | State::Retrying
+        | State::Cancelled => return None,
+    };
+    let why = job.failure.as_ref().map_or("it had its time", |failure| failure.message.as_str());
+    message(normal, Alert::Failure, (kind, why), (generation, job.id), now)
+}
+
+fn message(
+    normal: &Normal,
+    alert: Alert,
+    (kind, message): (&str, &str),
+    (generation, job): (u64, JobId),
+    now: Timestamp,
+) -> Option<OutboxRow> {
+    let webhook = normal.monitoring.webhook.as_ref().filter(|_| wants(normal, alert))?;
+    let payload = json!({
+        "jobId": job.to_string(),
+        "deployment": normal.job_id,
+        "generation": generation,
+        "alert": word(alert),
+        "kind": kind,
+        "message": message,
+        "timestamp": now.rfc3339(),
+        "correlationId": job.to_string(),
+    });
+    Some(OutboxRow { topic: TOPIC.to_owned(), target: webhook.clone(), payload: payload.to_string() })
 }
 
 fn wants(normal: &Normal, alert: Alert) -> bool {

@@ -8,9 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libra_core::artifact::Digest;
 use libra_core::deployment::packing::Packing;
-use libra_core::deployment::reconcile::{
-    Answer, Effect, FlinkId, Open, RESEND_AFTER, Refusal, Reply, Row, upload_key,
-};
+use libra_core::deployment::reconcile::{Answer, Effect, FlinkId, Open, Refusal, Reply, Row, upload_key};
+use libra_core::time::MICROS_PER_SECOND;
 use libra_core::time::Timestamp;
 use libra_engines::failpoint;
 use libra_engines::flink::RunRequest;
@@ -22,6 +21,11 @@ use super::effects::said;
 use crate::flink::FlinkCluster;
 use crate::service::standing::leader_fence;
 use crate::service::{Service, Unfit};
+
+/// A run is sent no later than this after it was recorded, in microseconds: its program is checked in between, which takes
+/// its time where programs are large. With [`libra_engines::flink::RUN_PATIENCE`] it stays well below
+/// [`libra_core::deployment::reconcile::MAIN_BUDGET`], after which it may be given up.
+const LATEST: i64 = 60 * MICROS_PER_SECOND;
 
 /// Such a request. It stands in the row.
 pub(super) enum Request {
@@ -147,7 +151,7 @@ pub(super) async fn send(service: Arc<Service>, cluster: Arc<FlinkCluster>, lett
     let (Request::Upload { program, .. } | Request::Run { program, .. }) = &request;
     let checked = check(&service, &name, program, epoch).await;
     // After a long sleep its successor may have given this request up: what is sent now would be a second job.
-    let late = service.clock.now().0.saturating_sub(since.0) > RESEND_AFTER;
+    let late = service.clock.now().0.saturating_sub(since.0) > LATEST;
     let stands = !late && service.leader_epoch() == Some(epoch);
     if matches!(asked, Asked::Run { .. }) && !stands {
         return Answered { asked, reply: None };

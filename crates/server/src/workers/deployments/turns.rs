@@ -62,11 +62,9 @@ pub(super) async fn settle(
     let fresh = JobId::new(now, of.service.clock.entropy());
     let before = step.row.turn;
     let Settled { moves, turn } = turns::settle(told, &of.deployment.agenda, &step.row, state, fresh);
-    let alerts = |turn: Option<Turn>| alerts(of, step, turn.or(before), now);
     if moves.is_empty() && turn == before {
-        return Ok(Some(Jobs { writes: alerts(turn), steps: Vec::new() }));
+        return Ok(Some(Jobs { writes: alerts(of, step, turn, &[], now), steps: Vec::new() }));
     }
-    let alerts = alerts(turn);
     let job = match step.row.turn.filter(|_| !moves.is_empty()) {
         Some(turn) => of.service.db.read(move |tx| jobs::get(tx, turn.job)).await?,
         None => None,
@@ -84,7 +82,7 @@ pub(super) async fn settle(
             )));
         }
     }
-    // What they tell follows from what has happened to the job.
+    let alerts = alerts(of, step, turn.or(before), &making.jobs.steps, now);
     making.jobs.writes.extend(alerts);
     step.row.turn = turn;
     if step.row.revision == of.deployment.log.revision {
@@ -93,13 +91,27 @@ pub(super) async fn settle(
     Ok(Some(making.jobs))
 }
 
-/// Messages about what a step has found, to whoever asked for them.
-fn alerts(of: &Of<'_>, step: &reconciler::Step, turn: Option<Turn>, now: Timestamp) -> Vec<JobWrite> {
+/// Messages about what a step has found, and about jobs that have ended with it, to whoever asked for them.
+fn alerts(
+    of: &Of<'_>,
+    step: &reconciler::Step,
+    turn: Option<Turn>,
+    ended: &[Step],
+    now: Timestamp,
+) -> Vec<JobWrite> {
     let target = of.deployment.wish.target();
-    let found = of.generations.iter().find(|of| of.number == target);
-    let Some((normal, turn)) = found.map(|of| &of.normal).zip(turn) else { return Vec::new() };
-    let outbox = alerts::of_a_step(normal, &step.effects, (target, turn.job), now);
-    if outbox.is_empty() { Vec::new() } else { vec![JobWrite::Tell { job: turn.job, outbox, at: now }] }
+    let Some(found) = of.generations.iter().find(|of| of.number == target) else { return Vec::new() };
+    let normal = &found.normal;
+    let told = turn.map(|turn| {
+        let outbox = alerts::of_a_step(normal, &step.effects, (target, turn.job), now);
+        JobWrite::Tell { job: turn.job, outbox, at: now }
+    });
+    let ends = ended.iter().filter_map(|step| {
+        let outbox = vec![alerts::of_an_end(normal, target, &step.job, now)?];
+        Some(JobWrite::Tell { job: step.job.id, outbox, at: now })
+    });
+    let all = told.into_iter().chain(ends);
+    all.filter(|write| !matches!(write, JobWrite::Tell { outbox, .. } if outbox.is_empty())).collect()
 }
 
 /// Stores a step with what happens to jobs, and tells of it.
@@ -268,7 +280,6 @@ fn spec(deployment: &Deployment, normal: Option<&Normal>, generation: u64) -> Jo
         args: normal.map(|normal| normal.args.clone()).unwrap_or_default(),
         mode: ModeChoice::Explicit(Mode::Flink),
         cluster: Some(deployment.cluster.clone()),
-        notifications: normal.and_then(alerts::of_the_job),
         labels: labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
         ..JobSpec::new(kind, source)
     }
