@@ -32,10 +32,15 @@ fn config(clusters: &[(&str, String)], programs: &Path) -> String {
     )
 }
 
-/// What a stand-in takes for a program.
+/// An archive of one empty file: what a stand-in takes for a program.
+const JAR: &[u8] = b"PK\x03\x04\x14\0\0\0\0\0\0\0!\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0a\
+      PK\x01\x02\x14\x03\x14\0\0\0\0\0\0\0!\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x80\x01\0\0\0\0a\
+      PK\x05\x06\0\0\0\0\x01\0\x01\0/\0\0\0\x1f\0\0\0\0\0";
+
+/// The program of a stand-in.
 fn stand_in_program(dir: &Path) -> Outcome<()> {
     std::fs::create_dir_all(dir)?;
-    Ok(std::fs::write(dir.join("program.jar"), b"PK\x03\x04")?)
+    Ok(std::fs::write(dir.join("program.jar"), JAR)?)
 }
 
 /// A job on a stand-in.

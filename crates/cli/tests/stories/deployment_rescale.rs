@@ -77,6 +77,8 @@ async fn a_job_gets_more_subtasks_and_fewer_and_is_not_stopped() {
     .await;
     assert_ne!(then["jobId"], first["jobId"]);
     flink::assert_unbroken(&progress);
+    // Flink counts none of that as a restart.
+    assert!(!told(&api, "wider", "restarted").await);
     away(&api, &cluster, "wider").await;
 }
 

@@ -2,18 +2,25 @@
 
 use super::desired::{Desired, Kind};
 use super::row::{Fate, Row};
-use super::timing::USUAL;
+use super::timing::{PAGES_A_SECOND, PAGES_A_SECOND_MOST, PAGES_MOST, USUAL};
 use crate::deployment::spec::Millis;
+use crate::time::MICROS_PER_SECOND;
 
 const MICROS_PER_MILLI: i64 = 1_000;
 
-/// How long what the pages of a job that rests have said will do, in microseconds: as long as those of all jobs on its
-/// cluster ([`super::pages_after`]), and not longer than half of the time between two of its checkpoints. Flink removes old
-/// ones, and what is kept in mind of a job is of use only while it is there. `interval` is that time, 0 where nobody but the
-/// program says.
-pub fn pages_do_for(after: i64, interval: Millis) -> i64 {
+/// How long what the pages of a job that rests have said will do, in microseconds, on a cluster with so many deployments.
+///
+/// With up to 250 it is [`USUAL`], with more so long that the JobManager is asked for the pages of 50 jobs a second; but not
+/// longer than half of the time between two checkpoints of the job, because Flink removes old ones, and what is kept in
+/// mind of a job is of use only while it is there. For that it may be asked for the pages of 200 jobs a second, and no more.
+/// `interval` is the time between two checkpoints, 0 where nobody but the program says.
+pub fn pages_do_for(deployments: usize, interval: Millis) -> i64 {
+    let deployments = i64::try_from(deployments).unwrap_or(i64::MAX);
+    let at_rate =
+        |a_second: i64| (deployments.saturating_mul(MICROS_PER_SECOND) / a_second).clamp(USUAL, PAGES_MOST);
     let interval = i64::try_from(interval.0).unwrap_or(i64::MAX);
-    after.min(interval.saturating_mul(MICROS_PER_MILLI / 2).max(USUAL))
+    let current = interval.saturating_mul(MICROS_PER_MILLI / 2);
+    at_rate(PAGES_A_SECOND).min(current).max(at_rate(PAGES_A_SECOND_MOST))
 }
 
 /// True when the next step may depend on the pages of the row's job as they are now: it has to prove itself, something
@@ -35,7 +42,7 @@ mod tests {
     use super::*;
     use crate::deployment::declared::{ClusterFacts, Declared, Generation, desired};
     use crate::deployment::normal::Normal;
-    use crate::time::{MICROS_PER_SECOND, Timestamp};
+    use crate::time::Timestamp;
 
     #[test]
     fn only_a_job_that_rests_is_let_be() {
@@ -58,15 +65,13 @@ mod tests {
     }
 
     #[test]
-    fn no_page_is_older_than_half_of_the_time_between_two_checkpoints() {
-        let seconds = |after: i64, interval: u64| {
-            pages_do_for(after * MICROS_PER_SECOND, Millis::seconds(interval)) / MICROS_PER_SECOND
+    fn pages_are_read_often_enough_and_not_more_than_a_cluster_bears() {
+        let after = |deployments: usize, interval: u64| {
+            pages_do_for(deployments, Millis::seconds(interval)) / MICROS_PER_SECOND
         };
-        assert_eq!(seconds(60, 300), 60, "as long as those of the others");
-        assert_eq!(seconds(60, 30), 15, "its checkpoints are gone by then");
-        assert_eq!(seconds(60, 1), 5, "it is not asked more often than it is looked at");
-        assert_eq!(seconds(60, 0), 5, "the program may say anything");
-        assert_eq!(seconds(5, 300), 5);
-        assert_eq!(pages_do_for(7, Millis(u64::MAX)), 7);
+        assert_eq!([0, 250, 1_000, 10_000].map(|of| after(of, 600)), [5, 5, 20, 60]);
+        assert_eq!([2, 10, 30, 60].map(|interval| after(1_000, interval)), [5, 5, 15, 20], "half of that");
+        assert_eq!([0, 10, 60].map(|interval| after(10_000, interval)), [50, 50, 50], "so many are too many");
+        assert_eq!(pages_do_for(usize::MAX, Millis(u64::MAX)), PAGES_MOST);
     }
 }

@@ -31,7 +31,9 @@ pub const USUAL: i64 = 5 * MICROS_PER_SECOND;
 /// The pages of a job that rests are read again after this long at the latest, in microseconds.
 pub const PAGES_MOST: i64 = 60 * MICROS_PER_SECOND;
 /// Jobs that rest and whose pages are read in a second, on one cluster.
-const PAGES_A_SECOND: i64 = 50;
+pub(super) const PAGES_A_SECOND: i64 = 50;
+/// The same where checkpoints come often: no more than this, or looking at jobs is all that Libra and the JobManager do.
+pub(super) const PAGES_A_SECOND_MOST: i64 = 200;
 /// The first wait after a failure, in microseconds.
 pub const BACKOFF_FIRST: i64 = 2 * MICROS_PER_SECOND;
 /// The longest wait after a failure, in microseconds.
@@ -94,14 +96,6 @@ impl Default for Timing {
     }
 }
 
-/// How old the pages of jobs that rest may get on a cluster with so many deployments, in microseconds: as old as
-/// [`USUAL`] up to 250 of them, and more with more, so that a JobManager is not kept busy by being looked at.
-pub fn pages_after(deployments: usize) -> i64 {
-    let deployments = i64::try_from(deployments).unwrap_or(i64::MAX);
-    let needed = deployments.saturating_mul(MICROS_PER_SECOND) / PAGES_A_SECOND;
-    needed.clamp(USUAL, PAGES_MOST)
-}
-
 impl Timing {
     /// The wait before the next look at what has been in flight for `going_on`; all in microseconds. What is quick is
     /// seen at once, and what takes long is not asked about more than need be.
@@ -141,8 +135,6 @@ mod tests {
             [-1, 0, 400_000, 1_000_000, 3_000_000, 60_000_000].map(|of| timing.poll_after(of) / 1_000);
         assert_eq!(waits, [50, 50, 50, 100, 300, 500], "milliseconds");
         assert_eq!(Timing { poll_every: 10, ..timing }.poll_after(0), 10);
-        let seconds = [0, 250, 1_000, 10_000].map(|of| pages_after(of) / MICROS_PER_SECOND);
-        assert_eq!(seconds, [5, 5, 20, 60]);
     }
 
     #[test]

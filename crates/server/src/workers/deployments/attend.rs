@@ -42,8 +42,8 @@ pub(super) struct Task {
     pub(super) look: Result<Arc<Look>, String>,
     /// What the pages of its job said, and until when that will do.
     pub(super) pages: Option<(Pages, Timestamp)>,
-    /// How old they may get, in microseconds.
-    pub(super) pages_after: i64,
+    /// How many deployments there are on the cluster.
+    pub(super) beside: usize,
     pub(super) reply: Option<Reply>,
     /// Requests that are still waited for.
     pub(super) asked: Vec<Asked>,
@@ -244,7 +244,7 @@ async fn observe(
         pages,
     };
     let told = look.of(&cluster.flink, &stored.told, row, known).await;
-    let after = pages_do_for(task.pages_after, checkpoint_interval(stored));
+    let after = pages_do_for(task.beside, checkpoint_interval(stored));
     let until = until
         .filter(|_| !told.fresh)
         .unwrap_or_else(|| now.plus_micros(spread(after, service.clock.jitter())));

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libra_core::deployment::reconcile::{Breaker, pages_after};
+use libra_core::deployment::reconcile::Breaker;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use libra_engines::flink::Look;
 use libra_store::StoreError;
@@ -322,7 +322,7 @@ impl Keeper {
     }
 
     fn attend_to(&mut self, name: Name, looked: &Looked) {
-        let pages_after = pages_after(self.known.len());
+        let beside = self.known.len();
         let Some(known) = self.known.get_mut(&name) else { return };
         known.silent = looked.look.is_err();
         let task = Task {
@@ -331,7 +331,7 @@ impl Keeper {
             stored: known.stored.take(),
             look: looked.look.clone(),
             pages: known.pages.take(),
-            pages_after,
+            beside,
             reply: known.reply.clone(),
             asked: known.asked.clone(),
             removals: known.removals.clone(),
