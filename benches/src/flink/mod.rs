@@ -50,6 +50,8 @@ fn spec(id: &str, cluster: &str, version: u32) -> Value {
         "job_type": "stream",
         "cluster": cluster,
         "artifact_path": "program.jar",
+        // Rows that are filled past Libra say another digest.
+        "artifact_watch": false,
         "entry_class": "com.example.Job",
         "args": ["--version", version.to_string()],
         "deployment": {"checkpoint_interval": 10_000},
