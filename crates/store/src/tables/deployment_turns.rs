@@ -1,6 +1,8 @@
 //! A step of the reconciler together with what it means for the jobs that stand for runs, all or nothing (contract F2):
 //! neither is a run without its job, nor a job without its run.
 
+use std::collections::HashMap;
+
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::Transition;
@@ -10,7 +12,7 @@ use super::deployments::{self, Stepped, Written};
 use super::{attempts, changes, feed, jobs, outbox, transitions};
 use crate::error::StoreError;
 use crate::lane::{Change, Fence, Origin, OutboxRow, Outcome};
-use crate::tx::{Arg, Tx, first};
+use crate::tx::{Arg, Row, Tx, all, first};
 
 /// How the job that stands for a run is, as far as each look has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +23,38 @@ pub struct Standing {
     pub cancel_requested: bool,
 }
 
+/// Jobs that are asked for in one statement.
+const AT_ONCE: usize = 500;
+
+fn read(row: &dyn Row) -> Result<Standing, StoreError> {
+    let state = row.text(0)?;
+    Ok(Standing {
+        state: State::parse(&state).ok_or_else(|| StoreError::unreadable("job state", state))?,
+        cancel_requested: row.opt_int(1)?.is_some(),
+    })
+}
+
 /// How a job is; None for one that is gone.
 pub fn standing(tx: &mut dyn Tx, job: JobId) -> Result<Option<Standing>, StoreError> {
     let sql = "SELECT state, cancel_requested_at FROM jobs WHERE id = ?1";
-    first(tx, sql, &[Arg::from(&job.to_string())], |row| {
-        let state = row.text(0)?;
-        Ok(Standing {
-            state: State::parse(&state).ok_or_else(|| StoreError::unreadable("job state", state))?,
-            cancel_requested: row.opt_int(1)?.is_some(),
-        })
-    })
+    first(tx, sql, &[Arg::from(&job.to_string())], read)
+}
+
+/// How these jobs are; None for each that is gone.
+pub fn standings(tx: &mut dyn Tx, jobs: &[JobId]) -> Result<HashMap<JobId, Option<Standing>>, StoreError> {
+    let mut found: HashMap<JobId, Option<Standing>> = jobs.iter().map(|job| (*job, None)).collect();
+    for some in jobs.chunks(AT_ONCE) {
+        let ids: Vec<String> = some.iter().map(ToString::to_string).collect();
+        let places: Vec<String> = (1..=ids.len()).map(|number| format!("?{number}")).collect();
+        let sql =
+            format!("SELECT state, cancel_requested_at, id FROM jobs WHERE id IN ({})", places.join(", "));
+        let args: Vec<Arg<'_>> = ids.iter().map(Arg::from).collect();
+        for (id, standing) in all(tx, &sql, &args, |row| Ok((row.text(2)?, read(row)?)))? {
+            let job = id.parse().map_err(|_| StoreError::unreadable("job id", id))?;
+            found.insert(job, Some(standing));
+        }
+    }
+    Ok(found)
 }
 
 /// What happens to a job with the step.

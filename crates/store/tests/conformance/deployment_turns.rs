@@ -4,6 +4,7 @@ use libra_core::deployment::agenda::Agenda;
 use libra_core::deployment::declared::Declared;
 use libra_core::deployment::reconcile::{Phase, Row};
 use libra_core::deployment::turns::Turn;
+use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::{self, Event};
 use libra_core::mode::Mode;
@@ -160,4 +161,10 @@ async fn nobody_claims_the_run_of_a_deployment(s: Store) {
     let stands = Standing { state: State::Scheduled, cancel_requested: false };
     assert_eq!(standing(id).await.unwrap(), Some(stands));
     assert_eq!(standing(new(9).0.id).await.unwrap(), None);
+    // More than one statement asks for.
+    let other = |n: i64| JobId::new(Timestamp(n * 1_000_000), [9; 10]);
+    let ids: Vec<JobId> = (0..1_200).map(|n| if n == 700 { id } else { other(n) }).collect();
+    let all = s.db.read(move |tx| deployment_turns::standings(tx, &ids)).await.unwrap();
+    assert_eq!((all.len(), all[&id]), (1_200, Some(stands)));
+    assert_eq!(all.values().filter(|standing| standing.is_some()).count(), 1);
 }

@@ -52,7 +52,7 @@ impl Phase {
     pub fn words(self) -> &'static str {
         match self {
             Self::New => "new",
-            Self::Waiting => "waits for its turn",
+            Self::Waiting => "waiting for its turn",
             Self::Starting => "starting",
             Self::Proving => "running, not yet stable",
             Self::Stable => "running and stable",

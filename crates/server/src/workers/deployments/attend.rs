@@ -1,5 +1,6 @@
 //! One look at one deployment, and what follows from it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use libra_core::deployment::reconcile::{
 };
 use libra_core::deployment::spec::{JobType, Millis};
 use libra_core::deployment::turns::waits;
+use libra_core::id::JobId;
 use libra_core::job::State;
 use libra_core::time::Timestamp;
 use libra_engines::failpoint;
@@ -31,6 +33,9 @@ use crate::service::standing::leader_fence;
 use crate::signatures::Policy;
 use crate::telemetry::flink::Outcome;
 
+/// How jobs are that stand for runs; None for one that is gone.
+pub(super) type Standings = HashMap<JobId, Option<Job>>;
+
 /// What is to be looked at.
 pub(super) struct Task {
     pub(super) name: Name,
@@ -40,6 +45,8 @@ pub(super) struct Task {
     pub(super) stored: Option<Box<Stored>>,
     /// What the cluster says to all, or why it says nothing.
     pub(super) look: Result<Arc<Look>, String>,
+    /// How jobs are that stand for runs, as they were read with that look; those that are missing were not asked for.
+    pub(super) jobs: Arc<Standings>,
     /// What the pages of its job said, and until when that will do.
     pub(super) pages: Option<(Pages, Timestamp)>,
     /// How many deployments there are on the cluster.
@@ -166,19 +173,19 @@ async fn read(
     let Some(mut stored) = stored else { return Ok(None) };
     let Stored { deployment, told, .. } = &mut stored;
     let (turn, alone) = (deployment.log.turn, told.versions.iter().any(|version| version.alone));
-    let (name, now) = (task.name.clone(), service.clock.now());
-    let (job, another_begins) = match turn {
-        None if !alone => (None, false),
-        Some(_) | None => {
-            service
-                .db
-                .read(move |tx| {
-                    let job = turn.map(|turn| deployment_turns::standing(tx, turn.job)).transpose()?;
-                    let another = alone && deployments::another_begins(tx, &name, now)?;
-                    Ok((job.flatten(), another))
-                })
-                .await?
-        }
+    let read = turn.map_or(Some(None), |turn| task.jobs.get(&turn.job).copied());
+    let (job, another_begins) = if let Some(job) = read.filter(|_| !alone) {
+        (job, false)
+    } else {
+        let (name, now) = (task.name.clone(), service.clock.now());
+        service
+            .db
+            .read(move |tx| {
+                let job = turn.map(|turn| deployment_turns::standing(tx, turn.job)).transpose()?;
+                let another = alone && deployments::another_begins(tx, &name, now)?;
+                Ok((job.flatten(), another))
+            })
+            .await?
     };
     told.waits = waits(job.map(|job| job.state));
     told.another_begins = another_begins;

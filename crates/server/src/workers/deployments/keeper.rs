@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libra_core::deployment::reconcile::Breaker;
+use libra_core::id::JobId;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use libra_engines::flink::Look;
 use libra_store::StoreError;
+use libra_store::tables::deployment_turns;
 use libra_store::tables::deployments::{self, Head, Name};
 use tokio::task::{Id, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::super::Shutdown;
-use super::attend::{Attended, Task, attend};
+use super::attend::{Attended, Standings, Task, attend};
 use super::known::{Known, Stage, figures};
 use super::queue::Queue;
 use super::requests::{Answered, Asked, Letter, Places, send};
@@ -76,6 +78,8 @@ pub(super) struct Keeper {
 struct Looked {
     look: Result<Arc<Look>, String>,
     began: Timestamp,
+    /// How the jobs are that stand for runs of those for whom it was taken: read together, since most of them rest.
+    jobs: Arc<Standings>,
 }
 
 impl Keeper {
@@ -242,15 +246,25 @@ impl Keeper {
         }
         self.for_whom = std::mem::take(&mut self.due);
         self.stage(Stage::Attended);
-        let cluster = Arc::clone(&self.cluster);
+        let (service, cluster) = (Arc::clone(&self.service), Arc::clone(&self.cluster));
+        let jobs = self.jobs();
         self.looking.spawn(async move {
-            let look = match timeout(LOOK_PATIENCE, Look::at(&cluster.flink)).await {
+            let jobs = service.db.read(move |tx| deployment_turns::standings(tx, &jobs));
+            let (look, jobs) = tokio::join!(timeout(LOOK_PATIENCE, Look::at(&cluster.flink)), jobs);
+            let look = match look {
                 Ok(Ok(look)) => Ok(Arc::new(look)),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err("no answer in time".to_owned()),
             };
-            Looked { look, began: now }
+            // Whoever finds nothing here asks for itself.
+            Looked { look, began: now, jobs: Arc::new(jobs.unwrap_or_default()) }
         });
+    }
+
+    /// The jobs that stand for runs of those for whom a look is taken, as far as their rows are known.
+    fn jobs(&self) -> Vec<JobId> {
+        let stored = self.for_whom.iter().filter_map(|name| self.known.get(name)?.stored.as_ref());
+        stored.filter_map(|stored| Some(stored.deployment.log.turn?.job)).collect()
     }
 
     /// Of those for whom a look is taken.
@@ -330,6 +344,7 @@ impl Keeper {
             head: known.head,
             stored: known.stored.take(),
             look: looked.look.clone(),
+            jobs: Arc::clone(&looked.jobs),
             pages: known.pages.take(),
             beside,
             reply: known.reply.clone(),
