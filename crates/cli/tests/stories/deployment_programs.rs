@@ -224,6 +224,7 @@ async fn only_what_is_signed_by_a_trusted_key_is_given_to_flink() {
     libra.stop();
     libra.start(&with(&ours)).await;
     let api = libra.api();
+    api.post("/api/v1/deployments/signed/resume", &json!({})).await.expect(202);
     stable(&api, "signed").await;
     flink::assert_nothing_twice(&progress);
     away(&api, cluster, "signed").await;
