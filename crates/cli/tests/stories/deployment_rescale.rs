@@ -7,14 +7,18 @@ use serde_json::{Value, json};
 use crate::deployment_turns::jobs;
 use crate::deployments::{apply, away, counter, events, programs, stable, told, until, with_flink};
 
-/// A cluster of four slots that can change the number of subtasks of a job that runs.
-pub async fn rescaling() -> FlinkCluster {
-    let setup = Setup::new()
+/// Four slots, and a scheduler that can change the number of subtasks of a job that runs.
+fn adaptive() -> Setup {
+    Setup::new()
         .setting("jobmanager.scheduler", "adaptive")
         // By default it rests for half a minute between two changes.
         .setting("jobmanager.adaptive-scheduler.executing.cooldown-after-rescaling", "1 s")
-        .setting("jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout", "1 s");
-    setup.start().await
+        .setting("jobmanager.adaptive-scheduler.executing.resource-stabilization-timeout", "1 s")
+}
+
+/// Such a cluster.
+pub async fn rescaling() -> FlinkCluster {
+    adaptive().start().await
 }
 
 /// The subtasks of the parts of a deployment's job, in the order of the program.
@@ -80,6 +84,36 @@ async fn a_job_gets_more_subtasks_and_fewer_and_is_not_stopped() {
     // Flink counts none of that as a restart.
     assert!(!told(&api, "wider", "restarted").await);
     away(&api, &cluster, "wider").await;
+}
+
+#[tokio::test]
+async fn slots_that_come_are_no_failure_of_the_job_that_takes_them() {
+    // contract: F3, F5
+    let setup = adaptive().setting("jobmanager.adaptive-scheduler.submission.resource-wait-timeout", "3 s");
+    let mut cluster = setup.start().await;
+    let libra = with_flink(&cluster, &programs()).start().await;
+    let api = libra.api();
+    let progress = libra.scratch("progress");
+    let mut spec = counter("takes-all", &progress);
+    spec["deployment"]["parallelism"] = json!(6);
+    // Not one restart is forgiven, and it has to be quiet for long enough that the slots come in between.
+    spec["stability"] = json!({"checkpoints": 3, "window_seconds": 30, "max_restarts": 0});
+    spec["monitoring"] = json!({"alert_on_failure": true});
+    apply(&api, &spec).await;
+    let first = until(&api, "takes-all", "it runs", |view| view["state"] == "proving").await;
+    wait::until_async("it has what there is", async || numbers(&cluster, &first).await == [1, 4]).await;
+    cluster.start_task_manager().await;
+    wait::until_async("it has what it wants", async || numbers(&cluster, &first).await == [1, 6]).await;
+    let page = format!("/jobs/{}/metrics?get=numRestarts", first["jobId"].as_str().unwrap());
+    wait::until_async("Flink calls that a restart", async || {
+        cluster.api().get(&page).await.expect(200)[0]["value"].as_str().is_some_and(|count| count != "0")
+    })
+    .await;
+    let now = stable(&api, "takes-all").await;
+    assert_eq!((&now["jobId"], &now["generation"]), (&first["jobId"], &json!(1)), "the same job: {now:#}");
+    assert!(!told(&api, "takes-all", "restarted").await, "{:#?}", events(&api, "takes-all").await);
+    flink::assert_unbroken(&progress);
+    away(&api, &cluster, "takes-all").await;
 }
 
 /// Libra dies when it has asked for more than the cluster has, and something else is wanted when it is back.

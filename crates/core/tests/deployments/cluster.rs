@@ -53,8 +53,6 @@ pub struct Work {
     /// Subtasks that it has.
     pub subtasks: u32,
     restarts: u64,
-    /// Changes of its number of subtasks: Flink counts them among the restarts.
-    rescaled: u64,
     checkpoints: u64,
     number: u64,
     kept: Vec<Kept>,
@@ -203,7 +201,6 @@ impl Cluster {
         }
         work.subtasks = work.asked;
         work.age = 2;
-        work.rescaled += 1;
         let last = work.kept.last().and_then(|kept| self.disk.get(&kept.path));
         work.counter = last.copied().unwrap_or(work.began_with);
     }
@@ -406,7 +403,6 @@ impl Cluster {
             age: 0,
             has_slots,
             restarts: 0,
-            rescaled: 0,
             checkpoints: 0,
             number: 0,
             kept: Vec::new(),
@@ -467,7 +463,7 @@ impl Cluster {
             name: if self.named { NAME } else { "main" }.to_owned(),
             state,
             all_tasks_run: work.is_some_and(Work::all_tasks_run),
-            restarts: work.map_or(0, |work| work.restarts + work.rescaled),
+            restarts: work.map_or(0, |work| work.restarts),
             exceptions: work.map_or(0, |work| work.restarts),
             checkpoints: work.map_or(0, |work| work.checkpoints),
             checkpoint: work.and_then(|work| work.kept.last().cloned()),

@@ -68,6 +68,8 @@ pub struct ClusterSettings {
     pub uploads: Option<String>,
     /// Whether the JobManager's successor knows its jobs.
     pub high_availability: bool,
+    /// Whether jobs change their number of subtasks as slots come and go.
+    pub adaptive: bool,
 }
 
 /// The directory for uploads within the configured one, or within the JobManager's own.
@@ -81,6 +83,9 @@ impl ClusterSettings {
         let savepoints =
             value("execution.checkpointing.savepoint-dir").or_else(|| value("state.savepoints.dir"));
         let ha = value("high-availability.type").or_else(|| value("high-availability"));
+        let reactive = value("scheduler-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("reactive"));
+        let adaptive =
+            value("jobmanager.scheduler").is_some_and(|name| name.eq_ignore_ascii_case("adaptive"));
         let place = value("web.upload.dir").or_else(|| value("web.tmpdir"));
         Self {
             life,
@@ -89,6 +94,7 @@ impl ClusterSettings {
             checkpoints: checkpoints.map(str::to_owned),
             savepoints: savepoints.map(str::to_owned),
             high_availability: ha.is_some_and(|kind| !kind.eq_ignore_ascii_case("none")),
+            adaptive: adaptive || reactive,
         }
     }
 }

@@ -7,17 +7,15 @@ use libra_core::deployment::reconcile::{
     needs_pages,
 };
 
-use super::answers::{Checkpoints, ClusterSettings, Exceptions, JobLine};
+use super::answers::{ClusterSettings, JobLine};
 use super::error::Error;
-use super::look::{all_tasks_run, observed_job};
+use super::look::{RESTARTS, all_tasks_run, observed_job};
 use super::transport::Flink;
 
 /// Entries of a job's exception history that are asked for.
 const MOST_EXCEPTIONS: u32 = 20;
 /// What Flink says of the pages of a job whose JobMaster is being made.
 const BEING_MADE: &str = "Unable to get JobMasterGateway for initializing job";
-/// The metric that counts restarts; it lags behind by seconds.
-const RESTARTS: &str = "numRestarts";
 
 /// What is the same for every deployment on the cluster. Four requests, however many there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,7 +134,7 @@ impl Look {
         let (pages, trigger, parts) = tokio::try_join!(
             async {
                 match (line, earlier) {
-                    (Some(line), None) => read_pages(flink, line, watches).await.map(Some),
+                    (Some(line), None) => self.read_pages(flink, line, watches).await.map(Some),
                     (Some(_) | None, earlier) => Ok(earlier),
                 }
             },
@@ -154,8 +152,9 @@ impl Look {
             }
         )?;
         let lines = ids.iter().filter_map(|id| self.jobs.get(id)).filter(|line| Some(line.jid) != own);
+        let (no_checkpoints, no_exceptions, no_metrics) = Default::default();
         let others =
-            lines.map(|line| observed_job(line, &Checkpoints::default(), &Exceptions::default(), None));
+            lines.map(|line| observed_job(line, &no_checkpoints, &no_exceptions, &no_metrics, false));
         let jobs = pages.iter().map(|pages| pages.job.clone()).chain(others).collect();
         let versions = desired.map(|desired| &desired.versions);
         let digests = versions.into_iter().flatten().map(|version| &version.digest);
@@ -166,19 +165,19 @@ impl Look {
             fresh,
         ))
     }
-}
 
-async fn read_pages(flink: &Flink, line: &JobLine, watches: bool) -> Result<Pages, Error> {
-    let runs = line.state == JobState::Running && all_tasks_run(line.tasks);
-    let (checkpoints, exceptions, metrics, pressure) = tokio::try_join!(
-        async { perhaps(flink.checkpoints(line.jid).await, line) },
-        async { perhaps(flink.exceptions(line.jid, MOST_EXCEPTIONS).await, line) },
-        async { perhaps(flink.metrics(line.jid, &[RESTARTS]).await, line) },
-        async { Ok(if watches && runs { flink.pressure(line.jid).await } else { None }) },
-    )?;
-    let restarts = metrics.get(RESTARTS).map(String::as_str);
-    let job = Job { pressure, ..observed_job(line, &checkpoints, &exceptions, restarts) };
-    Ok(Pages { line: line.clone(), job })
+    async fn read_pages(&self, flink: &Flink, line: &JobLine, watches: bool) -> Result<Pages, Error> {
+        let runs = line.state == JobState::Running && all_tasks_run(line.tasks);
+        let (checkpoints, exceptions, metrics, pressure) = tokio::try_join!(
+            async { perhaps(flink.checkpoints(line.jid).await, line) },
+            async { perhaps(flink.exceptions(line.jid, MOST_EXCEPTIONS).await, line) },
+            async { perhaps(flink.metrics(line.jid, &RESTARTS).await, line) },
+            async { Ok(if watches && runs { flink.pressure(line.jid).await } else { None }) },
+        )?;
+        let adaptive = self.settings.adaptive;
+        let job = Job { pressure, ..observed_job(line, &checkpoints, &exceptions, &metrics, adaptive) };
+        Ok(Pages { line: line.clone(), job })
+    }
 }
 
 fn told(cluster: Result<(Cluster, Option<Pages>, bool), Error>) -> Told {

@@ -1,5 +1,7 @@
 //! Answers as Flink 2.3.0 was seen to give them, and ones that it never would.
 
+use std::collections::BTreeMap;
+
 use libra_core::deployment::reconcile::{Answer, FlinkId, JobState, Refusal, Trigger};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -130,6 +132,23 @@ fn running_says_nothing_about_tasks() {
 }
 
 #[test]
+fn another_number_of_subtasks_is_no_failure() {
+    let count = |counted: &[(&str, &str)], failures, adaptive| {
+        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        super::look::restarts(&counted.iter().map(text).collect(), failures, adaptive)
+    };
+    let both = |restarts, rescales| [("numRestarts", restarts), ("numRescales", rescales)];
+    assert_eq!(count(&both("7", "7"), 0, true), 0, "slots came and went");
+    assert_eq!(count(&both("9", "7"), 1, true), 2);
+    assert_eq!(count(&both("1", "2"), 0, true), 0, "never less than none");
+    assert_eq!(count(&both("0", "0"), 3, true), 3, "the metrics lag behind");
+    assert_eq!(count(&[("numRestarts", "4")], 1, true), 1, "Flink 1.20 does not tell them apart");
+    assert_eq!(count(&[("numRestarts", "40")], 16, false), 40, "only the newest failures are kept");
+    assert_eq!(count(&[], 2, false), 2);
+    assert_eq!(count(&both("many", "-1"), 0, false), 0);
+}
+
+#[test]
 fn checkpoints_and_exceptions_make_a_job() {
     let body = br#"{"counts":{"restored":1,"total":8,"in_progress":0,"completed":7,"failed":1},"summary":{},
         "latest":{"completed":{"@class":"completed","id":7,"status":"COMPLETED","is_savepoint":false,
@@ -142,7 +161,9 @@ fn checkpoints_and_exceptions_make_a_job() {
         "timestamp":5,"taskManagerId":"t","taskName":null}],"truncated":false}}"#;
     let exceptions = read::<History>(200, body, About::Job).unwrap().exception_history;
     let line = json!({"jid": ID, "name": "orders", "state": "RUNNING", "tasks": {"running": 2, "total": 2}});
-    let job = observed_job(&serde_json::from_value(line).unwrap(), &checkpoints, &exceptions, Some("3"));
+    let counted = BTreeMap::from([("numRestarts".to_owned(), "3".to_owned())]);
+    let job =
+        observed_job(&serde_json::from_value(line).unwrap(), &checkpoints, &exceptions, &counted, false);
     assert_eq!((job.all_tasks_run, job.restarts, job.exceptions, job.checkpoints), (true, 3, 1, 7));
     assert_eq!(job.checkpoint.unwrap().path, "file:/c/462b/chk-7");
     assert_eq!(job.savepoint.unwrap().number, 5);
@@ -475,7 +496,8 @@ proptest::proptest! {
             let exceptions = read::<History>(200, &body, About::Job).map(|h| h.exception_history).unwrap_or_default();
             if let Ok(jobs) = read::<Jobs>(200, &body, About::Cluster) {
                 for line in &jobs.jobs {
-                    let _ = observed_job(line, &checkpoints, &exceptions, Some(&text));
+                    let counted = BTreeMap::from([("numRestarts".to_owned(), text.clone())]);
+                    let _ = observed_job(line, &checkpoints, &exceptions, &counted, true);
                 }
             }
         }

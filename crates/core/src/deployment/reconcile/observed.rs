@@ -131,7 +131,7 @@ pub struct Job {
     pub state: JobState,
     /// True when every task runs, or has finished.
     pub all_tasks_run: bool,
-    /// Restarts.
+    /// Restarts because it failed; another number of subtasks is none.
     pub restarts: u64,
     /// Entries of its exception history.
     pub exceptions: u64,

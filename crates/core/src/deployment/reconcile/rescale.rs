@@ -158,7 +158,7 @@ impl Pass<'_> {
         run.proof = None;
         run.proven = false;
         run.prove_by = Some(by);
-        run.before = Counted { restarts: run.restarts(job), checkpoints: job.checkpoints };
+        run.before = Counted { restarts: job.restarts, checkpoints: job.checkpoints };
         self.row.operation = None;
         self.renumber(generation, true, &|of| of == before);
         self.say(Event::Rescaled { generation, from, to });

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desired::Mode;
 use super::flink_id::FlinkId;
-use super::observed::{Job, Kept, Refusal};
+use super::observed::{Kept, Refusal};
 use super::trouble::Trouble;
 use super::watch::Noticed;
 use crate::deployment::turns::Turn;
@@ -223,12 +223,6 @@ impl Run {
             }
             Fate::Sent(_) | Fate::Live | Fate::Ended(_) => None,
         }
-    }
-
-    /// How often its job was restarted because it failed. Flink counts a rescale as a restart, and counts it seconds later:
-    /// of a job that was rescaled the failures in its history are taken instead.
-    pub(super) fn restarts(&self, job: &Job) -> u64 {
-        if self.scaled.is_empty() { job.restarts } else { job.exceptions }
     }
 
     /// True while there is, or may be, a job.

@@ -48,19 +48,19 @@ impl Pass<'_> {
         let now = self.now();
         let stability = self.desired.stability;
         let Some(run) = self.row.run.as_mut() else { return };
-        let counted_now = run.restarts(job);
-        let restarts = counted_now.saturating_sub(run.before.restarts);
+        let restarts = job.restarts.saturating_sub(run.before.restarts);
         let checkpoints = job.checkpoints.saturating_sub(run.before.checkpoints);
         if run.prove_by.is_some() && restarts > stability.max_restarts {
             return self.not_stable(Trouble::KeepsRestarting(restarts));
         }
         if is_well(job) {
-            let counted = |proof: &Proof| proof.restarts == counted_now && proof.exceptions == job.exceptions;
+            let counted =
+                |proof: &Proof| proof.restarts == job.restarts && proof.exceptions == job.exceptions;
             let since = match run.proof.filter(counted) {
                 Some(proof) => proof.since,
                 None => now,
             };
-            run.proof = Some(Proof { since, restarts: counted_now, exceptions: job.exceptions });
+            run.proof = Some(Proof { since, restarts: job.restarts, exceptions: job.exceptions });
             let quiet_from = since.plus_micros(stability.window);
             if now >= quiet_from && checkpoints >= stability.checkpoints {
                 return self.proven();

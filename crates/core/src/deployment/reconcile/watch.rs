@@ -46,8 +46,7 @@ impl Pass<'_> {
         let now = self.now();
         let Some(run) = self.row.run.as_mut() else { return };
         let before = run.noticed.restarts.max(run.before.restarts);
-        let restarts = run.restarts(job);
-        let times = restarts.saturating_sub(before);
+        let times = job.restarts.saturating_sub(before);
         if times == 0 {
             return;
         }
@@ -55,7 +54,7 @@ impl Pass<'_> {
         if let Some(at) = again.filter(|at| now < *at) {
             return self.wait_until(at);
         }
-        run.noticed.restarts = restarts;
+        run.noticed.restarts = job.restarts;
         run.noticed.restarts_at = Some(now);
         let why = job.failure.as_deref().map_or_else(|| "Flink gives no reason".to_owned(), shortened);
         self.say(Event::Restarted { times, why });
