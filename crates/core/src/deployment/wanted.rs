@@ -2,7 +2,7 @@
 
 use super::normal::Normal;
 use super::packing::Packing;
-use super::reconcile::{Kind, Stability, Upgrade, Version};
+use super::reconcile::{Alert, Kind, Stability, Upgrade, Version};
 use super::spec::{JobType, UpgradeMode};
 use crate::time::MICROS_PER_SECOND;
 
@@ -39,6 +39,14 @@ impl Normal {
     /// The same without the number of subtasks: between forms with one key only that has to change.
     pub fn shape_key(&self) -> String {
         super::plan::shape_key(self)
+    }
+
+    /// Whether its webhook hears of this: of failures unless that is refused, of backpressure only where it is asked for.
+    pub fn wants(&self, alert: Alert) -> bool {
+        match alert {
+            Alert::Failure => self.monitoring.alert_on_failure != Some(false),
+            Alert::Backpressure => self.monitoring.alert_on_backpressure == Some(true),
+        }
     }
 
     /// When this form counts as stable.

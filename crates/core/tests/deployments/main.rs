@@ -17,3 +17,4 @@ mod promises;
 mod rescaling;
 mod savepoints;
 mod steps;
+mod watching;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libra_api::fields::escape;
 use libra_api::problem::{Code, Violation};
-use libra_api::submit::{self as wire, Parsed};
+use libra_api::submit::{self as wire, Parsed, webhook_address};
 use libra_api::views::{LimitsView, SubmitView};
 use libra_core::admission;
 use libra_core::artifact::{self, Named};
@@ -70,7 +70,8 @@ impl Service {
         }
         let uploads = self.uploads_of(&spec, &request.principal.tenant).await?;
         Self::check_supported(&spec, request.principal)?;
-        self.check_webhook(&spec)?;
+        let webhook = spec.notifications.as_ref().map(|wanted| wanted.webhook.as_str());
+        self.check_webhook("/notifications/webhook", webhook)?;
         let mode = self.mode(&spec, &needed)?;
         self.name_cluster(&mut spec, mode);
         // The settings of the configuration are those of every driver, unless the job has its own.
@@ -106,12 +107,15 @@ impl Service {
         self.store(request, spec, mode, needed, &uploads).await
     }
 
-    /// A webhook that would never be delivered is refused at once, where its address alone tells.
-    fn check_webhook(&self, spec: &JobSpec) -> Result<(), ServiceError> {
-        let Some(wanted) = &spec.notifications else { return Ok(()) };
-        match webhooks::refused(&wanted.webhook, self.config.webhooks.allow_private) {
+    /// A webhook that would never be delivered is refused at once, where its address alone tells: None names none, and
+    /// `pointer` is where it stands.
+    pub(super) fn check_webhook(&self, pointer: &str, address: Option<&str>) -> Result<(), ServiceError> {
+        let Some(address) = address else { return Ok(()) };
+        let wrong = webhook_address(address).err();
+        let wrong = wrong.or_else(|| webhooks::refused(address, self.config.webhooks.allow_private));
+        match wrong {
             None => Ok(()),
-            Some(why) => Err(ServiceError::fields(vec![Violation::new("/notifications/webhook", why)])),
+            Some(why) => Err(ServiceError::fields(vec![Violation::new(pointer, why)])),
         }
     }
 

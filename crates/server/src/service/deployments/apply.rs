@@ -2,7 +2,6 @@
 
 use libra_api::deployments::{AppliedView, PlanView};
 use libra_api::problem::{Code, Violation};
-use libra_api::submit::webhook_address;
 use libra_core::artifact::Digest;
 use libra_core::deployment::Violation as Unheeded;
 use libra_core::deployment::agenda::Agenda;
@@ -21,7 +20,6 @@ use crate::auth::{Principal, may_see};
 use crate::flink::FlinkCluster;
 use crate::service::{Service, ServiceError};
 use crate::signatures::Policy;
-use crate::webhooks;
 
 /// What a change is conditional on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +128,8 @@ impl Service {
 
     async fn prepare(&self, principal: &Principal, text: SpecText<'_>) -> Result<Prepared, ServiceError> {
         let spec = text.read()?;
-        self.check_alerts(&spec)?;
+        let webhook = spec.monitoring.as_ref().and_then(|monitoring| monitoring.webhook.as_deref());
+        self.check_webhook("/monitoring/webhook", webhook)?;
         let cluster = self.cluster_of(&spec)?;
         let name = Name { tenant: principal.tenant.clone(), id: spec.job_id.clone() };
         let before = self.db.read(move |tx| deployments::get(tx, &name)).await?;
@@ -177,18 +176,6 @@ impl Service {
         plan.warnings.extend(about_the_file(&spec, &plan));
         plan.changes.extend(stored.and_then(|stored| new_signature(&plan, stored, &program)));
         Ok(Prepared { cluster: cluster.name.clone(), spec, program, before, plan })
-    }
-
-    /// A webhook that would never be delivered is refused at once, where its address alone tells.
-    fn check_alerts(&self, spec: &DeploymentSpec) -> Result<(), ServiceError> {
-        let target = spec.monitoring.as_ref().and_then(|monitoring| monitoring.webhook.as_deref());
-        let Some(target) = target else { return Ok(()) };
-        let wrong = webhook_address(target).err();
-        let wrong = wrong.or_else(|| webhooks::refused(target, self.config.webhooks.allow_private));
-        match wrong {
-            None => Ok(()),
-            Some(why) => Err(ServiceError::fields(vec![Violation::new("/monitoring/webhook", why)])),
-        }
     }
 
     fn cluster_of(&self, spec: &DeploymentSpec) -> Result<&FlinkCluster, ServiceError> {

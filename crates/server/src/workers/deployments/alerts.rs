@@ -54,7 +54,7 @@ fn message(
     (generation, job): (u64, JobId),
     now: Timestamp,
 ) -> Option<OutboxRow> {
-    let webhook = normal.monitoring.webhook.as_ref().filter(|_| wants(normal, alert))?;
+    let webhook = normal.monitoring.webhook.as_ref().filter(|_| normal.wants(alert))?;
     let payload = json!({
         "jobId": job.to_string(),
         "deployment": normal.job_id,
@@ -66,13 +66,6 @@ fn message(
         "correlationId": job.to_string(),
     });
     Some(OutboxRow { topic: TOPIC.to_owned(), target: webhook.clone(), payload: payload.to_string() })
-}
-
-fn wants(normal: &Normal, alert: Alert) -> bool {
-    match alert {
-        Alert::Failure => normal.monitoring.alert_on_failure != Some(false),
-        Alert::Backpressure => normal.monitoring.alert_on_backpressure == Some(true),
-    }
 }
 
 fn word(alert: Alert) -> &'static str {

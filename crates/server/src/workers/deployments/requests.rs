@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libra_core::artifact::Digest;
 use libra_core::deployment::packing::Packing;
-use libra_core::deployment::reconcile::{Answer, Effect, FlinkId, Open, Refusal, Reply, Row, upload_key};
+use libra_core::deployment::reconcile::{
+    Answer, Effect, FlinkId, MAIN_BUDGET, Open, Refusal, Reply, Row, upload_key,
+};
 use libra_core::time::MICROS_PER_SECOND;
 use libra_core::time::Timestamp;
 use libra_engines::failpoint;
-use libra_engines::flink::RunRequest;
+use libra_engines::flink::{RUN_PATIENCE, RunRequest};
 use libra_store::tables::deployment_history::Happening;
 use libra_store::tables::deployments::{self, Name, Remark};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,9 +25,10 @@ use crate::service::standing::leader_fence;
 use crate::service::{Service, Unfit};
 
 /// A run is sent no later than this after it was recorded, in microseconds: its program is checked in between, which takes
-/// its time where programs are large. With [`libra_engines::flink::RUN_PATIENCE`] it stays well below
-/// [`libra_core::deployment::reconcile::MAIN_BUDGET`], after which it may be given up.
+/// its time where programs are large.
 const LATEST: i64 = 60 * MICROS_PER_SECOND;
+// After MAIN_BUDGET a run may be given up, and what is on its way then would be a second job.
+const _: () = assert!(LATEST as u128 + RUN_PATIENCE.as_micros() < MAIN_BUDGET as u128);
 
 /// Such a request. It stands in the row.
 pub(super) enum Request {
