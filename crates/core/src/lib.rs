@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod attempt;
 pub mod deployment;
 pub mod failure;
+pub mod hpc;
 pub mod id;
 pub mod job;
 pub mod lifecycle;
