@@ -8,3 +8,4 @@ pub mod observe;
 mod observe_tests;
 pub mod raw_state;
 pub mod record;
+pub mod usage;
