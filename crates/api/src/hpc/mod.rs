@@ -1,0 +1,4 @@
+//! The face of batch schedulers' jobs under `/v1` (contract H), in the spelling of its reference: snake_case.
+
+pub mod jobs;
+pub mod requests;
