@@ -37,6 +37,9 @@ pub struct HpcJob {
     pub client_id: Option<String>,
     /// The scheduler's cluster.
     pub cluster: String,
+    /// Which job of its number on its cluster it is, counted from 1: numbers begin anew one day, and ended jobs can be put
+    /// back.
+    pub run: u32,
     /// What is known of it. The newest word counts; what that does not say stays.
     pub record: Record,
     /// What a hook has said of its end, while the scheduler has not.

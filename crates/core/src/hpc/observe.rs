@@ -81,9 +81,12 @@ pub struct Change {
 
 /// What `word` makes of `before`, the newest row with the job's number.
 pub fn observe(before: Option<&HpcJob>, word: Word, means: Means, fresh: Fresh, now: Timestamp) -> Outcome {
-    let Some(before) = before else { return first(word, means, fresh, now) };
+    let Some(before) = before else { return first(word, means, (fresh, 1), now) };
     if before.state.is_terminal() {
-        return if is_later(before, &word) { first(word, means, fresh, now) } else { Outcome::Unchanged };
+        if !is_later(before, &word) {
+            return Outcome::Unchanged;
+        }
+        return first(word, means, (fresh, before.run.saturating_add(1)), now);
     }
     let mut turn = Turn::of(before.clone(), now);
     match word {
@@ -111,7 +114,7 @@ fn is_later(before: &HpcJob, word: &Word) -> bool {
 }
 
 /// A job that is heard of for the first time enters where the word says it is.
-fn first(word: Word, means: Means, fresh: Fresh, now: Timestamp) -> Outcome {
+fn first(word: Word, means: Means, (fresh, run): (Fresh, u32), now: Timestamp) -> Outcome {
     let Fresh { id, tenant, cluster, correlation_id } = fresh;
     let job = |state, record| HpcJob {
         id,
@@ -120,6 +123,7 @@ fn first(word: Word, means: Means, fresh: Fresh, now: Timestamp) -> Outcome {
         tenant,
         client_id: None,
         cluster,
+        run,
         record,
         hint: None,
         failure: None,

@@ -9,6 +9,7 @@ CREATE TABLE hpc_jobs (
     client_id TEXT,
     cluster TEXT NOT NULL,
     external_id TEXT NOT NULL,
+    run BIGINT NOT NULL,
     user_name TEXT NOT NULL,
     account TEXT,
     partition_name TEXT,
@@ -21,10 +22,9 @@ CREATE TABLE hpc_jobs (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 );
-CREATE INDEX hpc_jobs_by_number ON hpc_jobs (cluster, external_id, id);
+-- A scheduler's number is one job after the other: who makes the next one has seen the last.
+CREATE UNIQUE INDEX hpc_jobs_by_number ON hpc_jobs (cluster, external_id, run);
 CREATE INDEX hpc_jobs_by_external_id ON hpc_jobs (external_id, id);
--- A number is one job at a time; what has ended makes room for the next of that number.
-CREATE UNIQUE INDEX hpc_jobs_open ON hpc_jobs (cluster, external_id) WHERE hpc_state IN ('pending', 'running');
 CREATE UNIQUE INDEX hpc_jobs_by_client_id ON hpc_jobs (tenant, client_id) WHERE client_id IS NOT NULL;
 CREATE INDEX hpc_jobs_by_state ON hpc_jobs (hpc_state, id);
 CREATE INDEX hpc_jobs_by_user ON hpc_jobs (user_name, id);

@@ -104,8 +104,14 @@ async fn a_number_is_one_job_at_a_time_and_lists_find_it(store: Store) {
     let db = store.db;
     let first = runs(&db, "7", "n1", 1).await;
     let ended = said(Some(&first), record("7", "COMPLETED", "n1"), 2);
-    write(&db, vec![ended]).await;
-    let second = runs(&db, "7", "n2", 3).await;
+    write(&db, vec![ended.clone()]).await;
+    let later = Record { submitted: Some(at(10)), started: Some(at(11)), ..record("7", "RUNNING", "n2") };
+    let second = said(Some(&ended.job), later, 3);
+    assert_eq!((second.new, second.job.run), (true, 2));
+    let twice =
+        Write { job: HpcJob { id: JobId::new(at(5), [5; 10]), ..second.job.clone() }, ..second.clone() };
+    assert_eq!(write(&db, vec![second.clone(), twice]).await, [Outcome::Updated, Outcome::Stale]);
+    let second = second.job;
     let other = runs(&db, "8", "n2", 4).await;
     let find = async |filter: Filter| {
         let filter = Filter { tenant: "t".into(), ..filter };

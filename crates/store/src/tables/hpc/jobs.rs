@@ -1,4 +1,5 @@
-//! The `hpc_jobs` table. A number of a cluster has one row that has not ended; the database itself sees to that.
+//! The `hpc_jobs` table. The jobs of a number of a cluster are counted, and the database itself sees to it that each is
+//! made once.
 
 use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::record::Record;
@@ -14,7 +15,7 @@ use crate::tables::{from_json, json, transitions};
 use crate::tx::{Arg, Row, Tx, first};
 
 pub(super) const COLUMNS: &str = "j.id, j.revision, j.state, j.tenant, j.client_id, j.cluster, j.record, j.hint, j.failure, \
-     j.correlation_id, j.created_at, j.updated_at";
+     j.correlation_id, j.created_at, j.updated_at, j.run";
 
 pub(super) fn read(row: &dyn Row) -> Result<HpcJob, StoreError> {
     let id = row.text(0)?;
@@ -32,6 +33,7 @@ pub(super) fn read(row: &dyn Row) -> Result<HpcJob, StoreError> {
         correlation_id: row.text(9)?,
         created_at: Timestamp(row.int(10)?),
         updated_at: Timestamp(row.int(11)?),
+        run: u32::try_from(row.int(12)?).map_err(|e| StoreError::unreadable("run of a number", e))?,
     })
 }
 
@@ -44,7 +46,7 @@ pub fn get(tx: &mut dyn Tx, id: JobId) -> Result<Option<HpcJob>, StoreError> {
 /// The newest job with a number on a cluster.
 pub fn newest(tx: &mut dyn Tx, cluster: &str, external_id: &str) -> Result<Option<HpcJob>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.cluster = ?1 AND j.external_id = ?2 ORDER BY j.id DESC LIMIT 1"
+        "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.cluster = ?1 AND j.external_id = ?2 ORDER BY j.run DESC LIMIT 1"
     );
     first(tx, &sql, &[cluster.into(), external_id.into()], read)
 }
@@ -59,7 +61,7 @@ pub fn of_client(tx: &mut dyn Tx, tenant: &str, client_id: &str) -> Result<Optio
 pub fn with_number(tx: &mut dyn Tx, tenant: &str, external_id: &str) -> Result<Vec<HpcJob>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.external_id = ?1 AND j.tenant = ?2 AND NOT EXISTS \
-         (SELECT 1 FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = ?1 AND k.id > j.id) ORDER BY j.cluster"
+         (SELECT 1 FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = ?1 AND k.run > j.run) ORDER BY j.cluster"
     );
     crate::tx::all(tx, &sql, &[external_id.into(), tenant.into()], read)
 }
@@ -126,9 +128,9 @@ fn insert(tx: &mut dyn Tx, job: &HpcJob) -> Result<bool, StoreError> {
     let texts = Texts::of(job)?;
     let Record { external_id, user, account, partition, started, ended, .. } = &job.record;
     let inserted = tx.execute(
-        "INSERT INTO hpc_jobs (id, revision, state, hpc_state, tenant, client_id, cluster, external_id, user_name, account, \
+        "INSERT INTO hpc_jobs (id, revision, state, hpc_state, tenant, client_id, cluster, external_id, run, user_name, account, \
          partition_name, start_time, end_time, record, hint, failure, correlation_id, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) ON CONFLICT DO NOTHING",
         &[
             Arg::from(&texts.id),
             job.revision.into(),
@@ -138,6 +140,7 @@ fn insert(tx: &mut dyn Tx, job: &HpcJob) -> Result<bool, StoreError> {
             job.client_id.as_ref().into(),
             Arg::from(&job.cluster),
             Arg::from(external_id),
+            job.run.into(),
             user.as_deref().unwrap_or_default().into(),
             account.as_ref().into(),
             partition.as_ref().into(),

@@ -89,7 +89,7 @@ pub fn newest_of(tx: &mut dyn Tx, cluster: &str, external_ids: &[&str]) -> Resul
         args.extend(some.iter().map(|id| Arg::from(*id)));
         let sql = format!(
             "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.cluster = ?1 AND j.external_id IN ({}) AND NOT EXISTS (SELECT 1 \
-             FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = j.external_id AND k.id > j.id)",
+             FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = j.external_id AND k.run > j.run)",
             crate::tables::places(1, some.len())
         );
         found.extend(all(tx, &sql, &args, read)?);
