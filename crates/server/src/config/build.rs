@@ -239,6 +239,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             jobs: v.limit("libra.retention.jobs")?,
             max_jobs: v.parse("libra.retention.max-jobs", "a whole number", |t| t.parse().ok())?,
             files: v.limit("libra.retention.files")?,
+            samples: v.limit("libra.retention.samples")?,
             // What was uploaded a moment ago belongs to a job that is about to come.
             artifacts: v.must("libra.retention.artifacts", "a duration of at least 1h", |t| {
                 duration(t).filter(|d| *d >= LEAST_ARTIFACT_RETENTION)

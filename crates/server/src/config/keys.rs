@@ -253,6 +253,12 @@ pub const KEYS: &[Key] = &[
         "Logs and results are removed this long after the end; 0 = with their job.",
     ),
     key(
+        "libra.retention.samples",
+        "30d",
+        "Samples of what observed jobs used are removed after this long; their minutes and hours stay as long as the job. 0 = as \
+         long as the job.",
+    ),
+    key(
         "libra.retention.artifacts",
         "7d",
         "Uploads that no kept job names are removed this long after they were last asked for; at least 1h.",

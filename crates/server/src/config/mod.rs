@@ -165,6 +165,8 @@ pub struct Retention {
     pub max_jobs: Option<u64>,
     /// Logs and results after the end; None = as long as their job.
     pub files: Option<Duration>,
+    /// Samples of observed jobs; None = as long as their job.
+    pub samples: Option<Duration>,
     /// Uploads that no job holds, after they were last asked for.
     pub artifacts: Duration,
 }

@@ -107,6 +107,7 @@ fn every_key_takes_effect() {
         ("libra.retention.jobs", "7d"),
         ("libra.retention.max-jobs", "7"),
         ("libra.retention.files", "7d"),
+        ("libra.retention.samples", "8d"),
         ("libra.retention.artifacts", "8d"),
         ("libra.artifacts.max-size", "7m"),
         ("libra.log.level", "trace"),

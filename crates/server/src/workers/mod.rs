@@ -10,6 +10,7 @@ mod feed;
 mod follow;
 mod hand_off;
 mod heartbeat;
+mod hpc;
 mod lost_hosts;
 mod monitor;
 mod programs;
@@ -66,6 +67,7 @@ pub(crate) fn start(
     workers.spawn(deployments::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(programs::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(hpc::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(stragglers::run(Arc::clone(service), shutdown.clone()));
     workers

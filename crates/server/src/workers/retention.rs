@@ -2,6 +2,7 @@
 //! are every replica's, each in its own directory.
 
 mod deployments;
+mod hpc;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
 fn period(kept: &Retention) -> Duration {
     // A number of jobs is soon exceeded, whatever their age.
     let by_number = kept.max_jobs.map(|_| BY_NUMBER * LOOKS);
-    let shortest = [kept.jobs, kept.files, by_number].into_iter().flatten().min();
+    let shortest = [kept.jobs, kept.files, kept.samples, by_number].into_iter().flatten().min();
     shortest.map_or(PERIOD.1, |kept| (kept / LOOKS).clamp(PERIOD.0, PERIOD.1))
 }
 
@@ -72,6 +73,9 @@ async fn tidy(service: &Arc<Service>) {
     }
     if let Err(e) = deployments::forget_events(service).await {
         tracing::warn!(error = %e, "old events of deployments could not be forgotten; trying again later");
+    }
+    if let Err(e) = hpc::forget(service).await {
+        tracing::warn!(error = %e, "old observed jobs could not be forgotten; trying again later");
     }
     // Before the uploads, which what is let go of here becomes.
     if let Err(e) = deployments::let_go(service).await {
@@ -254,6 +258,7 @@ mod tests {
                 jobs: kept(jobs),
                 max_jobs: None,
                 files: kept(files),
+                samples: None,
                 artifacts: Duration::from_hours(7 * 24),
             })
             .as_secs()

@@ -29,6 +29,8 @@ CREATE UNIQUE INDEX hpc_jobs_by_client_id ON hpc_jobs (tenant, client_id) WHERE 
 CREATE INDEX hpc_jobs_by_state ON hpc_jobs (hpc_state, id);
 CREATE INDEX hpc_jobs_by_user ON hpc_jobs (user_name, id);
 CREATE INDEX hpc_jobs_by_account ON hpc_jobs (account, id);
+-- What has ended longest ago.
+CREATE INDEX hpc_jobs_by_age ON hpc_jobs (updated_at, id) WHERE hpc_state NOT IN ('pending', 'running');
 -- Which jobs were on a node.
 CREATE TABLE hpc_job_nodes (
     node TEXT NOT NULL,
@@ -75,11 +77,14 @@ CREATE TABLE hpc_series (
     read_bytes BIGINT,
     written_bytes BIGINT,
     rolled_until BIGINT NOT NULL,
-    roll_at BIGINT
+    roll_at BIGINT,
+    kept_from BIGINT NOT NULL
 );
 CREATE UNIQUE INDEX hpc_series_by_job ON hpc_series (job_id, node);
 -- What is to be rolled up, and when.
 CREATE INDEX hpc_series_to_roll ON hpc_series (roll_at, id) WHERE roll_at IS NOT NULL;
+-- Whose samples are the oldest.
+CREATE INDEX hpc_series_by_age ON hpc_series (kept_from, id);
 CREATE TABLE hpc_samples (
     series BIGINT NOT NULL,
     at BIGINT NOT NULL,

@@ -9,13 +9,14 @@ use libra_core::id::JobId;
 use libra_core::job::State;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use libra_store::db::Db;
-use libra_store::lane::Outcome;
+use libra_store::lane::{Fence, Outcome};
 use libra_store::tables::hpc::audit::{self, Author, ChangeType};
 use libra_store::tables::hpc::jobs::{self, Write};
 use libra_store::tables::hpc::list::{self, Filter};
+use libra_store::tables::hpc::retention;
 use libra_store::tables::hpc::rollups::{self, HOUR, MINUTE};
 use libra_store::tables::hpc::samples::{self, Batch};
-use libra_store::tables::transitions;
+use libra_store::tables::{leases, transitions};
 
 use crate::given::Store;
 use crate::on_every_store;
@@ -25,6 +26,7 @@ on_every_store!(
     a_number_is_one_job_at_a_time_and_lists_find_it,
     samples_are_counted_once_however_often_and_late_they_come,
     long_ranges_are_rolled_up_and_what_comes_late_is_in_them,
+    what_is_old_is_forgotten_and_long_ranges_stay,
     a_job_that_is_removed_leaves_its_audit,
 );
 
@@ -67,6 +69,11 @@ fn said(before: Option<&HpcJob>, record: Record, made: u8) -> Write {
 
 async fn write(db: &Db, writes: Vec<Write>) -> Vec<Outcome> {
     db.write(move |tx| jobs::apply(tx, &writes)).await.unwrap()
+}
+
+async fn led(db: &Db) -> Fence {
+    let epoch = db.write(|tx| leases::take(tx, "leader", "a", 60_000_000, true)).await.unwrap();
+    Fence { lease: "leader".into(), epoch: epoch.unwrap() }
 }
 
 async fn runs(db: &Db, number: &str, node: &str, made: u8) -> HpcJob {
@@ -182,7 +189,11 @@ async fn long_ranges_are_rolled_up_and_what_comes_late_is_in_them(store: Store) 
         let batch = Batch { job, node: "n1".into(), samples };
         db.write(move |tx| samples::record(tx, vec![batch])).await.unwrap()
     };
-    let roll = async |second: i64| db.write(move |tx| rollups::roll(tx, at(second))).await.unwrap();
+    let fence = led(&db).await;
+    let roll = async |second: i64| {
+        let fence = fence.clone();
+        db.write(move |tx| rollups::roll(tx, &fence, at(second))).await.unwrap().unwrap()
+    };
     send((0..240).map(|n| sample(from + 30 * n, 1_000 * n, n)).collect()).await;
     assert_eq!(roll(from).await, 0, "it is not due yet");
     assert_eq!(roll(from + 9_000).await, 1);
@@ -201,6 +212,49 @@ async fn long_ranges_are_rolled_up_and_what_comes_late_is_in_them(store: Store) 
     let (minutes, hours) = (read(MINUTE).await, read(HOUR).await);
     assert_eq!((minutes[0].samples, minutes[0].memory_mb.max, minutes.len()), (3, Some(5_000), 120));
     assert_eq!((hours[0].samples, hours[0].cpu.max), (121, Some(119_000)));
+}
+
+async fn what_is_old_is_forgotten_and_long_ranges_stay(store: Store) {
+    // contract: H2, Q3
+    let db = store.db;
+    let fence = led(&db).await;
+    let job = runs(&db, "7", "n1", 1).await;
+    let other = runs(&db, "8", "n1", 2).await.id;
+    let id = job.id;
+    let batch =
+        Batch { job: id, node: "n1".into(), samples: (0..100).map(|n| sample(30 * n, n, n)).collect() };
+    db.write(move |tx| samples::record(tx, vec![batch])).await.unwrap();
+    let of = fence.clone();
+    let forget = async |second: i64| {
+        let of = of.clone();
+        db.write(move |tx| retention::forget_samples(tx, &of, at(second))).await.unwrap()
+    };
+    assert_eq!(forget(600).await, Some(0), "it is not rolled up yet");
+    let by = fence.clone();
+    db.write(move |tx| rollups::roll(tx, &by, at(9_000))).await.unwrap();
+    assert_eq!((forget(600).await, forget(600).await), (Some(1), Some(0)));
+    let (series, left, minutes) = db
+        .read(move |tx| {
+            let series = samples::of_job(tx, id)?.remove(0);
+            let range = (at(-60), at(9_000));
+            let left = samples::between(tx, series.id, range, 1_000)?;
+            let minutes = rollups::between(tx, series.id, MINUTE, range)?;
+            Ok((series, left, minutes))
+        })
+        .await
+        .unwrap();
+    assert_eq!((left.len(), left[0].at, series.totals.samples), (80, at(600), 100));
+    assert_eq!(minutes.iter().map(|minute| minute.samples).sum::<i64>(), 100);
+    write(&db, vec![said(Some(&job), record("7", "COMPLETED", "n1"), 3)]).await;
+    let gone = db.write(move |tx| retention::forget_jobs(tx, &fence, at(11))).await.unwrap();
+    assert_eq!(gone, Some(1));
+    let stale = Fence { lease: "leader".into(), epoch: -1 };
+    assert_eq!(db.write(move |tx| retention::forget_jobs(tx, &stale, at(11))).await.unwrap(), None);
+    let (found, kept, audited) = db
+        .read(move |tx| Ok((jobs::get(tx, id)?, jobs::get(tx, other)?, audit::of_job(tx, id)?)))
+        .await
+        .unwrap();
+    assert!(found.is_none() && kept.is_some() && audited.is_empty());
 }
 
 async fn a_job_that_is_removed_leaves_its_audit(store: Store) {

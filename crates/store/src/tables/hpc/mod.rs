@@ -3,5 +3,6 @@
 pub mod audit;
 pub mod jobs;
 pub mod list;
+pub mod retention;
 pub mod rollups;
 pub mod samples;

@@ -7,6 +7,8 @@ use libra_core::hpc::usage::Figure;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 
 use crate::error::StoreError;
+use crate::lane::Fence;
+use crate::tables::feed::holds;
 use crate::tx::{Arg, Tx, all};
 
 /// One minute, in microseconds.
@@ -33,8 +35,11 @@ pub struct Rollup {
     pub gpu: Figure,
 }
 
-/// Rolls up what is due by `now`; says how many series that were.
-pub fn roll(tx: &mut dyn Tx, now: Timestamp) -> Result<usize, StoreError> {
+/// Rolls up what is due by `now`; says how many series that were. None when the fence is broken.
+pub fn roll(tx: &mut dyn Tx, fence: &Fence, now: Timestamp) -> Result<Option<usize>, StoreError> {
+    if !holds(tx, fence)? {
+        return Ok(None);
+    }
     let sql = format!(
         "SELECT id, rolled_until, last_at FROM hpc_series WHERE roll_at IS NOT NULL AND roll_at <= ?1 \
          ORDER BY roll_at, id LIMIT {MOST_AT_ONCE}"
@@ -49,7 +54,7 @@ pub fn roll(tx: &mut dyn Tx, now: Timestamp) -> Result<usize, StoreError> {
         let sql = "UPDATE hpc_series SET roll_at = NULL, rolled_until = ?2 WHERE id = ?1";
         tx.execute(sql, &[(*series).into(), last.saturating_add(1).into()])?;
     }
-    Ok(due.len())
+    Ok(Some(due.len()))
 }
 
 fn sum_up(tx: &mut dyn Tx, series: i64, step: i64, from: i64) -> Result<(), StoreError> {

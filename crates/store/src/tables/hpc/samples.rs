@@ -33,11 +33,13 @@ pub struct Series {
     pub rolled_until: Timestamp,
     /// When they are to be rolled up; None while there is nothing new.
     pub roll_at: Option<Timestamp>,
+    /// Its samples are kept from here on.
+    pub kept_from: Timestamp,
 }
 
 const COLUMNS: &str = "id, job_id, node, first_at, last_at, samples, cpu_last, cpu_count, cpu_sum, cpu_max, memory_last, \
      memory_count, memory_sum, memory_max, gpu_last, gpu_count, gpu_sum, gpu_max, gpu_memory_max, energy, read_bytes, \
-     written_bytes, rolled_until, roll_at";
+     written_bytes, rolled_until, roll_at, kept_from";
 
 fn read(row: &dyn Row) -> Result<Series, StoreError> {
     let job = row.text(1)?;
@@ -67,6 +69,7 @@ fn read(row: &dyn Row) -> Result<Series, StoreError> {
         },
         rolled_until: Timestamp(row.int(22)?),
         roll_at: row.opt_int(23)?.map(Timestamp),
+        kept_from: Timestamp(row.int(24)?),
     })
 }
 
@@ -129,6 +132,7 @@ pub fn record(tx: &mut dyn Tx, batches: Vec<Batch>) -> Result<u64, StoreError> {
             if is_new {
                 series.totals.add(&sample);
                 series.rolled_until = series.rolled_until.min(sample.at);
+                series.kept_from = series.kept_from.min(sample.at);
                 stored += 1;
                 any = true;
             }
@@ -160,7 +164,7 @@ fn found_or_made<'a>(
             for (job, node) in some {
                 if !found.iter().any(|series| series.node == *node && series.job.to_string() == *job) {
                     let sql = "INSERT INTO hpc_series (job_id, node, samples, cpu_count, cpu_sum, memory_count, memory_sum, gpu_count, \
-                               gpu_sum, rolled_until) VALUES (?1, ?2, 0, 0, 0, 0, 0, 0, 0, ?3) ON CONFLICT DO NOTHING";
+                               gpu_sum, rolled_until, kept_from) VALUES (?1, ?2, 0, 0, 0, 0, 0, 0, 0, ?3, ?3) ON CONFLICT DO NOTHING";
                     tx.execute(sql, &[job.into(), node.into(), i64::MAX.into()])?;
                 }
             }
@@ -218,7 +222,7 @@ fn update(tx: &mut dyn Tx, series: &Series) -> Result<(), StoreError> {
     let sql = "UPDATE hpc_series SET first_at = ?2, last_at = ?3, samples = ?4, cpu_last = ?5, cpu_count = ?6, cpu_sum = ?7, \
                cpu_max = ?8, memory_last = ?9, memory_count = ?10, memory_sum = ?11, memory_max = ?12, gpu_last = ?13, \
                gpu_count = ?14, gpu_sum = ?15, gpu_max = ?16, gpu_memory_max = ?17, energy = ?18, read_bytes = ?19, \
-               written_bytes = ?20, rolled_until = ?21, roll_at = ?22 WHERE id = ?1";
+               written_bytes = ?20, rolled_until = ?21, roll_at = ?22, kept_from = ?23 WHERE id = ?1";
     let mut args: Vec<Arg<'_>> = vec![
         series.id.into(),
         first_at.map(|at| at.0).into(),
@@ -229,7 +233,11 @@ fn update(tx: &mut dyn Tx, series: &Series) -> Result<(), StoreError> {
         args.extend([Arg::from(figure.last), figure.count.into(), figure.sum.into(), Arg::from(figure.max)]);
     }
     args.extend([gpu_memory_mb, energy_joules, read_bytes, written_bytes].map(|figure| Arg::from(*figure)));
-    args.extend([Arg::from(series.rolled_until.0), Arg::from(series.roll_at.map(|at| at.0))]);
+    args.extend([
+        Arg::from(series.rolled_until.0),
+        Arg::from(series.roll_at.map(|at| at.0)),
+        Arg::from(series.kept_from.0),
+    ]);
     tx.execute(sql, &args)?;
     Ok(())
 }
