@@ -148,3 +148,56 @@ async fn collect(mut from: impl AsyncRead + Unpin, most: usize) -> Option<Vec<u8
     let whole = u64::try_from(all.len()).is_ok_and(|length| length <= most);
     whole.then_some(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A command of this name that is this script, in a directory of its own.
+    fn commands(name: &str, script: &str) -> (Commands, PathBuf) {
+        let dir = std::env::temp_dir().join(format!("libra-slurm-{}-{name}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let program = dir.join(name);
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", dir.display());
+        (Commands { conf: Some(dir.join("slurm.conf")), path: Some(path) }, dir)
+    }
+
+    fn order(program: &str) -> Order<'_> {
+        Order { program, input: "told", variables: [("A", "b")].into(), ..Order::default() }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_killed_with_all_that_it_has_started() {
+        let (commands, dir) = commands("hang", "sleep 1000 & echo $! >$(dirname $0)/pid; sleep 1000");
+        let said = commands.run(order("hang"), Duration::from_secs(1)).await;
+        assert_eq!(said.err(), Some(Error::TimedOut));
+        let pid = fs::read_to_string(dir.join("pid")).unwrap();
+        let stat = format!("/proc/{}/stat", pid.trim());
+        let lives = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z"));
+        for _ in 0..100 {
+            if !lives() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(!lives());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_command_is_told_all_and_nothing_of_ours() {
+        let (commands, dir) = commands("tell", "cat; echo $A $SLURM_CONF $HOME.; echo wrong >&2; exit 3");
+        let said = commands.run(order("tell"), COMMAND_PATIENCE).await.unwrap();
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert_eq!(text, format!("toldb {}/slurm.conf .\n", dir.display()));
+        assert_eq!((said.succeeded, said.stderr.as_str()), (false, "wrong\n"));
+        assert!(matches!(commands.json("tell", &[], COMMAND_PATIENCE).await, Err(Error::Failed(_))));
+        assert!(matches!(commands.json("squint", &[], COMMAND_PATIENCE).await, Err(Error::NoProgram(_))));
+        fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -45,7 +45,15 @@ pub(super) fn start(cluster: &mut SlurmCluster, name: &str) {
     // root is known from the beginning; it is charged to another account then.
     let user = programs::user();
     cluster.command(&["sacctmgr", "-i", "add", "user", &user, &account]);
-    cluster.command(&["sacctmgr", "-i", "modify", "user", &user, "set", &format!("defaultaccount={ACCOUNT}")]);
+    cluster.command(&[
+        "sacctmgr",
+        "-i",
+        "modify",
+        "user",
+        &user,
+        "set",
+        &format!("defaultaccount={ACCOUNT}"),
+    ]);
 }
 
 fn start_database(cluster: &mut SlurmCluster, home: &Path) {
@@ -72,12 +80,13 @@ fn start_database(cluster: &mut SlurmCluster, home: &Path) {
     cluster.launch(DATABASE, command);
     let sql = |sql: &str| {
         let mut command = Command::new(programs::find("mariadb"));
-        command.arg("--no-defaults").arg(format!("--socket={}", socket.display())).args(["-u", "root", "-e", sql]);
+        command
+            .arg("--no-defaults")
+            .arg(format!("--socket={}", socket.display()))
+            .args(["-u", "root", "-e", sql]);
         command
     };
     cluster.wait_until("MariaDB answers", |_| sql("select 1").output().is_ok_and(|out| out.status.success()));
-    programs::run(&mut sql(
-        "create database slurm; create user slurm@localhost identified by 'slurm'; \
-         grant all on slurm.* to slurm@localhost",
-    ));
+    programs::run(&mut sql("create database slurm; create user slurm@localhost identified by 'slurm'; \
+         grant all on slurm.* to slurm@localhost"));
 }

@@ -65,7 +65,9 @@ pub(super) fn has_cgroups() -> bool {
 pub(super) fn remove_cgroups(ports: &Ports) {
     let prefix = format!("slurm_{}", ports.prefix());
     let controllers = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
-    for node in controllers.flat_map(|controller| fs::read_dir(controller.path()).into_iter().flatten().flatten()) {
+    for node in
+        controllers.flat_map(|controller| fs::read_dir(controller.path()).into_iter().flatten().flatten())
+    {
         if node.file_name().to_string_lossy().starts_with(&prefix) {
             remove_tree(&node.path());
         }
@@ -92,7 +94,8 @@ pub(super) fn write_key(path: &Path, length: usize) {
 /// Writes a file that only its owner reads.
 pub(super) fn secret(path: &Path, bytes: &[u8]) {
     use std::io::Write as _;
-    let mut file = fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(path).unwrap();
+    let mut file =
+        fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(path).unwrap();
     file.write_all(bytes).unwrap();
 }
 
@@ -100,9 +103,8 @@ pub(super) fn write(dir: &Path, ports: &Ports, setup: &Setup, cgroups: bool) {
     write_key(&dir.join("run/munge.key"), MUNGE_KEY);
     write_key(&dir.join("etc/jwt.key"), TOKEN_KEY);
     let limits = if cgroups { "yes" } else { "no" };
-    let plugin = if cgroups { "cgroup/v1" } else { "disabled" };
     let lines = format!(
-        "CgroupPlugin={plugin}\nCgroupMountpoint={CGROUPS}\nCgroupAutomount=no\nConstrainRAMSpace={limits}\n\
+        "CgroupPlugin=cgroup/v1\nCgroupMountpoint={CGROUPS}\nCgroupAutomount=no\nConstrainRAMSpace={limits}\n\
          ConstrainCores=no\nConstrainDevices=no\n"
     );
     fs::write(dir.join("etc/cgroup.conf"), lines).unwrap();
@@ -118,11 +120,8 @@ pub(super) fn write(dir: &Path, ports: &Ports, setup: &Setup, cgroups: bool) {
 
 fn slurm_conf(dir: &Path, ports: &Ports, setup: &Setup, cgroups: bool) -> String {
     let (at, host, user) = (dir.display(), host(), programs::user());
-    let (track, task, gather) = if cgroups {
-        ("cgroup", "task/cgroup", "cgroup")
-    } else {
-        ("linuxproc", "task/none", "linux")
-    };
+    let (track, task, gather) =
+        if cgroups { ("cgroup", "task/cgroup", "cgroup") } else { ("linuxproc", "task/none", "linux") };
     let mut lines = vec![
         format!("ClusterName={}", setup.name),
         format!("SlurmctldHost={host}(127.0.0.1)"),

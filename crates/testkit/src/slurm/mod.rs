@@ -148,16 +148,17 @@ impl SlurmCluster {
     pub fn kill_node(&mut self, number: usize) {
         let name = self.node(number);
         self.kill(&name);
-        let spool = self.dir.join("spool").join(&name).display().to_string();
-        for pid in self.left_over() {
-            // Its slurmstepds and the jobs below them know their node.
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let node = format!("SLURMD_NODENAME={name}");
-            let is_of_node = environment.split(|b| *b == 0).any(|e| e == node.as_bytes());
-            if is_of_node || processes::command_line(pid).contains(&spool) {
-                processes::kill(pid);
-            }
-        }
+        // Its slurmstepds work where it did, and their jobs know their node.
+        let left = || {
+            let mut left = processes::working_below(&self.spool(&name));
+            left.extend(processes::with_variable("SLURMD_NODENAME", &name));
+            left
+        };
+        let gone = || {
+            left().into_iter().for_each(processes::kill);
+            left().is_empty()
+        };
+        wait::block_until("everything on the node is gone", STOP_LIMIT, gone).unwrap();
     }
 
     /// Tells slurmctld that a node is down.
@@ -180,15 +181,24 @@ impl SlurmCluster {
         command.output().unwrap_or_else(|e| panic!("{words:?} can't be run: {e}"))
     }
 
+    /// Where a node's slurmd works.
+    fn spool(&self, node: &str) -> PathBuf {
+        self.dir.join("spool").join(node)
+    }
+
     fn launch(&mut self, name: &str, mut command: Command) {
         // One that is started again goes on in the same file.
         let log = self.dir.join("log").join(name).with_extension("out");
         let log = File::options().create(true).append(true).open(log).unwrap();
-        command.env("SLURM_CONF", self.conf()).env("PATH", programs::path()).current_dir(&self.dir);
+        command.env("SLURM_CONF", self.conf()).env("PATH", programs::path());
+        if command.get_current_dir().is_none() {
+            command.current_dir(&self.dir);
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         // Ctrl-C in the terminal is for the tests; they (or the watchdog) end the daemons.
         command.process_group(0);
-        let child = command.spawn().unwrap_or_else(|e| panic!("{name} can't be run: {e}; {}", crate::INSTALL));
+        let child =
+            command.spawn().unwrap_or_else(|e| panic!("{name} can't be run: {e}; {}", crate::INSTALL));
         self.daemons.push(Daemon { name: name.to_owned(), child });
     }
 
@@ -201,7 +211,7 @@ impl SlurmCluster {
     fn launch_node(&mut self, number: usize) {
         let name = self.node(number);
         let mut command = Command::new(programs::find("slurmd"));
-        command.args(["-D", "-N", &name]);
+        command.args(["-D", "-N", &name]).current_dir(self.spool(&name));
         self.launch(&name, command);
     }
 
@@ -239,8 +249,10 @@ impl SlurmCluster {
 
     /// A daemon that has ended by itself.
     fn dead(&mut self) -> Option<String> {
-        let ended = |daemon: &mut &mut Daemon| daemon.child.try_wait().unwrap().is_some();
-        self.daemons.iter_mut().find(ended).map(|daemon| daemon.name.clone())
+        self.daemons.iter_mut().find_map(|daemon| {
+            let ended = daemon.child.try_wait().unwrap().is_some();
+            ended.then(|| daemon.name.clone())
+        })
     }
 
     fn pid(&self, name: &str) -> i32 {
@@ -266,7 +278,9 @@ impl SlurmCluster {
 
     /// Whatever runs for this cluster: its daemons, slurmstepds and jobs, wherever these work.
     fn left_over(&self) -> Vec<i32> {
-        processes::with_variable("SLURM_CONF", &self.conf().display().to_string())
+        let mut left = processes::with_variable("SLURM_CONF", &self.conf().display().to_string());
+        left.extend(processes::working_below(&self.dir));
+        left
     }
 
     fn cancel_all(&self) {

@@ -17,7 +17,9 @@ pub(super) fn path() -> String {
 pub(super) fn find(name: &str) -> PathBuf {
     let path = path();
     let found = env::split_paths(&path).map(|dir| dir.join(name)).find(|program| program.is_file());
-    found.unwrap_or_else(|| panic!("this test needs Slurm, and there is no {name} on PATH; {}", crate::INSTALL))
+    found.unwrap_or_else(|| {
+        panic!("this test needs Slurm, and there is no {name} on PATH; {}", crate::INSTALL)
+    })
 }
 
 pub(super) fn is_root() -> bool {
@@ -43,7 +45,8 @@ pub(super) fn as_nobody(name: &str) -> Command {
 
 /// Runs a program to its end. Panics, with what it complained of, when it fails.
 pub(super) fn run(command: &mut Command) -> String {
-    let out = command.output().unwrap_or_else(|e| panic!("{command:?} can't be run: {e}; {}", crate::INSTALL));
+    let out =
+        command.output().unwrap_or_else(|e| panic!("{command:?} can't be run: {e}; {}", crate::INSTALL));
     let (said, complained) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{command:?} failed with {}:\n{said}{complained}", out.status);
     said.trim().to_owned()

@@ -122,7 +122,8 @@ impl Setup {
         cluster.launch_rest();
         cluster.wait_for_nodes(self.nodes);
         let port = cluster.ports.rest;
-        cluster.wait_until("slurmrestd listens", |_| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        cluster
+            .wait_until("slurmrestd listens", |_| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         cluster
     }
 }
