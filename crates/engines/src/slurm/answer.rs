@@ -75,6 +75,118 @@ impl Answer {
     }
 }
 
+/// What is read of a job, by slurmctld's names and by accounting's. The rest, its steps and its cores among it, is most of an
+/// answer. In order.
+pub(super) const READ: [&str; 47] = [
+    "account",
+    "allocation_nodes",
+    "array",
+    "array_job_id",
+    "array_task_id",
+    "array_task_string",
+    "association",
+    "batch_flag",
+    "cluster",
+    "comment",
+    "cpus",
+    "current_working_directory",
+    "end_time",
+    "exit_code",
+    "gres_detail",
+    "het",
+    "het_job_id",
+    "job_id",
+    "job_state",
+    "memory_per_node",
+    "name",
+    "node_count",
+    "nodes",
+    "partition",
+    "priority",
+    "qos",
+    "required",
+    "restart_cnt",
+    "standard_error",
+    "standard_output",
+    "start_time",
+    "state",
+    "state_reason",
+    "stderr_expanded",
+    "stdout_expanded",
+    "submit_time",
+    "time",
+    "time_limit",
+    "tres",
+    "tres_alloc_str",
+    "tres_per_job",
+    "tres_per_node",
+    "tres_req_str",
+    "user",
+    "user_id",
+    "user_name",
+    "working_directory",
+];
+
+/// One job, as far as it is read; null for what is none.
+struct Job(Value);
+
+impl<'de> Deserialize<'de> for Job {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Parts;
+
+        impl<'de> Visitor<'de> for Parts {
+            type Value = Job;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a job")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Job, A::Error> {
+                let mut parts = serde_json::Map::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if READ.binary_search(&name.as_str()).is_ok() {
+                        parts.insert(name, map.next_value()?);
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Job(Value::Object(parts)))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Job, A::Error> {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Job(Value::Null))
+            }
+
+            fn visit_unit<E>(self) -> Result<Job, E> {
+                Ok(Job(Value::Null))
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Job, E> {
+                Ok(Job(Value::Null))
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Job, E> {
+                Ok(Job(Value::Null))
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Job, E> {
+                Ok(Job(Value::Null))
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Job, E> {
+                Ok(Job(Value::Null))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Job, E> {
+                Ok(Job(Value::Null))
+            }
+        }
+
+        from.deserialize_any(Parts)
+    }
+}
+
 /// Jobs are read one by one: a whole list as JSON in memory is ten times what is kept of it.
 impl<'de> Deserialize<'de> for Listing {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -89,7 +201,7 @@ impl<'de> Deserialize<'de> for Listing {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listing, A::Error> {
                 let mut listing = Listing::default();
-                while let Some(value) = list.next_element::<Value>()? {
+                while let Some(Job(value)) = list.next_element()? {
                     let field = Field::of(&value);
                     let is_accounted = field.at("state").is_there();
                     let record = if is_accounted { accounting::read(field) } else { job::read(field) };

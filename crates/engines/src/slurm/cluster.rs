@@ -11,8 +11,10 @@ use super::submission::Submission;
 
 /// Requests to slurmctld that one [`Slurm::look`] makes.
 pub const REQUESTS_OF_A_LOOK: usize = 2;
-/// The most jobs that accounting is asked about by number in one request.
-pub const MOST_ASKED: usize = 500;
+/// The most jobs that accounting is asked about by number in one request: their numbers are in its address.
+pub const MOST_ASKED: usize = 100;
+/// The first second since the epoch that Slurm reads as a time.
+const LEAST_SECONDS: i64 = 1_000_000;
 
 /// One cluster.
 #[derive(Clone, Debug)]
@@ -97,71 +99,61 @@ impl Slurm {
         }
     }
 
-    /// What slurmctld knows of a job: several records for an array or a heterogeneous job that is named as a whole.
+    /// What slurmctld knows of a job: several records for an array or a heterogeneous job that is named as a whole. A task
+    /// of an array that still waits (`8_3`) is told by the record of all that wait.
     ///
     /// # Errors
     /// [`Error::UnknownJob`] for one that it has forgotten or never knew.
     pub async fn job(&self, id: &str) -> Result<Vec<Record>, Error> {
-        is_id(id)?;
+        let whole = number_of(id)?;
         let listing = match self {
             Self::Rest(rest) => {
-                answer(rest.get(About::Slurm, &format!("job/{id}"), ASK_PATIENCE).await?)?.listing()?
+                // It takes no task for a job.
+                answer(rest.get(About::Slurm, &format!("job/{whole}"), ASK_PATIENCE).await?)?.listing()?
             }
             Self::Commands(commands) => {
                 // 22.05 lists every job whatever it is asked for.
                 let of = format!("--jobs={id}");
                 let arguments = ["--json", "--all", "--states=all", &of];
-                let listing = commands.json("squeue", &arguments, LIST_COMMAND_PATIENCE).await?.listing()?;
-                Listing {
-                    records: listing.records.into_iter().filter(|record| names(id, record)).collect(),
-                    ..listing
-                }
+                commands.json("squeue", &arguments, LIST_COMMAND_PATIENCE).await?.listing()?
             }
         };
-        if listing.records.is_empty() { Err(Error::UnknownJob) } else { Ok(listing.records) }
+        let waits = |record: &Record| record.array_waiting.is_some() && record.external_id == whole;
+        let (exact, others): (Vec<Record>, Vec<Record>) =
+            listing.records.into_iter().partition(|record| names(id, record));
+        let told = if exact.is_empty() { others.into_iter().filter(waits).collect() } else { exact };
+        if told.is_empty() { Err(Error::UnknownJob) } else { Ok(told) }
     }
 
-    /// What accounting keeps of jobs, by number; those that it does not know are left out. At most [`MOST_ASKED`] in one
-    /// request each: the rest is asked for after them.
+    /// What accounting keeps of jobs, by number; those that it does not know are left out. Asks for [`MOST_ASKED`] at once.
     pub async fn accounted(&self, ids: &[String]) -> Result<Listing, Error> {
         let mut all = Listing::default();
-        match self {
-            // slurmrestd takes one number.
-            Self::Rest(rest) => {
-                for id in ids {
-                    is_id(id)?;
-                    match rest.get(About::Accounting, &format!("job/{id}"), ASK_PATIENCE).await {
-                        Ok(told) => add(&mut all, answer(told)?.listing()?),
-                        Err(Error::UnknownJob) => {}
-                        Err(error) => return Err(no_accounting(error)),
-                    }
-                }
+        for some in ids.chunks(MOST_ASKED) {
+            for id in some {
+                number_of(id)?;
             }
-            Self::Commands(commands) => {
-                for some in ids.chunks(MOST_ASKED) {
-                    for id in some {
-                        is_id(id)?;
-                    }
-                    let of = format!("--jobs={}", some.join(","));
-                    add(&mut all, sacct(commands, &[&of]).await?);
+            let more = match self {
+                Self::Rest(rest) => {
+                    let path = format!("jobs?step={}&skip_steps=true", some.join("%2C"));
+                    kept(rest.get(About::Accounting, &path, LIST_PATIENCE).await)?
                 }
-            }
+                Self::Commands(commands) => sacct(commands, &[&format!("--jobs={}", some.join(","))]).await?,
+            };
+            all.records.extend(more.records);
+            all.skipped = all.skipped.saturating_add(more.skipped);
         }
         Ok(all)
     }
 
     /// What accounting keeps of jobs that were waiting, running or ending between two times.
     pub async fn accounted_between(&self, from: Timestamp, to: Timestamp) -> Result<Listing, Error> {
-        let (from, to) = (from.0 / MICROS_PER_SECOND, to.0.div_euclid(MICROS_PER_SECOND).saturating_add(1));
+        let seconds = |time: Timestamp| (time.0 / MICROS_PER_SECOND).max(LEAST_SECONDS);
+        let (from, to) = (seconds(from), seconds(to).saturating_add(1));
         match self {
             Self::Rest(rest) => {
                 // Slurm's own way to write seconds since the epoch; its other times are in its own zone.
                 let path = format!("jobs?start_time=uts{from}&end_time=uts{to}&skip_steps=true");
-                match rest.get(About::Accounting, &path, LIST_PATIENCE).await {
-                    Ok(told) => answer(told)?.listing(),
-                    Err(Error::UnknownJob) => Ok(Listing::default()),
-                    Err(error) => Err(no_accounting(error)),
-                }
+                kept(rest.get(About::Accounting, &path, LIST_PATIENCE).await)
             }
             Self::Commands(commands) => {
                 let (from, to) = (format!("--starttime=uts{from}"), format!("--endtime=uts{to}"));
@@ -268,7 +260,7 @@ impl Slurm {
     }
 
     async fn kill(&self, id: &str, signal: Option<Signal>) -> Result<(), Error> {
-        is_id(id)?;
+        number_of(id)?;
         match self.send_signal(id, signal).await {
             // Nothing is left to cancel.
             Err(Error::AlreadyEnded) => Ok(()),
@@ -288,11 +280,12 @@ impl Slurm {
             Self::Commands(commands) => {
                 let signal =
                     signal.map(|signal| [format!("--signal={}", signal.name()), "--full".to_owned()]);
-                let arguments = signal.into_iter().flatten().chain([id.to_owned()]).collect();
+                let arguments =
+                    signal.into_iter().flatten().chain(["--verbose".to_owned(), id.to_owned()]).collect();
                 let order = Order { program: "scancel", arguments, ..Order::default() };
                 let said = commands.run(order, COMMAND_PATIENCE).await?;
-                // It succeeds where it has failed, as for a job that nobody knows.
-                if said.stderr.trim().is_empty() && said.succeeded {
+                // It succeeds where it has failed, and tells of a job that nobody knows only when it is to be verbose.
+                if said.succeeded && !said.stderr.contains("error:") {
                     return Ok(());
                 }
                 Err(of_command(&said.stderr, true))
@@ -318,16 +311,14 @@ fn answer(told: Told) -> Result<Answer, Error> {
     }
 }
 
-/// Numbers, and tasks of arrays: nothing else becomes part of a path or a command.
-fn is_id(id: &str) -> Result<(), Error> {
-    let mut parts = id.splitn(2, '_');
+/// The number in `8` and in `8_3`. Nothing else becomes part of a path or a command.
+fn number_of(id: &str) -> Result<&str, Error> {
+    /// Digits of the largest number that Slurm gives, and a few.
+    const MOST_DIGITS: usize = 12;
+    let (job, task) = id.split_once('_').unwrap_or((id, "0"));
     let number =
-        |part: &str| !part.is_empty() && part.len() <= 19 && part.bytes().all(|b| b.is_ascii_digit());
-    if parts.next().is_some_and(number) && parts.next().is_none_or(number) {
-        Ok(())
-    } else {
-        Err(Error::UnknownJob)
-    }
+        |part: &str| (1..=MOST_DIGITS).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    if number(job) && !job.starts_with('0') && number(task) { Ok(job) } else { Err(Error::UnknownJob) }
 }
 
 /// True when `id` names this job, alone or as a part.
@@ -354,16 +345,14 @@ fn carrying(token: &str, records: &[Record]) -> Vec<String> {
     ids.into_iter().map(|id| id.to_string()).collect()
 }
 
-fn add(all: &mut Listing, more: Listing) {
-    all.records.extend(more.records);
-    all.skipped = all.skipped.saturating_add(more.skipped);
-}
-
-/// slurmrestd says in many ways that it does not reach slurmdbd.
-fn no_accounting(error: Error) -> Error {
-    match error {
-        Error::ControllerAway(words) | Error::Failed(words) => Error::NoAccounting(words),
-        other => other,
+/// What accounting has told. Its word for nothing found is an error; and slurmrestd says in many ways that it does not reach
+/// slurmdbd.
+fn kept(told: Result<Told, Error>) -> Result<Listing, Error> {
+    match told {
+        Ok(told) => answer(told)?.listing(),
+        Err(Error::UnknownJob) => Ok(Listing::default()),
+        Err(Error::ControllerAway(words) | Error::Failed(words)) => Err(Error::NoAccounting(words)),
+        Err(other) => Err(other),
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Commands {
 pub(super) struct Order<'a> {
     pub(super) program: &'a str,
     pub(super) arguments: Vec<String>,
-    /// Its environment beside what Slurm needs.
+    /// Its environment beside what Slurm needs; that of a job is handed on by sbatch.
     pub(super) variables: BTreeMap<&'a str, &'a str>,
     /// Its standard input.
     pub(super) input: &'a str,
@@ -68,12 +68,13 @@ impl Commands {
         let program = program.ok_or_else(|| failed(format!("it is not in {}", self.path())))?;
         let mut command = Command::new(program);
         command.args(&order.arguments).env_clear();
-        command.env("PATH", self.path()).env("LC_ALL", "C").envs(&order.variables);
+        command.env("PATH", self.path()).envs(&order.variables);
+        if order.variables.is_empty() {
+            command.env("LC_ALL", "C");
+        }
         if let Some(conf) = &self.conf {
             command.env("SLURM_CONF", conf);
         }
-        // Times in the text of sacct are seconds since the epoch.
-        command.env("SLURM_TIME_FORMAT", "%s");
         command.current_dir("/").process_group(0).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut tree = Tree(command.spawn().map_err(|e| failed(e.to_string()))?);

@@ -58,8 +58,8 @@ pub(super) fn only_facts(mut record: Record) -> Record {
             if record.nodes.is_empty() {
                 record.started = None;
             }
-            // Accounting of 22.05 tells 0 for every exit code.
-            if end == End::Failed && record.exit == Some(ExitStatus { code: 0, signal: 0 }) {
+            // Accounting of 22.05 tells 0 for every exit code, and at times for what it has ended itself.
+            if end != End::Completed && record.exit == Some(ExitStatus { code: 0, signal: 0 }) {
                 record.exit = None;
             }
         }

@@ -28,16 +28,16 @@ pub(super) fn of(job: Field<'_>, record: &Record) -> Places {
         let pattern = if record.array.is_some() { DEFAULT_OF_TASK } else { DEFAULT };
         absolute(&expand(pattern, record)?, directory.as_deref())
     };
+    let (out, err) = (["stdout_expanded", "standard_output"], ["stderr_expanded", "standard_error"]);
     let says = |names: &[&str]| job.any(names).text().is_some();
-    let stdout = match says(&["stdout_expanded", "standard_output"]) {
-        true => place(&["stdout_expanded", "standard_output"]),
-        false if is_batch => default(),
-        false => None,
+    let stdout = if says(&out) {
+        place(&out)
+    } else if is_batch {
+        default()
+    } else {
+        None
     };
-    let stderr = match says(&["stderr_expanded", "standard_error"]) {
-        true => place(&["stderr_expanded", "standard_error"]),
-        false => stdout.clone(),
-    };
+    let stderr = if says(&err) { place(&err) } else { stdout.clone() };
     Places { directory, stdout, stderr }
 }
 
@@ -62,18 +62,17 @@ fn expand(pattern: &str, record: &Record) -> Option<String> {
         let width = after[..digits].parse::<usize>().unwrap_or(0).min(MOST_WIDTH);
         let letter = after[digits..].chars().next()?;
         let id = &record.external_id;
-        match letter {
-            '%' => path.push('%'),
-            'j' => path.push_str(&format!("{id:0>width$}")),
-            'A' => {
-                let job = record.array.map_or_else(|| id.clone(), |task| task.job.to_string());
-                path.push_str(&format!("{job:0>width$}"));
-            }
-            'a' => path.push_str(&format!("{:0>width$}", record.array?.task.to_string())),
-            'x' => path.push_str(record.name.as_deref()?),
-            'u' => path.push_str(record.user.as_deref()?),
+        let whole = || record.array.map_or_else(|| id.clone(), |task| task.job.to_string());
+        let part = match letter {
+            '%' => "%".to_owned(),
+            'j' => format!("{id:0>width$}"),
+            'A' => format!("{:0>width$}", whole()),
+            'a' => format!("{:0>width$}", record.array?.task.to_string()),
+            'x' => record.name.clone()?,
+            'u' => record.user.clone()?,
             _ => return None,
-        }
+        };
+        path.push_str(&part);
         rest = &after[digits + letter.len_utf8()..];
     }
     path.push_str(rest);

@@ -92,6 +92,8 @@ impl Rest {
         // Who sends us elsewhere is not slurmrestd, and would be shown our token.
         let mut client = reqwest::Client::builder()
             .connect_timeout(CONNECT_PATIENCE)
+            // One that was kept may be closed just when it is used again, and a submission is not to be in doubt for that.
+            .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy();
         let base = if let Some(path) = given.strip_prefix(SOCKET) {
@@ -154,12 +156,8 @@ impl Rest {
         Err(Error::NoVersion)
     }
 
-    /// Asks, and once more where the connection was kept and closed just then: a question can be asked twice.
     pub(super) async fn get(&self, about: About, path: &str, patience: Duration) -> Result<Told, Error> {
-        match self.send(Method::GET, about, path, None, patience).await {
-            Err(Error::Unreachable(_)) => self.send(Method::GET, about, path, None, patience).await,
-            answer => answer,
-        }
+        self.send(Method::GET, about, path, None, patience).await
     }
 
     pub(super) async fn delete(&self, path: &str) -> Result<Told, Error> {

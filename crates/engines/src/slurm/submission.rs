@@ -190,7 +190,12 @@ impl Submission {
             ("error", self.stderr.clone()),
         ];
         let given = options.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?)));
-        ["--parsable".to_owned(), "--export=ALL".to_owned()].into_iter().chain(given).collect()
+        // Limits of this process are none of the job's; those of slurmrestd are not either.
+        ["--parsable", "--export=ALL", "--propagate=NONE"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(given)
+            .collect()
     }
 }
 

@@ -94,12 +94,12 @@ fn accounting_of_newer_versions_is_read() {
 #[test]
 fn a_job_that_can_t_be_read_does_not_hide_the_others() {
     let body = json!({"jobs": [
-        3, null, "job", {}, {"job_id": 1}, {"job_state": "RUNNING"}, {"job_id": "x", "job_state": "RUNNING"},
+        3, null, "job", {}, [1, {"job_id": 4}], true, -1, 1.5, {"job_id": 1}, {"job_state": "RUNNING"}, {"job_id": "x", "job_state": "RUNNING"},
         {"job_id": 2, "job_state": ["RUNNING", "SOMETHING_NEW"], "start_time": 5, "nodes": {"odd": 1}, "cpus": -1},
         {"job_id": {"set": true, "number": 3}, "job_state": "TELEPORTED", "start_time": 5, "end_time": 6, "exit_code": 0},
     ], "meta": 3, "errors": null});
     let listing = listing(&body.to_string());
-    assert_eq!(listing.skipped, 7);
+    assert_eq!(listing.skipped, 11);
     let ids: Vec<&str> = listing.records.iter().map(|record| record.external_id.as_str()).collect();
     assert_eq!(ids, ["2", "3"]);
     assert_eq!(listing.records[0].started, Some(Timestamp(5_000_000)));
@@ -109,6 +109,11 @@ fn a_job_that_can_t_be_read_does_not_hide_the_others() {
         (None, None, None),
         "an unknown state is no end"
     );
+}
+
+#[test]
+fn names_are_looked_up_in_order() {
+    assert!(super::answer::READ.is_sorted());
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use serde_json::Value;
 
-/// What Slurm writes for "no value" and "no limit" where it has no better way: 16, 32 and 64 bits of ones, and one less.
-const NO_NUMBERS: [u64; 6] = [0xfffe, 0xffff, 0xffff_fffe, 0xffff_ffff, u64::MAX - 1, u64::MAX];
+/// What Slurm writes for "no value" and "no limit" where it has no better way: 32 and 64 bits of ones, and one less. Fields of
+/// 16 bits, for which that may be the number of a job, are not read here.
+const NO_NUMBERS: [u64; 4] = [0xffff_fffe, 0xffff_ffff, u64::MAX - 1, u64::MAX];
 /// What Slurm writes for "no text".
 const NO_TEXTS: [&str; 4] = ["", "(null)", "None assigned", "N/A"];
 
@@ -127,6 +128,7 @@ mod tests {
         for (value, number) in table {
             assert_eq!(Field::of(&value).number(), number, "{value}");
         }
+        assert_eq!(Field::of(&json!(65_535)).number(), Some(65_535), "a job has this number one day");
         // The priorities of a cluster without a plugin for them are close to the largest number, and are none of those.
         assert_eq!(Field::of(&json!(4_294_901_751_u64)).number(), Some(4_294_901_751));
     }

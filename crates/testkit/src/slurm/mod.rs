@@ -20,7 +20,7 @@ use configuration::Ports;
 pub use setup::Setup;
 
 /// One that has not started by then does not start at all.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// Jobs that were cancelled are gone by then, or are killed.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 /// Daemons end by themselves within this time, or are killed.
@@ -154,10 +154,7 @@ impl SlurmCluster {
             left.extend(processes::with_variable("SLURMD_NODENAME", &name));
             left
         };
-        let gone = || {
-            left().into_iter().for_each(processes::kill);
-            left().is_empty()
-        };
+        let gone = || left().into_iter().map(processes::kill).count() == 0;
         wait::block_until("everything on the node is gone", STOP_LIMIT, gone).unwrap();
     }
 
@@ -317,8 +314,7 @@ impl Drop for SlurmCluster {
         }
         let gone = || {
             let left = self.left_over();
-            left.iter().for_each(|pid| processes::kill(*pid));
-            left.is_empty()
+            left.iter().copied().map(processes::kill).count() == 0
         };
         let _ = wait::block_until("everything is gone", STOP_LIMIT, gone);
         configuration::remove_cgroups(&self.ports);

@@ -98,11 +98,10 @@ impl Setup {
         // Real paths: what works below is found by them.
         let dir = dir.keep().canonicalize().unwrap();
         watchdog::watch(&dir);
-        let parts = ["", "etc", "run", "log", "state", "spool", "work"];
-        for part in parts {
-            fs::create_dir_all(dir.join(part)).unwrap();
+        for room in ["", "etc", "run", "log", "state", "spool", "work"] {
+            fs::create_dir_all(dir.join(room)).unwrap();
             // munged and slurmrestd want to see and be seen by others.
-            fs::set_permissions(dir.join(part), fs::Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(dir.join(room), fs::Permissions::from_mode(0o755)).unwrap();
         }
         let (ports, cgroups) = (Ports::take(self.nodes), configuration::has_cgroups());
         for number in 1..=self.nodes {
