@@ -2,8 +2,9 @@
 # Installs what Libra needs and does not find: Java 17, Python 3.11 with venv, a C compiler, curl (all by the
 # system's package manager), and Spark (from PyPI, into a directory of its own). Quick when nothing is to do.
 # `setup.sh sail` adds Sail (from PyPI, into a directory of its own), a Spark server without Java. `setup.sh test` adds
-# what only the tests use for themselves: Sail, Flink (from PyPI, into a directory of its own), PostgreSQL, Redis, openssl,
-# a JDK; `setup.sh bench` also adds Node, on which graphile-worker runs, beside which Libra is measured.
+# what only the tests use for themselves: Sail, Flink (from PyPI, into a directory of its own), PostgreSQL, Redis, Slurm with
+# a MariaDB for its accounting, openssl, a JDK; `setup.sh bench` also adds Node, on which graphile-worker runs, beside which
+# Libra is measured.
 set -euo pipefail
 
 PYSPARK_VERSION=4.3.0
@@ -188,6 +189,19 @@ jdk_is_there() { command -v javac >/dev/null && command -v jar >/dev/null; }
 
 redis_is_there() { command -v redis-server >/dev/null; }
 
+# Slurm's daemons are on the search path of root alone; the tests look where Debian puts them.
+slurm_is_there() {
+  local path=$PATH:/usr/sbin:/sbin program plugin
+  for program in slurmctld slurmd slurmrestd slurmdbd sbatch squeue sacct munged mariadbd mariadb-install-db; do
+    PATH=$path command -v "$program" >/dev/null || return 1
+  done
+  # Tokens are a package of their own.
+  for plugin in /usr/lib/*/slurm*/auth_jwt.so /usr/lib/slurm*/auth_jwt.so /usr/lib64/slurm*/auth_jwt.so; do
+    if [[ -f $plugin ]]; then return 0; fi
+  done
+  return 1
+}
+
 for_tests=no for_benches=no for_sail=no
 case ${1:-} in
 '') ;;
@@ -221,9 +235,11 @@ if { [[ $own_spark == yes ]] && ! spark_is_there; } || { [[ $for_sail == yes ]] 
 fi
 if [[ $for_benches == yes ]]; then command -v npm >/dev/null || packages+=(nodejs npm); fi
 if [[ $for_tests == yes ]]; then
-  # Where systemd runs, these two start a server each when they are installed. The tests leave it alone.
+  # Where systemd runs, these start a server each when they are installed. The tests leave it alone.
   postgres_is_there || packages+=(postgresql)
   redis_is_there || packages+=(redis-server)
+  slurm_is_there ||
+    packages+=(slurmctld slurmd slurmrestd slurmdbd slurm-client slurm-wlm-jwt-plugin munge mariadb-server)
   command -v openssl >/dev/null || packages+=(openssl)
   jdk_is_there || packages+=(openjdk-17-jdk-headless)
 fi
@@ -237,6 +253,8 @@ if [[ $for_tests == yes ]]; then
   postgres_is_there || fail "the PostgreSQL of this system is older than $LEAST_POSTGRES, or not whole" \
     "install PostgreSQL $LEAST_POSTGRES or newer: https://www.postgresql.org/download"
   redis_is_there || fail "redis-server is missing even now" "install Redis: https://redis.io/docs"
+  slurm_is_there || fail "Slurm is not whole even now: slurmctld, slurmd, slurmrestd, slurmdbd, munge, MariaDB, tokens" \
+    "install Slurm 22.05: https://slurm.schedmd.com/quickstart_admin.html"
   jdk_is_there || fail "javac or jar is missing even now" "install a JDK 17, and put its bin directory on PATH"
 fi
 if [[ $own_spark == yes ]] && ! { spark_is_there && client_is_there; }; then

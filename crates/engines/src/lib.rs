@@ -14,6 +14,8 @@ pub mod logs;
 #[cfg(feature = "spark-submit")]
 mod progress;
 pub mod shim;
+#[cfg(feature = "slurm")]
+pub mod slurm;
 #[cfg(feature = "spark-connect")]
 pub mod spark_connect;
 pub mod spark_home;

@@ -1,5 +1,5 @@
 //! For Libra's own tests: the real binary in a data directory of its own, calls to it, a private PostgreSQL,
-//! Redis and Flink, and a look at `/proc`.
+//! Redis, Flink and Slurm, and a look at `/proc`.
 //!
 //! Invariant: whatever a test starts is ended, when the test passes, when it panics, and when the whole test
 //! process is killed (see [`watchdog`]).
@@ -18,6 +18,7 @@ pub mod ports;
 pub mod postgres;
 pub mod processes;
 mod redis;
+pub mod slurm;
 pub mod spark_connect;
 mod standalone;
 pub mod tls_door;
@@ -30,6 +31,7 @@ pub use history::HistoryServer;
 pub use libra::{Libra, Setup, write};
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use slurm::SlurmCluster;
 pub use standalone::Standalone;
 
 /// What to do about a server that is missing.

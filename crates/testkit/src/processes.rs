@@ -22,7 +22,12 @@ pub fn is_alive(pid: i32) -> bool {
 
 /// Processes whose environment holds `LIBRA_ATTEMPT_TOKEN=token`: whatever is left of an attempt's driver.
 pub fn of_attempt(token: &str) -> Vec<i32> {
-    let wanted = format!("LIBRA_ATTEMPT_TOKEN={token}");
+    with_variable("LIBRA_ATTEMPT_TOKEN", token)
+}
+
+/// Processes whose environment holds `name=value`.
+pub fn with_variable(name: &str, value: &str) -> Vec<i32> {
+    let wanted = format!("{name}={value}");
     let carries = |pid: &i32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         is_alive(*pid) && environment.split(|b| *b == 0).any(|e| e == wanted.as_bytes())

@@ -51,6 +51,7 @@ mod retention;
 mod sail;
 mod same_sql;
 mod server_care;
+mod slurm_client;
 mod spark_submit;
 mod starting;
 mod surroundings;

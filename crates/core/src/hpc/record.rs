@@ -79,6 +79,8 @@ pub struct Places {
 pub struct Record {
     /// Its number with the scheduler: each task of an array and each part of a heterogeneous job has its own.
     pub external_id: String,
+    /// The cluster, by the name that it has for itself: accounting may hold several, and the same number on each.
+    pub cluster: Option<String>,
     /// The state in the scheduler's words, several of them with commas between.
     pub raw_state: String,
     /// Why it is in that state, in the scheduler's words.
@@ -119,6 +121,9 @@ pub struct Record {
     pub comment: Option<String>,
     /// Which task of an array it is.
     pub array: Option<ArrayTask>,
+    /// Tasks of an array that wait and have no number of their own yet, in the scheduler's words: `3-5,7%2`, or a mask as
+    /// `0x3F8`. This record stands for all of them then; the last to begin keeps its number.
+    pub array_waiting: Option<String>,
     /// The id of the heterogeneous job that it is a part of.
     pub het_job: Option<u64>,
     /// Where it writes.

@@ -349,6 +349,7 @@ async fn a_death_at_any_point_leaves_a_truthful_status() {
     }
 }
 
+#[cfg(feature = "spark-submit")]
 #[tokio::test]
 async fn what_the_tree_uses_is_measured_and_the_peak_stays() {
     // contract: L3
