@@ -8,6 +8,7 @@ pub mod client;
 pub mod deployments;
 pub mod feed;
 pub mod fields;
+pub mod hpc;
 pub mod problem;
 pub mod submit;
 pub mod turns;

@@ -1,0 +1,3 @@
+//! The face of batch schedulers' jobs under `/v1` (contract H), in the spelling of its reference: snake_case.
+
+pub mod samples;
