@@ -8,5 +8,7 @@
 pub mod cgroup;
 pub mod gpu;
 pub mod job;
+pub mod look;
+pub mod measure;
 pub mod proc;
 pub mod tally;
