@@ -11,4 +11,5 @@ pub mod job;
 pub mod look;
 pub mod measure;
 pub mod proc;
+pub mod spool;
 pub mod tally;
