@@ -8,8 +8,12 @@
 pub mod cgroup;
 pub mod gpu;
 pub mod job;
+mod listen;
 pub mod look;
 pub mod measure;
+pub mod metrics;
 pub mod proc;
+mod push;
+pub mod run;
 pub mod spool;
 pub mod tally;
