@@ -24,7 +24,8 @@ const CONTROLLERS: [&str; 5] = ["memory", "cpuacct", "cpu", "cpuset", "freezer"]
 /// processor time in seconds, and the most resident memory in MiB. `child`: a child of it burns for a second.
 const HOG: &str = "
 import os, resource, select, sys, time
-held = bytearray(b'x' * (int(sys.argv[1]) << 20))
+held = bytearray(int(sys.argv[1]) << 20)
+for page in range(0, len(held), 4096): held[page] = 1
 while True:
     end = time.monotonic() + 0.005
     while time.monotonic() < end: pass
