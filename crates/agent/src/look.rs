@@ -109,13 +109,19 @@ impl Looker {
         });
         let (mut parts, unnamed) = self.in_cgroups(&clock);
         let claimed: HashSet<u32> = parts.values().flat_map(|part| part.claimed.iter().copied()).collect();
+        let mut is_outside = false;
         for (job, members) in self.table.marked(&self.roots.proc, &claimed, self.node.as_deref()) {
-            let part = parts.entry(job).or_default();
+            let part = parts.entry(job.clone()).or_default();
             // Beside a cgroup these are processes that have left it: the cgroup's figures stand for themselves.
             if part.reading.is_none() {
+                // Slurm may have been started since its directories were looked for.
+                is_outside |= matches!(job, Job::Scheduled(_));
                 part.at = clock();
                 part.members = members;
             }
+        }
+        if is_outside {
+            self.tree.look_for_more();
         }
         let devices = self.gpus.look();
         let uses = self.gpu_uses(&devices, &parts);

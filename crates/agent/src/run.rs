@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::gpu::nvml::NvidiaGpus;
-use crate::gpu::{Gpus, NoGpus};
+use crate::gpu::{Gpus, LateGpus};
 use crate::look::{Looker, Roots, Seen};
 use crate::metrics::Metrics;
 use crate::spool::{Spool, SpoolError};
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     /// There is something to send.
     pub(crate) news: Notify,
     pub(crate) metrics: Metrics,
+    /// It was said that the spool can't be written.
+    is_full: AtomicBool,
     say: fn(&str),
 }
 
@@ -89,8 +92,14 @@ impl Shared {
             let samples = batch.samples.len() as u64;
             // Numbers and texts have a JSON, always.
             let Ok(text) = serde_json::to_string(&batch) else { continue };
-            if let Err(e) = self.spool().put(text, samples) {
-                self.say(&format!("the spool can't be written: {e}; what is seen is kept in memory"));
+            let put = self.spool().put(text, samples);
+            let was_full = self.is_full.swap(put.is_err(), Ordering::Relaxed);
+            match put {
+                Err(e) if !was_full => {
+                    self.say(&format!("the spool can't be written: {e}; what is seen is kept in memory"));
+                }
+                Ok(()) if was_full => self.say("the spool can be written again"),
+                Ok(()) | Err(_) => {}
             }
         }
         self.news.notify_one();
@@ -119,7 +128,13 @@ pub async fn run(options: Options, say: fn(&str)) -> Result<(), AgentError> {
         None => None,
     };
     let metrics = Metrics::new(&node);
-    let shared = Arc::new(Shared { spool: Mutex::new(spool), news: Notify::new(), metrics, say });
+    let shared = Arc::new(Shared {
+        spool: Mutex::new(spool),
+        news: Notify::new(),
+        metrics,
+        is_full: AtomicBool::new(false),
+        say,
+    });
     let mut terminated = signal(SignalKind::terminate()).map_err(AgentError::Setup)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(AgentError::Setup)?;
     say(&format!(
@@ -202,15 +217,13 @@ pub async fn once(
     Ok(answers)
 }
 
-/// The node's GPUs, if it has any that answer.
+/// The node's GPUs, once they answer.
 fn gpus(say: fn(&str)) -> Box<dyn Gpus> {
-    match NvidiaGpus::load() {
-        Ok(gpus) => Box::new(gpus),
-        Err(reason) => {
-            say(&format!("no GPUs are looked at: {reason}"));
-            Box::new(NoGpus)
-        }
+    let (gpus, reason) = LateGpus::new(NvidiaGpus::load);
+    if let Some(reason) = reason {
+        say(&format!("there are no GPUs to look at yet: {reason}"));
     }
+    Box::new(gpus)
 }
 
 /// The machine's name, up to the first dot, as Slurm takes it.

@@ -233,10 +233,14 @@ impl Disk {
             let file = self.files.front()?;
             let (number, taken) = (file.number, file.taken);
             let path = self.path(number);
-            let Some(line) = line_at(&path, taken) else {
-                // It is empty, or can't be read: the next one may be.
-                self.remove_first();
-                continue;
+            let line = match line_at(&path, taken) {
+                Ok(line) if !line.is_empty() => line,
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return None,
+                // There is nothing more in it, or somebody has removed it.
+                Ok(_) | Err(_) => {
+                    self.remove_first();
+                    continue;
+                }
             };
             let next = taken + line.len() as u64;
             let text = line.strip_suffix(b"\n").and_then(|line| String::from_utf8(line.to_vec()).ok());
@@ -283,13 +287,13 @@ fn private() -> OpenOptions {
     options
 }
 
-/// The line that begins there, with its end if it has one; None at the end of the file.
-fn line_at(path: &Path, at: u64) -> Option<Vec<u8>> {
-    let mut file = File::open(path).ok()?;
-    file.seek(SeekFrom::Start(at)).ok()?;
+/// The line that begins there, with its end if it has one; nothing at the end of the file.
+fn line_at(path: &Path, at: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(at))?;
     let mut line = Vec::new();
-    BufReader::new(file).read_until(b'\n', &mut line).ok()?;
-    (!line.is_empty()).then_some(line)
+    BufReader::new(file).read_until(b'\n', &mut line)?;
+    Ok(line)
 }
 
 /// The samples in all lines from there on.

@@ -129,6 +129,21 @@ fn memory_is_bounded_as_well() {
 }
 
 #[test]
+fn a_disk_that_takes_nothing_does_not_lose_what_was_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(dir.path(), 1 << 20).unwrap();
+    spool.put(text(0, 1), 1).unwrap();
+    assert_eq!(drain(&mut spool), [text(0, 1)]);
+    fs::remove_dir_all(dir.path()).unwrap();
+    assert!(spool.put(text(1, 1), 1).is_err());
+    fs::create_dir_all(dir.path()).unwrap();
+    spool.put(text(2, 1), 1).unwrap();
+    let mut all = drain(&mut spool);
+    all.sort();
+    assert_eq!((all, spool.bytes()), (vec![text(1, 1), text(2, 1)], 0));
+}
+
+#[test]
 fn two_agents_do_not_share_a_spool() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path(), 1 << 20).unwrap();

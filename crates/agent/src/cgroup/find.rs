@@ -44,6 +44,11 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// There may be directories that are not known yet: the next look looks for them.
+    pub fn look_for_more(&mut self) {
+        self.looks = LOOK_AGAIN;
+    }
+
     /// The jobs that there are now. `node`: only those of this node, where a directory says for which it is.
     pub fn jobs(&mut self, sys: &Path, node: Option<&str>) -> Vec<(JobName, Place)> {
         let gone = self.scopes.iter().any(|(_, path, _)| !path.is_dir());

@@ -48,3 +48,68 @@ impl Gpus for NoGpus {
         Vec::new()
     }
 }
+
+/// GPUs whose driver may be loaded later than the agent.
+pub struct LateGpus {
+    load: Load,
+    loaded: Option<Box<dyn Gpus>>,
+    waits: u32,
+}
+
+/// Loads a driver's library; else the reason why there is none.
+pub type Load = fn() -> Result<Box<dyn Gpus>, String>;
+
+/// Where there are none they are looked for again after so many looks.
+const LOOK_AGAIN: u32 = 20;
+
+impl LateGpus {
+    /// Those that `load` finds, now or later; with the reason why there are none yet.
+    pub fn new(load: Load) -> (Self, Option<String>) {
+        let (loaded, reason) = match load() {
+            Ok(gpus) => (Some(gpus), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        (Self { load, loaded, waits: 0 }, reason)
+    }
+}
+
+impl Gpus for LateGpus {
+    fn look(&mut self) -> Vec<Device> {
+        if self.loaded.is_none() {
+            self.waits += 1;
+            if self.waits >= LOOK_AGAIN {
+                self.waits = 0;
+                self.loaded = (self.load)().ok();
+            }
+        }
+        self.loaded.as_mut().map(|gpus| gpus.look()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    struct One;
+
+    impl Gpus for One {
+        fn look(&mut self) -> Vec<Device> {
+            vec![Device::default()]
+        }
+    }
+
+    #[test]
+    fn a_driver_that_comes_later_is_found() {
+        static TRIES: AtomicU32 = AtomicU32::new(0);
+        let (mut gpus, reason) = LateGpus::new(|| match TRIES.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => Err("no driver".to_owned()),
+            _ => Ok(Box::new(One)),
+        });
+        assert_eq!(reason.as_deref(), Some("no driver"));
+        let seen: Vec<usize> = (0..2 * LOOK_AGAIN).map(|_| gpus.look().len()).collect();
+        assert_eq!(seen.iter().sum::<usize>(), 1, "at the second time that it is looked for");
+        assert_eq!(TRIES.load(Ordering::Relaxed), 3, "it is not looked for at every look");
+    }
+}

@@ -27,9 +27,9 @@ impl NvidiaGpus {
     ///
     /// # Errors
     /// Why there are none: no library, no driver, no permission.
-    pub fn load() -> Result<Self, String> {
+    pub fn load() -> Result<Box<dyn Gpus>, String> {
         let nvml = Nvml::builder().lib_path(OsStr::new(LIBRARY)).init().map_err(|e| e.to_string())?;
-        Ok(Self { nvml, seen: HashMap::new() })
+        Ok(Box::new(Self { nvml, seen: HashMap::new() }))
     }
 }
 

@@ -199,6 +199,21 @@ fn a_cgroup_that_goes_while_it_is_read_is_no_sample() {
 }
 
 #[test]
+fn directories_that_come_later_are_found_when_a_job_has_none() {
+    let tree = Tree::new();
+    v2_job(&tree, "system.slice/n1_slurmstepd.scope", "job_1", 300, 1);
+    let mut looker = tree.looker(None, Box::new(NoGpus));
+    assert_eq!(ids(&tree.look(&mut looker)), ["1"]);
+    v2_job(&tree, "system.slice/n2_slurmstepd.scope", "job_2", 310, 1);
+    tree.process(310, "hog", "SLURM_JOB_ID=2", 1);
+    tree.pass(10);
+    assert_eq!(of(&tree.look(&mut looker), "2").memory_usage_mb, Some(1.0), "by its processes so far");
+    tree.pass(10);
+    let seen = tree.look(&mut looker);
+    assert_eq!((of(&seen, "2").memory_usage_mb, of(&seen, "2").cpu_cores), (Some(500.0), None));
+}
+
+#[test]
 fn without_cgroups_the_marks_in_the_environment_say_whose_a_process_is() {
     let tree = Tree::new();
     fs::create_dir_all(tree.path("sys/fs/cgroup")).unwrap();
