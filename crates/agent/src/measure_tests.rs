@@ -46,6 +46,16 @@ fn a_counter_that_falls_and_a_clock_that_jumps_give_no_rate() {
 }
 
 #[test]
+fn a_counter_that_falls_gives_no_rate_on_a_node_of_unknown_size_either() {
+    let unknown = Rates { processors: None, ..rates() };
+    let mut history = History::default();
+    let mut look = |part| history.sample(&Job::Scheduled("1".to_owned()), part, None, &unknown, NOW);
+    look(part(100, cpu(50.0)));
+    assert_eq!(look(part(110, cpu(49.0))).cpu_cores, None);
+    assert_eq!(look(part(120, cpu(59.0))).cpu_cores, Some(1.0));
+}
+
+#[test]
 fn who_counts_must_be_the_same_at_both_looks() {
     let mut history = History::default();
     look(&mut history, part(100, cpu(50.0)));

@@ -87,6 +87,24 @@ fn a_torn_line_is_left_out_and_those_around_it_are_not() {
 }
 
 #[test]
+fn what_was_noted_of_a_file_that_is_gone_does_not_hold_for_another() {
+    let dir = tempfile::tempdir().unwrap();
+    for life in 0..3 {
+        let mut spool = Spool::open(dir.path(), 1 << 20).unwrap();
+        for number in 0..3 {
+            spool.put(text(10 * life + number, 1), 1).unwrap();
+        }
+        // The first two are noted, the third one takes the file along.
+        assert_eq!(drain(&mut spool).len(), 3, "life {life}");
+        drop(spool);
+        let mut next = Spool::open(dir.path(), 1 << 20).unwrap();
+        next.put(text(99, 1), 1).unwrap();
+        drop(next);
+        assert_eq!(drain(&mut Spool::open(dir.path(), 1 << 20).unwrap()), [text(99, 1)], "life {life}");
+    }
+}
+
+#[test]
 fn a_full_spool_drops_its_oldest_and_counts_them() {
     let dir = tempfile::tempdir().unwrap();
     let most = 16_000;

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use libra_testkit::{ports, wait};
 use serde_json::Value;
 
-use crate::surroundings::setup;
+use crate::replicas::{begun, patient};
+use crate::surroundings::{setup, submit_only, turn};
 
 /// A process that is ended with its story.
 struct Ended(Child);
@@ -156,6 +157,31 @@ async fn what_was_seen_while_libra_was_away_arrives_also_after_a_kill_of_the_age
     assert!(sample["cpu_cores"].is_number() && sample["memory_usage_mb"].is_number(), "{sample}");
     assert!(sample.get("gpu_usage").is_none(), "what is unknown is absent: {sample}");
     assert!(last["node_totals"]["cpus"].as_u64().unwrap() > 0, "{last}");
+}
+
+#[tokio::test]
+async fn an_attempt_of_libras_own_is_measured_without_any_scheduler() {
+    // contract: H3
+    let _turn = turn().await;
+    let taker = Taker::on(0);
+    let libra = submit_only().start().await;
+    let (marker, go) = (libra.scratch("marker"), libra.scratch("go"));
+    let id = libra.api().submit(&patient(&marker, &go)).await;
+    begun(&marker).await;
+    let job = libra.api().reaches(&id, "RUNNING").await;
+    let token = job["attempts"][0]["token"].clone();
+    let arguments = ["agent", "--url", &taker.url, "--cluster", "c1", "--once"];
+    let done = setup().command().args(arguments).output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    let came = taker.came().pop().unwrap();
+    let samples = came["samples"].as_array().unwrap();
+    let sample =
+        samples.iter().find(|sample| sample["attempt"] == token).unwrap_or_else(|| panic!("{came:#}"));
+    assert!(sample["processes"].as_u64() >= Some(2), "a JVM and its Python: {sample}");
+    assert!(sample["memory_usage_mb"].as_f64() > Some(50.0), "{sample}");
+    assert!(sample["cpu_cores"].is_number() && sample.get("external_job_id").is_none(), "{sample}");
+    libra_testkit::write(&go, "");
+    libra.api().reaches(&id, "SUCCEEDED").await;
 }
 
 #[tokio::test]
