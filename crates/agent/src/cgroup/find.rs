@@ -13,6 +13,8 @@ const DEPTH: usize = 8;
 const MOST_DIRECTORIES: usize = 4_096;
 /// Once it is found, it is looked for again after so many looks: another may have come.
 const LOOK_AGAIN: u32 = 20;
+/// While there is none: a node with many containers has a large tree to look through.
+const LOOK_AGAIN_FOR_ANY: u32 = 4;
 /// Controllers of version 1 that say something of a job.
 const CONTROLLERS: [&str; 6] = ["memory", "cpuacct", "cpu", "cpuset", "blkio", "freezer"];
 
@@ -52,7 +54,8 @@ impl Tree {
     /// The jobs that there are now. `node`: only those of this node, where a directory says for which it is.
     pub fn jobs(&mut self, sys: &Path, node: Option<&str>) -> Vec<(JobName, Place)> {
         let gone = self.scopes.iter().any(|(_, path, _)| !path.is_dir());
-        if self.scopes.is_empty() || gone || self.looks >= LOOK_AGAIN {
+        let patience = if self.scopes.is_empty() { LOOK_AGAIN_FOR_ANY } else { LOOK_AGAIN };
+        if self.looks == 0 || gone || self.looks >= patience {
             self.scopes = scopes(&sys.join("fs/cgroup"));
             self.looks = 0;
         }
@@ -87,10 +90,14 @@ fn scopes(root: &Path) -> Vec<(Option<&'static str>, PathBuf, Scope)> {
     }
     let mut found = Vec::new();
     for (name, path) in directories(root) {
-        let scopes = walk(&path, names::scope_v1);
         // One mount may have several controllers: `cpu,cpuacct`.
-        for controller in CONTROLLERS.into_iter().filter(|one| name.split(',').any(|part| part == *one)) {
-            found.extend(scopes.iter().map(|(path, scope)| (Some(controller), path.clone(), scope.clone())));
+        let here = |controller: &&str| name.split(',').any(|part| part == *controller);
+        let controllers: Vec<&'static str> = CONTROLLERS.into_iter().filter(here).collect();
+        if controllers.is_empty() {
+            continue;
+        }
+        for (path, scope) in walk(&path, names::scope_v1) {
+            found.extend(controllers.iter().map(|one| (Some(*one), path.clone(), scope.clone())));
         }
     }
     found
