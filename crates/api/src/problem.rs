@@ -52,6 +52,14 @@ pub enum Code {
     AlreadyDelivered,
     /// The job has already ended.
     AlreadyEnded,
+    /// A job has this id, or this number, already.
+    JobExists,
+    /// An observed job has ended: it stays as it is.
+    JobTerminal,
+    /// Several things have this name.
+    Ambiguous,
+    /// Nobody says who makes a change.
+    MissingAuditInfo,
     /// It can't be had in a form that the client accepts.
     NotAcceptable,
     /// The body or a field is too large.
@@ -78,11 +86,12 @@ pub enum Code {
 
 impl Code {
     /// All codes, by HTTP status.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::InvalidJson,
         Self::InvalidRequest,
         Self::InvalidQuery,
         Self::InvalidHeader,
+        Self::MissingAuditInfo,
         Self::DigestMismatch,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -96,6 +105,9 @@ impl Code {
         Self::NotFinished,
         Self::NoResult,
         Self::AlreadyEnded,
+        Self::JobTerminal,
+        Self::JobExists,
+        Self::Ambiguous,
         Self::AlreadyDelivered,
         Self::StaleVersion,
         Self::VersionTaken,
@@ -140,6 +152,10 @@ impl Code {
             Self::NotFinished => ("not_finished", 409, "The job has not ended yet"),
             Self::NoResult => ("no_result", 409, "The job ended without a result"),
             Self::AlreadyEnded => ("already_ended", 409, "The job has already ended"),
+            Self::JobTerminal => ("job_terminal", 409, "The job has ended and stays as it is"),
+            Self::JobExists => ("job_exists", 409, "There is such a job already"),
+            Self::Ambiguous => ("ambiguous", 409, "Several things have this name"),
+            Self::MissingAuditInfo => ("missing_audit_info", 400, "Nobody says who makes this change"),
             Self::AlreadyDelivered => ("already_delivered", 409, "The message was already delivered"),
             Self::Expired => ("expired", 410, "It is no longer kept"),
             Self::TooLarge => ("too_large", 413, "The request is too large"),

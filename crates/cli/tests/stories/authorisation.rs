@@ -43,6 +43,8 @@ const UPLOADED: [u16; 6] = [401, 401, 403, 404, 404, 404];
 /// Nothing has the id of a job as its name; the body is no specification.
 const DEPLOYMENT: [u16; 6] = [401, 401, 404, 404, 404, 404];
 const DEPLOY: [u16; 6] = [401, 401, 403, 400, 400, 400];
+/// Nothing but a body that is declared as JSON changes an observed job.
+const CHANGE: [u16; 6] = [401, 401, 403, 415, 415, 415];
 const CANCEL: [u16; 6] = [401, 401, 403, 200, 404, 200];
 
 const ROWS: &[(&str, &str, [u16; 6])] = &[
@@ -98,7 +100,17 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/health/startup", PUBLIC),
     ("GET", "/metrics", FIGURES),
     ("GET", "/openapi.json", PUBLIC),
+    ("POST", "/v1/events/job-finished", DEPLOY),
+    ("POST", "/v1/events/job-started", DEPLOY),
     ("GET", "/v1/health", PUBLIC),
+    ("GET", "/v1/jobs", LIST),
+    ("POST", "/v1/jobs", DEPLOY),
+    ("GET", "/v1/jobs/{id}", DEPLOYMENT),
+    ("PATCH", "/v1/jobs/{id}", CHANGE),
+    ("DELETE", "/v1/jobs/{id}", REPLAY),
+    ("GET", "/v1/jobs/{id}/audit", DEPLOYMENT),
+    ("GET", "/v1/jobs/{id}/metrics", DEPLOYMENT),
+    ("POST", "/v1/jobs/{id}/metrics", DEPLOY),
 ];
 
 pub fn with_keys() -> Setup {

@@ -33,6 +33,7 @@ mod failpoints;
 mod flink_client;
 mod flink_proxy;
 mod given_up;
+mod hpc_face;
 mod in_cluster;
 mod kills;
 mod kinds;

@@ -5,8 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::ErrorClass;
-use crate::job::State;
+use super::end::End;
 
 /// The five states of the HPC face, by the reference's table (contract L8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,68 +59,6 @@ impl HpcState {
             Self::Completed => "COMPLETED",
             Self::Failed => "FAILED",
             Self::Cancelled => "CANCELLED",
-        }
-    }
-}
-
-/// How a scheduler's job has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum End {
-    /// With exit code 0.
-    Completed,
-    /// With another one, or by a signal.
-    Failed,
-    /// Its time was over.
-    Timeout,
-    /// Its deadline came before its end.
-    Deadline,
-    /// A node was lost.
-    NodeFail,
-    /// Its nodes did not start.
-    BootFail,
-    /// Its memory ran out.
-    OutOfMemory,
-    /// Somebody cancelled it.
-    Cancelled,
-    /// Another job took its place.
-    Preempted,
-    /// Another cluster of its federation has run it.
-    Revoked,
-}
-
-impl End {
-    /// The same in Libra's states.
-    pub fn state(self) -> State {
-        match self {
-            Self::Completed => State::Succeeded,
-            Self::Failed | Self::NodeFail | Self::BootFail | Self::OutOfMemory => State::Failed,
-            Self::Timeout | Self::Deadline => State::Timeout,
-            Self::Cancelled | Self::Preempted | Self::Revoked => State::Cancelled,
-        }
-    }
-
-    /// Who has to act, where it failed (contract L4).
-    pub fn class(self) -> Option<ErrorClass> {
-        match self {
-            Self::Failed => Some(ErrorClass::User),
-            Self::NodeFail | Self::BootFail => Some(ErrorClass::Infrastructure),
-            Self::OutOfMemory => Some(ErrorClass::Resources),
-            Self::Timeout | Self::Deadline => Some(ErrorClass::Policy),
-            Self::Completed | Self::Cancelled | Self::Preempted | Self::Revoked => None,
-        }
-    }
-
-    /// The same in the five states of the reference.
-    pub fn hpc_state(self) -> HpcState {
-        match self {
-            Self::Completed => HpcState::Completed,
-            Self::Failed
-            | Self::Timeout
-            | Self::Deadline
-            | Self::NodeFail
-            | Self::BootFail
-            | Self::OutOfMemory => HpcState::Failed,
-            Self::Cancelled | Self::Preempted | Self::Revoked => HpcState::Cancelled,
         }
     }
 }

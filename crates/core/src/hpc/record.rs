@@ -125,6 +125,40 @@ pub struct Record {
     pub places: Places,
 }
 
+impl Record {
+    /// What is known after `newer` was said: it counts, and what it does not say stays.
+    #[must_use]
+    pub fn followed_by(&self, newer: Self) -> Self {
+        let known = self.clone();
+        let text = |newer: String, known: String| if newer.is_empty() { known } else { newer };
+        Self {
+            external_id: text(newer.external_id, known.external_id),
+            raw_state: text(newer.raw_state, known.raw_state),
+            reason: newer.reason.or(known.reason),
+            name: newer.name.or(known.name),
+            user: newer.user.or(known.user),
+            account: newer.account.or(known.account),
+            partition: newer.partition.or(known.partition),
+            qos: newer.qos.or(known.qos),
+            priority: newer.priority.or(known.priority),
+            submitted: newer.submitted.or(known.submitted),
+            started: newer.started.or(known.started),
+            ended: newer.ended.or(known.ended),
+            time_limit_minutes: newer.time_limit_minutes.or(known.time_limit_minutes),
+            nodes: if newer.nodes.is_empty() { known.nodes } else { newer.nodes },
+            node_count: newer.node_count.or(known.node_count),
+            requested: newer.requested.or(known.requested),
+            allocated: newer.allocated.or(known.allocated),
+            exit: newer.exit.or(known.exit),
+            restarts: newer.restarts.max(known.restarts),
+            comment: newer.comment.or(known.comment),
+            array: newer.array.or(known.array),
+            het_job: newer.het_job.or(known.het_job),
+            places: if newer.places == Places::default() { known.places } else { newer.places },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

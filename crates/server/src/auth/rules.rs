@@ -68,6 +68,8 @@ pub enum Permission {
     Cancel,
     /// To send messages to webhooks again.
     Replay,
+    /// To tell of jobs that others run: what hooks, agents and schedulers do.
+    Tell,
     /// To see the figures of the whole service.
     Operate,
 }
@@ -77,8 +79,10 @@ impl Permission {
     pub fn granted_to(self, role: Role) -> bool {
         match (self, role) {
             (Self::Public | Self::View | Self::Operate, Role::Viewer | Role::Developer | Role::Admin)
-            | (Self::Submit | Self::Cancel | Self::Replay, Role::Developer | Role::Admin) => true,
-            (Self::Submit | Self::Cancel | Self::Replay, Role::Viewer) => false,
+            | (Self::Submit | Self::Cancel | Self::Replay | Self::Tell, Role::Developer | Role::Admin) => {
+                true
+            }
+            (Self::Submit | Self::Cancel | Self::Replay | Self::Tell, Role::Viewer) => false,
         }
     }
 }
@@ -116,7 +120,15 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
             _ => None,
         };
     }
+    if let Some(rest) = route.strip_prefix("/v1/jobs") {
+        return match (method.as_str(), rest) {
+            ("POST", "" | "/{id}/metrics") | ("PATCH" | "DELETE", "/{id}") => Some(Permission::Tell),
+            ("GET" | "HEAD", "" | "/{id}" | "/{id}/metrics" | "/{id}/audit") => Some(Permission::View),
+            _ => None,
+        };
+    }
     match (method.as_str(), route) {
+        ("POST", "/v1/events/job-started" | "/v1/events/job-finished") => Some(Permission::Tell),
         // Whoever submits uploads, and asks first what is missing.
         ("POST", "/api/v1/artifacts")
         | ("GET" | "HEAD", "/api/v1/artifacts/{digest}" | "/api/v1/artifacts/{name}/versions") => {

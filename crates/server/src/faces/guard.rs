@@ -22,7 +22,8 @@ pub(super) struct CorrelationId(pub(super) String);
 const CORRELATION_HEADER: &str = "x-correlation-id";
 /// The longest value of a header that is stored, in bytes.
 pub(super) const MAX_HEADER_BYTES: usize = 255;
-const METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+const METHODS: [Method; 6] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 
 /// A header of 1 to 255 printable ASCII characters; None when it is absent.
 pub(super) fn printable(headers: &HeaderMap, name: &str) -> Result<Option<String>, ServiceError> {

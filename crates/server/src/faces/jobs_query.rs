@@ -44,7 +44,7 @@ pub(super) fn unknown(name: &str, known: &[&str]) -> ServiceError {
     ServiceError::query(&short(name), format!("is not a known parameter{near}"))
 }
 
-fn time(name: &str, text: &str) -> Result<Timestamp, ServiceError> {
+pub(super) fn time(name: &str, text: &str) -> Result<Timestamp, ServiceError> {
     // A `+` in a query means a space: be kind to those who forget to escape an offset.
     Timestamp::parse_rfc3339(&text.replace(' ', "+"))
         .ok_or_else(|| ServiceError::query(name, "must be a time such as 2025-12-02T10:30:00Z"))

@@ -9,6 +9,7 @@ mod feed_query;
 mod forward;
 mod guard;
 mod health;
+mod hpc;
 mod jobs;
 mod jobs_query;
 mod logs;
@@ -51,6 +52,7 @@ fn documented() -> OpenApiRouter<Arc<Service>> {
         .merge(replicas::router())
         .merge(feed::router())
         .merge(webhooks::router())
+        .merge(hpc::router())
         .merge(health::router())
 }
 

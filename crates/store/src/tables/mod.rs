@@ -9,6 +9,7 @@ pub mod deployment_turns;
 pub mod deployments;
 pub mod facts;
 pub mod feed;
+pub mod hpc;
 pub mod idempotency;
 pub mod jobs;
 pub mod leases;

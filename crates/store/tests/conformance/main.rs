@@ -5,6 +5,7 @@ mod artifact_versions;
 mod deployment_turns;
 mod deployments;
 mod given;
+mod hpc;
 mod leases;
 mod lists;
 mod messages;

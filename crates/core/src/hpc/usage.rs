@@ -1,0 +1,147 @@
+//! What a job uses. Whatever is measured may be unknown, which is not zero, and each figure says on how many samples it
+//! rests.
+//!
+//! Everything is a whole number, so that sums are exact: shares are thousandths of a percent, processors thousandths of
+//! one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// Thousandths in one percent.
+pub const PER_PERCENT: f64 = 1_000.0;
+
+/// What was measured of a job on a node at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// When.
+    pub at: Timestamp,
+    /// Processors at work, of those that it has; thousandths of a percent.
+    pub cpu: Option<i64>,
+    /// Processors at work, thousandths.
+    pub millicores: Option<i64>,
+    /// Memory, MiB.
+    pub memory_mb: Option<i64>,
+    /// How busy its GPUs are; thousandths of a percent.
+    pub gpu: Option<i64>,
+    /// Memory of its GPUs, MiB.
+    pub gpu_memory_mb: Option<i64>,
+    /// Power of its GPUs, milliwatts.
+    pub power_milliwatts: Option<i64>,
+    /// Energy of its GPUs since it began, joules.
+    pub energy_joules: Option<i64>,
+    /// Read since it began, bytes.
+    pub read_bytes: Option<i64>,
+    /// Written since it began, bytes.
+    pub written_bytes: Option<i64>,
+}
+
+impl Sample {
+    /// One in which nothing is known.
+    pub fn at(at: Timestamp) -> Self {
+        Self {
+            at,
+            cpu: None,
+            millicores: None,
+            memory_mb: None,
+            gpu: None,
+            gpu_memory_mb: None,
+            power_milliwatts: None,
+            energy_joules: None,
+            read_bytes: None,
+            written_bytes: None,
+        }
+    }
+}
+
+/// What many values of one kind come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figure {
+    /// The newest that is known.
+    pub last: Option<i64>,
+    /// How many.
+    pub count: i64,
+    /// Their sum.
+    pub sum: i64,
+    /// The greatest.
+    pub max: Option<i64>,
+}
+
+impl Figure {
+    /// Counts one more in; `newest` where none was measured later.
+    pub fn add(&mut self, value: Option<i64>, newest: bool) {
+        let Some(value) = value else { return };
+        self.count = self.count.saturating_add(1);
+        self.sum = self.sum.saturating_add(value);
+        self.max = self.max.max(Some(value));
+        if newest || self.last.is_none() {
+            self.last = Some(value);
+        }
+    }
+
+    /// Their mean; None where there are none.
+    pub fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum as f64 / self.count as f64)
+    }
+}
+
+/// What all samples of a job on a node come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// The oldest.
+    pub first_at: Option<Timestamp>,
+    /// The newest.
+    pub last_at: Option<Timestamp>,
+    /// How many samples there are, whatever is known in them.
+    pub samples: i64,
+    /// Shares of its processors.
+    pub cpu: Figure,
+    /// Memory, MiB.
+    pub memory_mb: Figure,
+    /// Shares of its GPUs.
+    pub gpu: Figure,
+    /// The most memory of its GPUs, MiB.
+    pub gpu_memory_mb: Option<i64>,
+    /// Joules so far.
+    pub energy_joules: Option<i64>,
+    /// Bytes read so far.
+    pub read_bytes: Option<i64>,
+    /// Bytes written so far.
+    pub written_bytes: Option<i64>,
+}
+
+impl Totals {
+    /// Counts a sample in. What counts up since the job began never falls.
+    pub fn add(&mut self, sample: &Sample) {
+        let newest = self.last_at.is_none_or(|last| sample.at >= last);
+        self.first_at = Some(self.first_at.map_or(sample.at, |first| first.min(sample.at)));
+        self.last_at = self.last_at.max(Some(sample.at));
+        self.samples = self.samples.saturating_add(1);
+        self.cpu.add(sample.cpu, newest);
+        self.memory_mb.add(sample.memory_mb, newest);
+        self.gpu.add(sample.gpu, newest);
+        self.gpu_memory_mb = self.gpu_memory_mb.max(sample.gpu_memory_mb);
+        self.energy_joules = self.energy_joules.max(sample.energy_joules);
+        self.read_bytes = self.read_bytes.max(sample.read_bytes);
+        self.written_bytes = self.written_bytes.max(sample.written_bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unknown_counts_for_nothing() {
+        let mut totals = Totals::default();
+        let at = |second| Timestamp(0).plus_seconds(second);
+        totals.add(&Sample { cpu: Some(50_000), memory_mb: Some(100), ..Sample::at(at(10)) });
+        totals.add(&Sample { memory_mb: Some(300), ..Sample::at(at(20)) });
+        // Late: it is counted, and is not the newest.
+        totals.add(&Sample { cpu: Some(10_000), memory_mb: Some(50), ..Sample::at(at(5)) });
+        assert_eq!((totals.first_at, totals.last_at, totals.samples), (Some(at(5)), Some(at(20)), 3));
+        assert_eq!(totals.cpu, Figure { last: Some(50_000), count: 2, sum: 60_000, max: Some(50_000) });
+        assert_eq!((totals.memory_mb.last, totals.memory_mb.mean()), (Some(300), Some(150.0)));
+        assert_eq!((totals.gpu, totals.gpu.mean()), (Figure::default(), None));
+    }
+}

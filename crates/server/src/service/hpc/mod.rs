@@ -1,0 +1,136 @@
+//! Jobs of batch schedulers that Libra sees (contract H).
+
+mod events;
+mod jobs;
+mod metrics;
+mod view;
+
+use libra_api::problem::Code;
+use libra_core::hpc::job::HpcJob;
+use libra_core::hpc::observe::{Fresh, Means, Outcome as Observed, Word, observe};
+use libra_core::id::JobId;
+use libra_store::lane::Outcome;
+use libra_store::tables::hpc::audit::{Author, ChangeType};
+use libra_store::tables::hpc::jobs::{self as rows, Write};
+
+use super::{Service, ServiceError};
+use crate::auth::{Principal, Role, may_see};
+
+pub(crate) use jobs::HpcListQuery;
+pub(crate) use metrics::{SampleQuery, Step as SampleStep};
+
+/// The cluster of jobs of which nobody says where they are.
+const NO_CLUSTER: &str = "default";
+/// No scheduler is asked yet: what hooks and people say is all there is.
+const HOOKS_ALONE: Means = Means { asks: false };
+/// A row that others change at the same time is read again so often.
+const MOST_TRIES: u32 = 20;
+
+/// Who changes something, as the audit is to have it.
+#[derive(Clone, Debug)]
+pub(crate) struct ByWhom {
+    /// The caller.
+    pub(crate) who: Principal,
+    /// Who it says has made the change.
+    pub(crate) changed_by: String,
+    /// By which way.
+    pub(crate) source: String,
+    /// Ties together what belongs together.
+    pub(crate) correlation_id: String,
+}
+
+impl ByWhom {
+    fn author(&self, change_type: ChangeType) -> Author {
+        Author {
+            change_type,
+            changed_by: self.changed_by.clone(),
+            source: self.source.clone(),
+            correlation_id: self.correlation_id.clone(),
+        }
+    }
+}
+
+impl Service {
+    /// Hears a word about the job with a number on a cluster; says what the job is then, and whether that is new.
+    pub(super) async fn hear(
+        &self,
+        by: &ByWhom,
+        cluster: &str,
+        number: &str,
+        word: &Word,
+    ) -> Result<(Option<HpcJob>, bool), ServiceError> {
+        for _ in 0..MOST_TRIES {
+            let (of, external_id) = (cluster.to_owned(), number.to_owned());
+            let before = self.db.read(move |tx| rows::newest(tx, &of, &external_id)).await?;
+            let now = self.clock.now();
+            let fresh = Fresh {
+                id: JobId::new(now, self.clock.entropy()),
+                tenant: by.who.tenant.clone(),
+                cluster: cluster.to_owned(),
+                correlation_id: by.correlation_id.clone(),
+            };
+            let (change, new) = match observe(before.as_ref(), word.clone(), HOOKS_ALONE, fresh, now) {
+                Observed::Unchanged => return Ok((before, false)),
+                Observed::Changed(change) => (change, false),
+                Observed::New(change) => (change, true),
+            };
+            let author = by.author(ChangeType::Upsert);
+            let write = Write { job: change.job, new, log: change.log, author, at: now };
+            if let Some(job) = self.write_hpc(write).await? {
+                return Ok((Some(job), true));
+            }
+        }
+        Err(ServiceError::new(Code::Unavailable, "others change this job at the same time; try again")
+            .retry_after(1))
+    }
+
+    /// Stores a row that was decided on; None where it is not as it was read.
+    pub(super) async fn write_hpc(&self, write: Write) -> Result<Option<HpcJob>, ServiceError> {
+        let job = write.job.clone();
+        let outcomes = self.db.write(move |tx| rows::apply(tx, &[write])).await?;
+        match outcomes.as_slice() {
+            [Outcome::Updated] => Ok(Some(job)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The job that is meant by `id`: Libra's id of it, the one that its maker gave it, or its number with its scheduler,
+    /// as such or as `slurm-12` (contract L9).
+    pub(super) async fn hpc_job(&self, who: &Principal, id: &str) -> Result<HpcJob, ServiceError> {
+        let (tenant, wanted) = (who.tenant.clone(), id.to_owned());
+        let found = self
+            .db
+            .read(move |tx| {
+                if let Ok(id) = wanted.parse::<JobId>()
+                    && let Some(job) = rows::get(tx, id)?
+                {
+                    return Ok(vec![job]);
+                }
+                if let Some(job) = rows::of_client(tx, &tenant, &wanted)? {
+                    return Ok(vec![job]);
+                }
+                let number = wanted.strip_prefix("slurm-").unwrap_or(&wanted);
+                rows::with_number(tx, &tenant, number)
+            })
+            .await?;
+        let mut seen: Vec<HpcJob> = found.into_iter().filter(|job| may_see_job(who, job)).collect();
+        match (seen.pop(), seen.as_slice()) {
+            (Some(job), []) => Ok(job),
+            (Some(last), others) => {
+                let ids = others.iter().chain([&last]);
+                let ids: Vec<String> = ids.map(|job| format!("{} on {}", job.id, job.cluster)).collect();
+                let message = format!(
+                    "several clusters have had a job {id}: {}; ask for one of these ids",
+                    ids.join(", ")
+                );
+                Err(ServiceError::new(Code::Ambiguous, message))
+            }
+            (None, _) => Err(ServiceError::job_not_found(id)),
+        }
+    }
+}
+
+fn may_see_job(who: &Principal, job: &HpcJob) -> bool {
+    let user = job.record.user.as_deref().unwrap_or_default();
+    who.role == Role::Admin || may_see(who, user, &job.tenant)
+}

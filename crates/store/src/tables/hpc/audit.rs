@@ -1,0 +1,108 @@
+//! The `hpc_audit` table: who has changed what of an observed job, and what it was afterwards (contract H2).
+
+use libra_core::hpc::job::HpcJob;
+use libra_core::id::JobId;
+use libra_core::time::Timestamp;
+use serde_json::json;
+
+use crate::error::StoreError;
+use crate::tx::{Arg, Tx, all};
+
+/// What kind of change it is. The spellings are the reference's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeType {
+    /// Made or changed, whichever it was.
+    Upsert,
+    /// Changed.
+    Update,
+    /// Removed.
+    Delete,
+}
+
+impl ChangeType {
+    /// The spelling on the wire and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Upsert => "upsert",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Who changes a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// What is done.
+    pub change_type: ChangeType,
+    /// Who: `slurm-prolog`, `collector`, a user.
+    pub changed_by: String,
+    /// By which way: `slurm`, `api`.
+    pub source: String,
+    /// Ties together what belongs together.
+    pub correlation_id: String,
+}
+
+/// A stored change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// Its number.
+    pub id: i64,
+    /// As stored.
+    pub change_type: String,
+    /// When.
+    pub changed_at: Timestamp,
+    /// Who.
+    pub changed_by: String,
+    /// By which way.
+    pub source: String,
+    /// Ties together what belongs together.
+    pub correlation_id: String,
+    /// The job afterwards, JSON; of one that was removed, the job before.
+    pub job_snapshot: String,
+}
+
+pub(super) fn append(
+    tx: &mut dyn Tx,
+    job: &HpcJob,
+    author: &Author,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let id = job.id.to_string();
+    let snapshot = json!({
+        "id": id, "state": job.hpc_state(), "status": job.state, "revision": job.revision, "cluster": job.cluster,
+        "client_id": job.client_id, "record": job.record, "failure": job.failure,
+    });
+    let sql = "INSERT INTO hpc_audit (job_id, change_type, changed_at, changed_by, source, correlation_id, job_snapshot) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let snapshot = snapshot.to_string();
+    let Author { change_type, changed_by, source, correlation_id } = author;
+    let args = [
+        Arg::from(&id),
+        change_type.as_str().into(),
+        at.0.into(),
+        changed_by.into(),
+        source.into(),
+        correlation_id.into(),
+        Arg::from(&snapshot),
+    ];
+    tx.execute(sql, &args)?;
+    Ok(())
+}
+
+/// What was changed of a job, oldest first.
+pub fn of_job(tx: &mut dyn Tx, job: JobId) -> Result<Vec<Audited>, StoreError> {
+    let sql = "SELECT id, change_type, changed_at, changed_by, source, correlation_id, job_snapshot FROM hpc_audit \
+               WHERE job_id = ?1 ORDER BY id";
+    all(tx, sql, &[Arg::from(&job.to_string())], |row| {
+        Ok(Audited {
+            id: row.int(0)?,
+            change_type: row.text(1)?,
+            changed_at: Timestamp(row.int(2)?),
+            changed_by: row.text(3)?,
+            source: row.text(4)?,
+            correlation_id: row.text(5)?,
+            job_snapshot: row.text(6)?,
+        })
+    })
+}

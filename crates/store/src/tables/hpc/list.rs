@@ -1,0 +1,111 @@
+//! Lists of observed jobs, newest first.
+
+use libra_core::hpc::job::HpcJob;
+use libra_core::hpc::raw_state::HpcState;
+use libra_core::id::JobId;
+
+use super::jobs::{COLUMNS, read};
+use crate::error::StoreError;
+use crate::tx::{Arg, Tx, all, first};
+
+/// Totals are exact up to this number.
+pub const COUNTED_AT_MOST: u32 = 10_000;
+
+/// Which jobs to list. All given conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this tenant.
+    pub tenant: String,
+    /// In this state.
+    pub state: Option<HpcState>,
+    /// Of this user.
+    pub user: Option<String>,
+    /// That were on this node.
+    pub node: Option<String>,
+    /// Charged to this account.
+    pub account: Option<String>,
+    /// In this partition.
+    pub partition: Option<String>,
+    /// On this cluster.
+    pub cluster: Option<String>,
+    /// Older than this one, which need not be there any more.
+    pub before: Option<JobId>,
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Newest first.
+    pub jobs: Vec<HpcJob>,
+    /// How many the whole list has; None where that is more than [`COUNTED_AT_MOST`].
+    pub total: Option<u64>,
+}
+
+/// The jobs from `offset` on, `limit` of them at most.
+pub fn list(tx: &mut dyn Tx, filter: &Filter, offset: u32, limit: u32) -> Result<Page, StoreError> {
+    let before = filter.before.map(|id| id.to_string());
+    let mut args: Vec<Arg<'_>> = vec![Arg::from(&filter.tenant)];
+    let mut given = vec!["j.tenant = ?1".to_owned()];
+    let conditions = [
+        ("j.hpc_state =", filter.state.map(HpcState::as_str)),
+        ("j.user_name =", filter.user.as_deref()),
+        ("j.account =", filter.account.as_deref()),
+        ("j.partition_name =", filter.partition.as_deref()),
+        ("j.cluster =", filter.cluster.as_deref()),
+        ("j.id <", before.as_deref()),
+    ];
+    for (condition, value) in conditions {
+        if let Some(value) = value {
+            args.push(value.into());
+            given.push(format!("{condition} ?{}", args.len()));
+        }
+    }
+    if let Some(node) = &filter.node {
+        args.push(node.into());
+        let of_node = "EXISTS (SELECT 1 FROM hpc_job_nodes n WHERE n.job_id = j.id AND n.node =";
+        given.push(format!("{of_node} ?{})", args.len()));
+    }
+    let sql = format!("FROM hpc_jobs j WHERE {}", given.join(" AND "));
+    let counted = format!("SELECT COUNT(*) FROM (SELECT 1 {sql} LIMIT {}) AS counted", COUNTED_AT_MOST + 1);
+    let counted = first(tx, &counted, &args, |row| row.int(0))?.unwrap_or(0);
+    let total = u64::try_from(counted).ok().filter(|total| *total <= u64::from(COUNTED_AT_MOST));
+    let page = format!("SELECT {COLUMNS} {sql} ORDER BY j.id DESC LIMIT {limit} OFFSET {offset}");
+    Ok(Page { jobs: all(tx, &page, &args, read)?, total })
+}
+
+/// All jobs of a cluster that have not ended, as they are to be held against what its scheduler says.
+pub fn open(tx: &mut dyn Tx, cluster: &str) -> Result<Vec<HpcJob>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.hpc_state IN ('pending', 'running') AND j.cluster = ?1 ORDER BY j.id"
+    );
+    all(tx, &sql, &[cluster.into()], read)
+}
+
+/// The newest row of each of these numbers of a cluster, where there is one.
+pub fn newest_of(tx: &mut dyn Tx, cluster: &str, external_ids: &[&str]) -> Result<Vec<HpcJob>, StoreError> {
+    let mut found = Vec::new();
+    for some in external_ids.chunks(MOST_AT_ONCE) {
+        let mut args: Vec<Arg<'_>> = vec![cluster.into()];
+        args.extend(some.iter().map(|id| Arg::from(*id)));
+        let sql = format!(
+            "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.cluster = ?1 AND j.external_id IN ({}) AND NOT EXISTS (SELECT 1 \
+             FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = j.external_id AND k.run > j.run)",
+            crate::tables::places(1, some.len())
+        );
+        found.extend(all(tx, &sql, &args, read)?);
+    }
+    Ok(found)
+}
+
+/// Numbers that are looked for in one statement.
+const MOST_AT_ONCE: usize = 500;
+
+/// How many jobs there are in each state.
+pub fn counts(tx: &mut dyn Tx) -> Result<Vec<(HpcState, u64)>, StoreError> {
+    let sql = "SELECT hpc_state, COUNT(*) FROM hpc_jobs GROUP BY hpc_state";
+    all(tx, sql, &[], |row| {
+        let text = row.text(0)?;
+        let state = HpcState::parse(&text).ok_or_else(|| StoreError::unreadable("job state", text))?;
+        Ok((state, u64::try_from(row.int(1)?).unwrap_or(0)))
+    })
+}

@@ -1,0 +1,226 @@
+//! Observed jobs, their audit and what they use.
+
+use libra_core::hpc::job::HpcJob;
+use libra_core::hpc::observe::{Fresh, Means, Outcome as Observed, Word, observe};
+use libra_core::hpc::raw_state::HpcState;
+use libra_core::hpc::record::Record;
+use libra_core::hpc::usage::Sample;
+use libra_core::id::JobId;
+use libra_core::job::State;
+use libra_core::time::{MICROS_PER_SECOND, Timestamp};
+use libra_store::db::Db;
+use libra_store::lane::Outcome;
+use libra_store::tables::hpc::audit::{self, Author, ChangeType};
+use libra_store::tables::hpc::jobs::{self, Write};
+use libra_store::tables::hpc::list::{self, Filter};
+use libra_store::tables::hpc::rollups::{self, HOUR, MINUTE};
+use libra_store::tables::hpc::samples::{self, Batch};
+use libra_store::tables::transitions;
+
+use crate::given::Store;
+use crate::on_every_store;
+
+on_every_store!(
+    an_observed_job_is_written_once_with_its_log_and_its_audit,
+    a_number_is_one_job_at_a_time_and_lists_find_it,
+    samples_are_counted_once_however_often_and_late_they_come,
+    long_ranges_are_rolled_up_and_what_comes_late_is_in_them,
+    a_job_that_is_removed_leaves_its_audit,
+);
+
+fn at(second: i64) -> Timestamp {
+    Timestamp(0).plus_seconds(1_700_000_000 + second)
+}
+
+fn author(change_type: ChangeType) -> Author {
+    let (changed_by, source) = ("slurm-prolog".to_owned(), "slurm".to_owned());
+    Author { change_type, changed_by, source, correlation_id: "c-1".to_owned() }
+}
+
+fn record(number: &str, state: &str, node: &str) -> Record {
+    let ended = (state == "COMPLETED").then(|| at(9));
+    Record {
+        external_id: number.into(),
+        raw_state: state.into(),
+        user: Some("ann".into()),
+        account: Some("physics".into()),
+        nodes: vec![node.into()],
+        submitted: Some(at(-5)),
+        started: Some(at(0)),
+        ended,
+        ..Record::default()
+    }
+}
+
+/// What a scheduler's word makes of `before`.
+fn said(before: Option<&HpcJob>, record: Record, made: u8) -> Write {
+    let id = JobId::new(at(i64::from(made)), [made; 10]);
+    let fresh = Fresh { id, tenant: "t".into(), cluster: "c".into(), correlation_id: "c-1".into() };
+    let word = Word::Record(Box::new(record), at(10));
+    let (change, new) = match observe(before, word, Means { asks: true }, fresh, at(10)) {
+        Observed::New(change) => (change, true),
+        Observed::Changed(change) => (change, false),
+        Observed::Unchanged => panic!("it changes something"),
+    };
+    Write { job: change.job, new, log: change.log, author: author(ChangeType::Upsert), at: at(10) }
+}
+
+async fn write(db: &Db, writes: Vec<Write>) -> Vec<Outcome> {
+    db.write(move |tx| jobs::apply(tx, &writes)).await.unwrap()
+}
+
+async fn runs(db: &Db, number: &str, node: &str, made: u8) -> HpcJob {
+    let new = said(None, record(number, "RUNNING", node), made);
+    assert_eq!(write(db, vec![new.clone()]).await, [Outcome::Updated]);
+    new.job
+}
+
+async fn an_observed_job_is_written_once_with_its_log_and_its_audit(store: Store) {
+    // contract: H2, L2
+    let db = store.db;
+    let job = runs(&db, "7", "n1", 1).await;
+    let again = said(None, record("7", "RUNNING", "n1"), 2);
+    assert_eq!(write(&db, vec![again]).await, [Outcome::Stale], "there is one with this number");
+    let ended = said(Some(&job), record("7", "COMPLETED", "n1"), 3);
+    assert_eq!(write(&db, vec![ended.clone(), ended.clone()]).await, [Outcome::Updated, Outcome::Stale]);
+    let (found, log, audited) = db
+        .read(move |tx| {
+            let found = jobs::newest(tx, "c", "7")?;
+            Ok((found, transitions::of_job(tx, job.id)?, audit::of_job(tx, job.id)?))
+        })
+        .await
+        .unwrap();
+    assert_eq!(found, Some(ended.job));
+    let states: Vec<State> = log.iter().map(|row| row.transition.to).collect();
+    assert_eq!(states, [State::Running, State::Succeeded]);
+    assert_eq!(audited.len(), 2);
+    assert_eq!((audited[0].changed_by.as_str(), audited[0].correlation_id.as_str()), ("slurm-prolog", "c-1"));
+    let last: serde_json::Value = serde_json::from_str(&audited[1].job_snapshot).unwrap();
+    assert_eq!((&last["state"], &last["record"]["raw_state"]), (&"completed".into(), &"COMPLETED".into()));
+}
+
+async fn a_number_is_one_job_at_a_time_and_lists_find_it(store: Store) {
+    // contract: H2, L9
+    let db = store.db;
+    let first = runs(&db, "7", "n1", 1).await;
+    let ended = said(Some(&first), record("7", "COMPLETED", "n1"), 2);
+    write(&db, vec![ended.clone()]).await;
+    let later = Record { submitted: Some(at(10)), started: Some(at(11)), ..record("7", "RUNNING", "n2") };
+    let second = said(Some(&ended.job), later, 3);
+    assert_eq!((second.new, second.job.run), (true, 2));
+    let twice =
+        Write { job: HpcJob { id: JobId::new(at(5), [5; 10]), ..second.job.clone() }, ..second.clone() };
+    assert_eq!(write(&db, vec![second.clone(), twice]).await, [Outcome::Updated, Outcome::Stale]);
+    let second = second.job;
+    let other = runs(&db, "8", "n2", 4).await;
+    let find = async |filter: Filter| {
+        let filter = Filter { tenant: "t".into(), ..filter };
+        let page = db.read(move |tx| list::list(tx, &filter, 0, 10)).await.unwrap();
+        assert_eq!(page.total, Some(page.jobs.len() as u64));
+        page.jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    let any = Filter::default;
+    assert_eq!(find(any()).await, [other.id, second.id, first.id]);
+    assert_eq!(find(Filter { node: Some("n2".into()), ..any() }).await, [other.id, second.id]);
+    assert_eq!(find(Filter { state: Some(HpcState::Completed), ..any() }).await, [first.id]);
+    assert_eq!(
+        find(Filter { user: Some("ann".into()), before: Some(other.id), ..any() }).await,
+        [second.id, first.id]
+    );
+    let none = Filter { account: Some("physics".into()), partition: Some("gpu".into()), ..any() };
+    assert_eq!(find(none).await, []);
+    let (open, newest, named, counts) = db
+        .read(|tx| {
+            let newest = list::newest_of(tx, "c", &["7", "9"])?;
+            Ok((list::open(tx, "c")?, newest, jobs::with_number(tx, "t", "7")?, list::counts(tx)?))
+        })
+        .await
+        .unwrap();
+    assert_eq!(open.iter().map(|job| job.id).collect::<Vec<_>>(), [second.id, other.id]);
+    assert_eq!((newest, named), (vec![second.clone()], vec![second]));
+    let mut counts = counts;
+    counts.sort();
+    assert_eq!(counts, [(HpcState::Running, 2), (HpcState::Completed, 1)]);
+}
+
+fn sample(second: i64, cpu: i64, memory_mb: i64) -> Sample {
+    Sample { cpu: Some(cpu), memory_mb: Some(memory_mb), ..Sample::at(at(second)) }
+}
+
+async fn samples_are_counted_once_however_often_and_late_they_come(store: Store) {
+    // contract: H2, H3
+    let db = store.db;
+    let job = runs(&db, "7", "n1", 1).await.id;
+    let send = async |samples: Vec<Sample>| {
+        let batch = Batch { job, node: "n1".into(), samples };
+        db.write(move |tx| samples::record(tx, vec![batch])).await.unwrap()
+    };
+    let many: Vec<Sample> = (0..600).map(|n| sample(30 * n, 1_000 * (n % 100), n)).collect();
+    assert_eq!(send(many.clone()).await, 600);
+    assert_eq!(send(many).await, 0, "the same again");
+    assert_eq!(send(vec![sample(15, 500, 9_000), sample(30, 1, 1), sample(30 * 600, 7, 600)]).await, 2);
+    let unknown = Sample { gpu: Some(20_000), ..Sample::at(at(30 * 601)) };
+    assert_eq!(send(vec![unknown]).await, 1);
+    let series = db.read(move |tx| samples::of_job(tx, job)).await.unwrap();
+    let totals = &series[0].totals;
+    assert_eq!((series.len(), totals.samples, totals.cpu.count), (1, 603, 602));
+    assert_eq!((totals.first_at, totals.last_at), (Some(at(0)), Some(at(30 * 601))));
+    assert_eq!((totals.memory_mb.max, totals.memory_mb.last), (Some(9_000), Some(600)));
+    assert_eq!((totals.gpu.count, totals.gpu.max), (1, Some(20_000)));
+    let id = series[0].id;
+    let some = db.read(move |tx| samples::between(tx, id, (at(0), at(31)), 10)).await.unwrap();
+    assert_eq!(some.iter().map(|one| one.cpu).collect::<Vec<_>>(), [Some(0), Some(500), Some(1_000)]);
+}
+
+async fn long_ranges_are_rolled_up_and_what_comes_late_is_in_them(store: Store) {
+    // contract: H2
+    let db = store.db;
+    let job = runs(&db, "7", "n1", 1).await.id;
+    // From the beginning of an hour on.
+    let from = (HOUR - at(0).0.rem_euclid(HOUR)) / MICROS_PER_SECOND;
+    let send = async |samples: Vec<Sample>| {
+        let batch = Batch { job, node: "n1".into(), samples };
+        db.write(move |tx| samples::record(tx, vec![batch])).await.unwrap()
+    };
+    let roll = async |second: i64| db.write(move |tx| rollups::roll(tx, at(second))).await.unwrap();
+    send((0..240).map(|n| sample(from + 30 * n, 1_000 * n, n)).collect()).await;
+    assert_eq!(roll(from).await, 0, "it is not due yet");
+    assert_eq!(roll(from + 9_000).await, 1);
+    assert_eq!(roll(from + 9_000).await, 0, "nothing is new");
+    let series = db.read(move |tx| samples::of_job(tx, job)).await.unwrap()[0].id;
+    let read = async |step: i64| {
+        let range = (at(from), at(from + 7_200));
+        db.read(move |tx| rollups::between(tx, series, step, range)).await.unwrap()
+    };
+    let minutes = read(MINUTE).await;
+    assert_eq!((minutes.len(), minutes[0].samples, minutes[0].cpu.sum), (120, 2, 1_000));
+    let hours = read(HOUR).await;
+    assert_eq!((hours.len(), hours[1].samples, hours[1].memory_mb.max), (2, 120, Some(239)));
+    assert_eq!(send(vec![sample(from + 45, 90_000, 5_000)]).await, 1);
+    assert_eq!(roll(from + 20_000).await, 1);
+    let (minutes, hours) = (read(MINUTE).await, read(HOUR).await);
+    assert_eq!((minutes[0].samples, minutes[0].memory_mb.max, minutes.len()), (3, Some(5_000), 120));
+    assert_eq!((hours[0].samples, hours[0].cpu.max), (121, Some(119_000)));
+}
+
+async fn a_job_that_is_removed_leaves_its_audit(store: Store) {
+    // contract: H2
+    let db = store.db;
+    let job = runs(&db, "7", "n1", 1).await;
+    let id = job.id;
+    let batch = Batch { job: id, node: "n1".into(), samples: vec![sample(1, 1, 1)] };
+    db.write(move |tx| samples::record(tx, vec![batch])).await.unwrap();
+    let stale = HpcJob { revision: 5, ..job.clone() };
+    let remove = async |job: HpcJob| {
+        db.write(move |tx| jobs::delete(tx, &job, &author(ChangeType::Delete), at(20))).await.unwrap()
+    };
+    assert!(!remove(stale).await);
+    assert!(remove(job).await);
+    let (found, series, audited) = db
+        .read(move |tx| Ok((jobs::get(tx, id)?, samples::of_job(tx, id)?, audit::of_job(tx, id)?)))
+        .await
+        .unwrap();
+    assert_eq!((found, series), (None, Vec::new()));
+    assert_eq!(audited.iter().map(|row| row.change_type.as_str()).collect::<Vec<_>>(), ["upsert", "delete"]);
+    runs(&db, "7", "n1", 9).await;
+}
