@@ -1,6 +1,7 @@
 //! The typed HTTP client.
 
 mod deployments;
+mod hpc;
 mod streams;
 
 use std::path::Path;

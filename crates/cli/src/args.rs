@@ -1,5 +1,6 @@
 //! The command line: commands, their options, and their help.
 
+mod agent;
 mod context;
 mod deployments;
 mod events;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use agent::AgentArgs;
 pub(crate) use context::{CompletionsArgs, ContextCommand, ContextSetArgs};
 pub(crate) use deployments::{
     ApplyArgs, ArtifactCommand, ArtifactListArgs, ArtifactPushArgs, DeleteArgs, DeploymentArgs,
@@ -64,6 +66,10 @@ pub(crate) enum Command {
     ///
     /// Jobs that run when the service ends go on; the next start takes them up again.
     Serve(ServeArgs),
+    /// Measure what jobs use on this node, and tell Libra, until it is told to end.
+    ///
+    /// It reads control groups, /proc and NVIDIA's library, and changes nothing.
+    Agent(AgentArgs),
     #[command(flatten)]
     Client(ClientCommand),
     /// Say what is missing on this machine, and how to get it.

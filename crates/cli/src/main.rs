@@ -3,6 +3,7 @@
 //! Invariant: standard output carries data only. Progress, warnings, errors and hints go to standard error.
 
 mod age;
+mod agent;
 mod args;
 mod asking;
 mod commands;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(run(&args.dir)).unwrap_or(1));
         }
         Command::Serve(args) => serve::serve(&args),
+        Command::Agent(args) => agent::agent(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Migrate(args) => store::migrate(&args),
         Command::Store(StoreCommand::Check(args)) => store::check(&args),

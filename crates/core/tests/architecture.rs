@@ -11,10 +11,11 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("libra-core", &[]),
     ("libra-api", &["libra-core"]),
+    ("libra-agent", &["libra-api", "libra-core"]),
     ("libra-store", &["libra-core"]),
     ("libra-engines", &["libra-core"]),
     ("libra-server", &["libra-api", "libra-core", "libra-engines", "libra-store"]),
-    ("libra", &["libra-api", "libra-core", "libra-engines", "libra-server", "libra-store"]),
+    ("libra", &["libra-agent", "libra-api", "libra-core", "libra-engines", "libra-server", "libra-store"]),
     ("libra-testkit", &["libra-api", "libra-core", "libra-engines", "libra-store"]),
     ("libra-chaos", &["libra-api", "libra-core", "libra-engines", "libra-testkit"]),
     (

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod adoption;
+mod agent;
 mod apply_unasked;
 mod artifacts;
 mod authorisation;
