@@ -320,7 +320,6 @@ impl Drop for SlurmCluster {
             left.iter().copied().map(processes::kill).count() == 0
         };
         let _ = wait::block_until("everything is gone", STOP_LIMIT, gone);
-        configuration::remove_cgroups(&self.ports);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
