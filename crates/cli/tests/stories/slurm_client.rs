@@ -6,6 +6,8 @@ mod nodes;
 mod outages;
 mod submitting;
 
+use std::path::Path;
+
 use libra_core::hpc::raw_state::{End, Standing};
 use libra_core::hpc::record::Record;
 use libra_core::time::Timestamp;
@@ -57,6 +59,12 @@ fn standing(record: &Record) -> Option<Standing> {
 async fn until_running(slurm: &Slurm, id: &str) {
     let runs = async || standing(&record(slurm, id).await) == Some(Standing::Runs);
     wait::until_async(&format!("job {id} runs"), runs).await;
+}
+
+/// Waits until a job has written this into a file.
+async fn until_written(file: &Path, text: &str) {
+    let written = || std::fs::read_to_string(file).is_ok_and(|all| all.contains(text));
+    wait::until_true(&format!("{text} is written"), written).await;
 }
 
 /// Waits until a job has ended; how, and what is known of it then.

@@ -1,11 +1,13 @@
 //! One Slurm cluster, through slurmrestd where there is one, else through its commands.
 
-use libra_core::hpc::record::Record;
+use std::collections::HashMap;
+
+use libra_core::hpc::record::{ExitStatus, Record};
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 
 use super::answer::{Answer, Listing, Load};
 use super::commands::{COMMAND_PATIENCE, Commands, LIST_COMMAND_PATIENCE, Order};
-use super::error::{Error, of_command};
+use super::error::{Error, of_command, words};
 use super::rest::{ASK_PATIENCE, About, LIST_PATIENCE, Rest, Told};
 use super::submission::Submission;
 
@@ -122,7 +124,12 @@ impl Slurm {
         let (exact, others): (Vec<Record>, Vec<Record>) =
             listing.records.into_iter().partition(|record| names(id, record));
         let told = if exact.is_empty() { others.into_iter().filter(waits).collect() } else { exact };
-        if told.is_empty() { Err(Error::UnknownJob) } else { Ok(told) }
+        match listing.skipped {
+            0 if told.is_empty() => Err(Error::UnknownJob),
+            // It may be one of these.
+            skipped if told.is_empty() => Err(unreadable(skipped)),
+            _ => Ok(told),
+        }
     }
 
     /// What accounting keeps of jobs, by number; those that it does not know are left out. Asks for [`MOST_ASKED`] at once.
@@ -174,7 +181,7 @@ impl Slurm {
                 if said.succeeded && text.contains(" is UP") {
                     return Ok(());
                 }
-                Err(Error::ControllerAway(super::error::words(&format!("{text} {}", said.stderr))))
+                Err(Error::ControllerAway(words(&format!("{text} {}", said.stderr))))
             }
         }
     }
@@ -217,7 +224,7 @@ impl Slurm {
                 let id = text.trim().split(';').next().unwrap_or_default();
                 match id.parse::<u64>() {
                     Ok(id) => Ok(id.to_string()),
-                    Err(_) => Err(Error::Garbage(super::error::words(&text))),
+                    Err(_) => Err(Error::Garbage(words(&text))),
                 }
             }
         }
@@ -241,9 +248,7 @@ impl Slurm {
         let listing = self.look(None).await?.jobs.unwrap_or_default();
         // A job that can't be read may be the one.
         match carrying(token, &listing.records) {
-            none if none.is_empty() && listing.skipped > 0 => {
-                Err(Error::Garbage(format!("{} jobs can't be read", listing.skipped)))
-            }
+            none if none.is_empty() && listing.skipped > 0 => Err(unreadable(listing.skipped)),
             ids => Ok(ids),
         }
     }
@@ -311,6 +316,10 @@ fn answer(told: Told) -> Result<Answer, Error> {
     }
 }
 
+fn unreadable(skipped: u32) -> Error {
+    Error::Garbage(format!("{skipped} jobs of it can't be read"))
+}
+
 /// The number in `8` and in `8_3`. Nothing else becomes part of a path or a command.
 fn number_of(id: &str) -> Result<&str, Error> {
     /// Digits of the largest number that Slurm gives, and a few.
@@ -367,12 +376,9 @@ async fn sacct(commands: &Commands, which: &[&str]) -> Result<Listing, Error> {
         let order = Order { program: "sacct", arguments, ..Order::default() };
         let said = commands.run(order, LIST_COMMAND_PATIENCE).await?;
         let text = String::from_utf8_lossy(&said.stdout);
-        let told: std::collections::HashMap<&str, &str> =
-            text.lines().filter_map(|line| line.split_once('|')).collect();
+        let told: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once('|')).collect();
         for record in listing.records.iter_mut().filter(|record| failed(record)) {
-            record.exit = told
-                .get(record.external_id.as_str())
-                .and_then(|pair| libra_core::hpc::record::ExitStatus::of_pair(pair));
+            record.exit = told.get(record.external_id.as_str()).and_then(|pair| ExitStatus::of_pair(pair));
         }
     }
     Ok(listing)

@@ -195,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    fn told(list: Value) -> Option<Error> {
+    fn told(list: &Value) -> Option<Error> {
         of_list(list.as_array().unwrap())
     }
 
@@ -203,10 +203,10 @@ mod tests {
     fn slurms_numbers_say_what_its_status_does_not() {
         let unknown =
             json!([{"error_number": 2017, "error": "Invalid job id specified", "source": "slurm_load_job"}]);
-        assert_eq!(told(unknown), Some(Error::UnknownJob));
-        assert_eq!(told(json!([{"error_number": 9003, "error": "Nothing found"}])), Some(Error::UnknownJob));
-        assert_eq!(told(json!([])), None);
-        let refused = told(json!([{"error": "environment must be set", "error_code": 2127},
+        assert_eq!(told(&unknown), Some(Error::UnknownJob));
+        assert_eq!(told(&json!([{"error_number": 9003, "error": "Nothing found"}])), Some(Error::UnknownJob));
+        assert_eq!(told(&json!([])), None);
+        let refused = told(&json!([{"error": "environment must be set", "error_code": 2127},
             {"error_code": 9001, "error": "Failure during parsing"}]));
         assert_eq!(
             refused,
@@ -214,12 +214,12 @@ mod tests {
         );
         let away =
             json!([{"error_code": 1800, "error": "Unable to contact slurm controller (connect failure)"}]);
-        assert!(matches!(told(away), Some(Error::ControllerAway(_))));
+        assert!(matches!(told(&away), Some(Error::ControllerAway(_))));
         let away = json!([{"description": "Failed while looking for jobs", "error_number": -1,
             "error": "Unspecified error", "source": "slurm_load_jobs"}]);
-        assert!(matches!(told(away), Some(Error::ControllerAway(_))));
-        assert!(matches!(told(json!([{}])), Some(Error::Failed(_))));
-        assert!(matches!(told(json!(["what", 3, null])), Some(Error::Failed(_))));
+        assert!(matches!(told(&away), Some(Error::ControllerAway(_))));
+        assert!(matches!(told(&json!([{}])), Some(Error::Failed(_))));
+        assert!(matches!(told(&json!(["what", 3, null])), Some(Error::Failed(_))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use libra_core::hpc::record::{ExitStatus, Record};
 use libra_core::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 
 use super::answer::Answer;
 use super::error::Error;
@@ -297,6 +297,28 @@ async fn who_has_no_version_or_no_accounting_is_told_so() {
         server(|_, path| if path.starts_with("/slurm/v0.0.38/") { (200, "{}") } else { NO_PATH }).await;
     let asked = Slurm::Rest(rest).accounted_between(Timestamp(0), Timestamp(1)).await;
     assert!(matches!(asked, Err(Error::NoAccounting(_))));
+}
+
+#[tokio::test]
+async fn a_socket_is_as_good_as_an_address() {
+    let path = std::env::temp_dir().join(format!("libra-slurm-{}.sock", std::process::id()));
+    let listener = UnixListener::bind(&path).unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![0_u8; 4096];
+            let length = stream.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..length]).into_owned();
+            let right = head.starts_with("GET /slurm/v0.0.41/ping ") && !head.contains("x-slurm-user-token");
+            let status = if right { 200 } else { 400 };
+            let text = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{{}}");
+            stream.write_all(text.as_bytes()).await.unwrap();
+        }
+    });
+    let url = format!("unix:{}", path.display());
+    let access = Access { url, version: Some(ApiVersion::V41), ..Access::default() };
+    assert_eq!(Slurm::Rest(Rest::new(&access).unwrap()).ping().await, Ok(()));
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

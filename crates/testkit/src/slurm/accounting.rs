@@ -12,7 +12,7 @@ const ACCOUNTING: &str = "slurmdbd";
 /// Debian's user for MariaDB, which refuses root.
 const DATABASE_USER: &str = "mysql";
 /// The account that jobs are charged to.
-pub const ACCOUNT: &str = "lab";
+const ACCOUNT: &str = "lab";
 
 /// Starts both, and makes the cluster and its user known. slurmctld does not start without.
 pub(super) fn start(cluster: &mut SlurmCluster, name: &str) {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use super::programs;
 use super::setup::Setup;
@@ -61,27 +63,23 @@ pub(super) fn has_cgroups() -> bool {
     programs::is_root() && ["memory", "freezer", "cpuset", "cpuacct"].into_iter().all(mounted)
 }
 
-/// Removes what the nodes leave behind.
-pub(super) fn remove_cgroups(ports: &Ports) {
-    let prefix = format!("slurm_{}", ports.prefix());
-    let controllers = fs::read_dir(CGROUPS).into_iter().flatten().flatten();
-    for node in
-        controllers.flat_map(|controller| fs::read_dir(controller.path()).into_iter().flatten().flatten())
-    {
-        if node.file_name().to_string_lossy().starts_with(&prefix) {
-            remove_tree(&node.path());
-        }
-    }
-}
+/// Waits until a cluster's directory is gone, removed by its end or by the watchdog, and removes the cgroups of its nodes.
+const AFTERWARDS: &str = r#"
+while [ -d "$1" ]; do sleep 1; done
+for _ in 1 2 3 4 5; do
+  find "$2" -depth -type d -path "*/slurm_$3*" -exec rmdir {} + 2>/dev/null
+  sleep 1
+done
+"#;
 
-/// Of a cgroup only directories can be removed, the innermost first.
-fn remove_tree(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(dir);
+/// Sees to it that the nodes leave no cgroups behind, however the test process ends.
+pub(super) fn watch_cgroups(dir: &Path, ports: &Ports) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", AFTERWARDS, "libra-test-cgroups"]).arg(dir).args([CGROUPS, &ports.prefix()]);
+    shell.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Ctrl-C in the terminal is for the tests, not for those who clean up after them.
+    let mut child = shell.process_group(0).spawn().expect("there is a sh");
+    std::thread::spawn(move || child.wait());
 }
 
 /// Random bytes in a file that only its owner reads.

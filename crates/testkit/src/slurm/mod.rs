@@ -167,7 +167,8 @@ impl SlurmCluster {
     /// Starts a node again after [`Self::kill_node`].
     pub fn start_node(&mut self, number: usize) {
         self.launch_node(number);
-        self.wait_for_nodes(1);
+        let node = self.node(number);
+        self.wait_until("the node is back", |cluster| cluster.ready_nodes().lines().any(|line| line == node));
     }
 
     fn output(&self, words: &[&str]) -> std::process::Output {
@@ -223,11 +224,13 @@ impl SlurmCluster {
 
     /// Waits until so many nodes are idle, or have work.
     fn wait_for_nodes(&mut self, count: usize) {
-        let up = |cluster: &Self| {
-            let out = cluster.output(&["sinfo", "-h", "-N", "-t", "idle,mixed,allocated", "-o", "%n"]);
-            String::from_utf8_lossy(&out.stdout).lines().count() >= count
-        };
-        self.wait_until("its nodes are up", up);
+        self.wait_until("its nodes are up", |cluster| cluster.ready_nodes().lines().count() >= count);
+    }
+
+    /// Nodes that are idle or have work, one a line.
+    fn ready_nodes(&self) -> String {
+        let out = self.output(&["sinfo", "-h", "-N", "-t", "idle,mixed,allocated", "-o", "%N"]);
+        String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
     fn wait_until(&mut self, what: &str, ready: impl Fn(&Self) -> bool) {
@@ -317,7 +320,6 @@ impl Drop for SlurmCluster {
             left.iter().copied().map(processes::kill).count() == 0
         };
         let _ = wait::block_until("everything is gone", STOP_LIMIT, gone);
-        configuration::remove_cgroups(&self.ports);
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -107,6 +107,9 @@ impl Setup {
         for number in 1..=self.nodes {
             fs::create_dir(dir.join("spool").join(ports.node(number))).unwrap();
         }
+        if cgroups {
+            configuration::watch_cgroups(&dir, &ports);
+        }
         configuration::write(&dir, &ports, &self, cgroups);
         let mut cluster =
             SlurmCluster { dir, ports, cgroups, accounting: self.accounting, daemons: Vec::new() };

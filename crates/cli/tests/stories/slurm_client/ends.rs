@@ -6,7 +6,7 @@ use libra_engines::slurm::name_of;
 use libra_testkit::slurm::Setup;
 use libra_testkit::{SlurmCluster, wait};
 
-use super::{ALWAYS, doors, rest, standing, until_ended, until_running};
+use super::{ALWAYS, doors, rest, standing, until_ended, until_written};
 
 struct Case {
     id: String,
@@ -32,7 +32,13 @@ fn submitted(cluster: &SlurmCluster) -> Vec<Case> {
         job("no-command", &[], "no-such-command", End::Failed, Some((127, 0))),
         job("signal", &[], "kill -9 $$", End::Failed, Some((0, 9))),
         job("too-much", &["--mem=30"], "head -c 300M /dev/zero | tail", oom, oom_exit),
-        job("cancelled-running", &[], "sleep 600", End::Cancelled, Some((0, 15))),
+        job(
+            "cancelled-running",
+            &["--output=running.out"],
+            "echo runs; sleep 600",
+            End::Cancelled,
+            Some((0, 15)),
+        ),
         job("cancelled-pending", &["--begin=now+1hour"], "exit 3", End::Cancelled, None),
     ]
 }
@@ -43,7 +49,7 @@ async fn every_end_is_the_one_that_slurm_has() {
     let slurm = rest(&cluster);
     let cases = submitted(&cluster);
     let of = |what: &str| cases.iter().find(|case| case.what == what).unwrap().id.clone();
-    until_running(&slurm, &of("cancelled-running")).await;
+    until_written(&cluster.work().join("running.out"), "runs").await;
     for what in ["cancelled-running", "cancelled-pending"] {
         slurm.cancel(&of(what)).await.unwrap();
     }

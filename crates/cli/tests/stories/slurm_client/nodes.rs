@@ -32,7 +32,6 @@ async fn a_job_whose_node_dies_fails_or_begins_again_under_its_number() {
         assert_eq!(waiting.restarts, Some(1));
     }
     cluster.start_node(1);
-    cluster.command(&["scontrol", "update", &format!("nodename={}", cluster.node(1)), "state=resume"]);
     // Slurm makes what it puts back wait for two minutes; this is not what is told here.
     cluster.command(&["scontrol", "update", &format!("jobid={again}"), "starttime=now"]);
     let (end, fate) = until_ended(&slurm, &again).await;

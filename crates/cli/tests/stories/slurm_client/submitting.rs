@@ -1,5 +1,7 @@
 //! Submitting, finding again and cancelling, through slurmrestd and through Slurm's commands.
 
+use std::path::Path;
+
 use libra_core::hpc::raw_state::End;
 use libra_engines::slurm::{Access, Error, Rest, Signal, Slurm, Submission, TokenFrom};
 use libra_testkit::slurm::Setup;
@@ -7,7 +9,7 @@ use libra_testkit::{SlurmCluster, wait};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{ALWAYS, access, doors, record, rest, submission, until_ended, until_running};
+use super::{ALWAYS, access, doors, record, rest, submission, until_ended, until_running, until_written};
 
 #[tokio::test]
 async fn what_is_asked_for_is_what_the_job_gets() {
@@ -41,11 +43,12 @@ async fn what_is_asked_for_is_what_the_job_gets() {
         assert_eq!((job.ended, job.exit), (None, None), "its limit is no end");
         let found = slurm.find(&token, ALWAYS.0, ALWAYS.1).await.unwrap();
         assert_eq!((found.ids, found.accounted), (vec![id.clone()], false));
+        let (out, err) = (job.places.stdout.unwrap(), job.places.stderr.unwrap());
+        until_written(Path::new(&err), "complaint").await;
         slurm.cancel(&id).await.unwrap();
         assert_eq!(until_ended(&slurm, &id).await.0, End::Cancelled);
         slurm.cancel(&id).await.unwrap();
-        let read = |path: &Option<String>| std::fs::read_to_string(path.as_ref().unwrap()).unwrap();
-        let (out, err) = (read(&job.places.stdout), read(&job.places.stderr));
+        let [out, err] = [out, err].map(|path| std::fs::read_to_string(path).unwrap());
         assert_eq!(out, format!("two words, and \"more\" in {}\n", cluster.work().display()));
         assert!(err.starts_with("complaint\n"), "{err}");
     }
@@ -78,9 +81,7 @@ async fn an_array_is_one_submission_and_signals_reach_a_script() {
         // The shell runs its trap when sleep is over, which the signal ends too.
         let line = "trap 'exit 7' USR1; echo ready; while :; do sleep 1; done";
         let id = slurm.submit(&submission(&cluster, &token, line)).await.unwrap();
-        let out = cluster.work().join(format!("{token}.out"));
-        let ready = || std::fs::read_to_string(&out).is_ok_and(|text| text.contains("ready"));
-        wait::until_true("the trap is set", ready).await;
+        until_written(&cluster.work().join(format!("{token}.out")), "ready").await;
         slurm.signal(&id, Signal::User1).await.unwrap();
         let (end, fate) = until_ended(&slurm, &id).await;
         assert_eq!((end, fate.exit.unwrap().code), (End::Failed, 7));
