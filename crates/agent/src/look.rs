@@ -177,7 +177,7 @@ impl Looker {
         if devices.is_empty() {
             return HashMap::new();
         }
-        let mut allotted = HashMap::new();
+        let mut allotted = BTreeMap::new();
         let mut owners = HashMap::new();
         for (job, part) in parts {
             owners.extend(part.members.iter().map(|member| (member.who.pid, job)));

@@ -143,12 +143,11 @@ impl History {
             })
             .collect();
         let ticks = self.ticks.look(&figures, rates.since);
-        let (counter, nanos) = match reading.cpu_nanos {
-            Some(nanos) => (Counter::Cgroup, nanos),
-            None => {
-                let per_tick = NANOS_PER_SECOND / rustix::param::clock_ticks_per_second().max(1);
-                (Counter::Processes, ticks.saturating_mul(per_tick))
-            }
+        let (counter, nanos) = if let Some(nanos) = reading.cpu_nanos {
+            (Counter::Cgroup, nanos)
+        } else {
+            let per_tick = NANOS_PER_SECOND / rustix::param::clock_ticks_per_second().max(1);
+            (Counter::Processes, ticks.saturating_mul(per_tick))
         };
         let before = self.time.replace((counter, at, nanos));
         let (_, then, used) = before.filter(|(by, _, _)| *by == counter)?;

@@ -26,7 +26,7 @@ pub struct GpuUse {
 pub fn assign(
     devices: &[Device],
     owner: impl Fn(u32) -> Option<Job>,
-    allotted: &HashMap<Job, Vec<u32>>,
+    allotted: &BTreeMap<Job, Vec<u32>>,
 ) -> HashMap<Job, GpuUse> {
     let divided = devices.iter().any(|device| device.instances.is_some());
     let mut shares: HashMap<Job, Vec<GpuUse>> = HashMap::new();
