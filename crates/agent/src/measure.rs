@@ -92,6 +92,10 @@ impl History {
         };
         let memory = reading.working_set.or_else(|| resident(&part.members));
         let (read, written) = self.storage(&reading, &part.members, rates);
+        if gpu.is_none() {
+            self.joules.rest();
+        }
+        let joules = gpu.and_then(|gpu| self.joules.look(gpu.energy_joules.as_ref()));
         let (external_job_id, attempt) = match job {
             Job::Scheduled(id) => (Some(id.clone()), None),
             Job::Attempt(token) => (None, Some(token.clone())),
@@ -110,7 +114,7 @@ impl History {
             gpu_usage: gpu.and_then(|gpu| gpu.usage).map(rounded),
             gpu_memory_mb: gpu.and_then(|gpu| gpu.memory).map(mib),
             gpu_power_watts: gpu.and_then(|gpu| gpu.power_watts).map(rounded),
-            gpu_energy_joules: gpu.and_then(|gpu| self.joules.look(gpu.energy_joules.as_ref())).map(rounded),
+            gpu_energy_joules: joules.map(rounded),
             io_read_bytes: read.and_then(|bytes| i64::try_from(bytes).ok()),
             io_write_bytes: written.and_then(|bytes| i64::try_from(bytes).ok()),
             processes: i64::try_from(part.members.len()).ok(),

@@ -95,6 +95,11 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// It has no GPU at present: what those that it had draw meanwhile is not its own.
+    pub fn rest(&mut self) {
+        self.last = None;
+    }
+
     /// The sum after this look; None once a part of it could not be measured.
     pub fn look(&mut self, now: Option<&BTreeMap<String, f64>>) -> Option<f64> {
         let Some(now) = now else {

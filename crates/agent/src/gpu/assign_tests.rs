@@ -103,6 +103,9 @@ fn energy_is_summed_over_gpus_that_come_and_go_and_never_falls() {
         Some(80.0),
         "a's driver was loaded again"
     );
+    meter.rest();
+    assert_eq!(meter.look(Some(&at(&[("a", 910.0)]))), Some(80.0), "others have had it meanwhile");
+    assert_eq!(meter.look(Some(&at(&[("a", 915.0)]))), Some(85.0));
     assert_eq!(meter.look(None), None);
     assert_eq!(meter.look(Some(&at(&[("a", 20.0)]))), None, "a part of it is missing for ever");
 }
