@@ -115,7 +115,7 @@ impl Looker {
             // Beside a cgroup these are processes that have left it: the cgroup's figures stand for themselves.
             if part.reading.is_none() {
                 // Slurm may have been started since its directories were looked for.
-                is_outside |= matches!(job, Job::Scheduled(_));
+                is_outside |= matches!(job, Job::Scheduled(_)) && !self.histories.contains_key(&job);
                 part.at = clock();
                 part.members = members;
             }
@@ -177,7 +177,7 @@ impl Looker {
         if devices.is_empty() {
             return HashMap::new();
         }
-        let mut allotted = HashMap::new();
+        let mut allotted = BTreeMap::new();
         let mut owners = HashMap::new();
         for (job, part) in parts {
             owners.extend(part.members.iter().map(|member| (member.who.pid, job)));

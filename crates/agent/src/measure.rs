@@ -92,6 +92,10 @@ impl History {
         };
         let memory = reading.working_set.or_else(|| resident(&part.members));
         let (read, written) = self.storage(&reading, &part.members, rates);
+        if gpu.is_none() {
+            self.joules.rest();
+        }
+        let joules = gpu.and_then(|gpu| self.joules.look(gpu.energy_joules.as_ref()));
         let (external_job_id, attempt) = match job {
             Job::Scheduled(id) => (Some(id.clone()), None),
             Job::Attempt(token) => (None, Some(token.clone())),
@@ -110,7 +114,7 @@ impl History {
             gpu_usage: gpu.and_then(|gpu| gpu.usage).map(rounded),
             gpu_memory_mb: gpu.and_then(|gpu| gpu.memory).map(mib),
             gpu_power_watts: gpu.and_then(|gpu| gpu.power_watts).map(rounded),
-            gpu_energy_joules: gpu.and_then(|gpu| self.joules.look(gpu.energy_joules.as_ref())).map(rounded),
+            gpu_energy_joules: joules.map(rounded),
             io_read_bytes: read.and_then(|bytes| i64::try_from(bytes).ok()),
             io_write_bytes: written.and_then(|bytes| i64::try_from(bytes).ok()),
             processes: i64::try_from(part.members.len()).ok(),
@@ -143,12 +147,11 @@ impl History {
             })
             .collect();
         let ticks = self.ticks.look(&figures, rates.since);
-        let (counter, nanos) = match reading.cpu_nanos {
-            Some(nanos) => (Counter::Cgroup, nanos),
-            None => {
-                let per_tick = NANOS_PER_SECOND / rustix::param::clock_ticks_per_second().max(1);
-                (Counter::Processes, ticks.saturating_mul(per_tick))
-            }
+        let (counter, nanos) = if let Some(nanos) = reading.cpu_nanos {
+            (Counter::Cgroup, nanos)
+        } else {
+            let per_tick = NANOS_PER_SECOND / rustix::param::clock_ticks_per_second().max(1);
+            (Counter::Processes, ticks.saturating_mul(per_tick))
         };
         let before = self.time.replace((counter, at, nanos));
         let (_, then, used) = before.filter(|(by, _, _)| *by == counter)?;

@@ -14,7 +14,11 @@ fn part(seconds: u64, reading: Reading) -> Parts {
 }
 
 fn cpu(seconds: f64) -> Reading {
-    Reading { cpu_nanos: Some((seconds * 1e9) as u64), processors: Some(2.0), ..Reading::default() }
+    Reading {
+        cpu_nanos: u64::try_from(Duration::from_secs_f64(seconds).as_nanos()).ok(),
+        processors: Some(2.0),
+        ..Reading::default()
+    }
 }
 
 fn look(history: &mut History, part: Parts) -> JobSample {

@@ -75,6 +75,7 @@ pub(crate) async fn run(shared: Arc<Shared>, client: Client, token_file: Option<
                     shared.spool().done(&batch);
                     shared.metrics.failures.inc();
                     shared.metrics.refused.inc_by(batch.samples);
+                    failures = 0;
                     shared.say(&format!("Libra has refused a batch: {}", one_line(&error.to_string())));
                 }
                 Verdict::Later => {

@@ -198,13 +198,12 @@ impl Disk {
         line.push_str(text);
         line.push('\n');
         let written = open.write_all(line.as_bytes());
-        match &written {
-            Ok(()) => file.bytes += line.len() as u64,
-            Err(_) => {
-                // A part of it may be there: nothing is to follow a torn line.
-                file.bytes = open.metadata().map_or(file.bytes, |meta| meta.len());
-                self.open = None;
-            }
+        if written.is_ok() {
+            file.bytes += line.len() as u64;
+        } else {
+            // A part of it may be there: nothing is to follow a torn line.
+            file.bytes = open.metadata().map_or(file.bytes, |meta| meta.len());
+            self.open = None;
         }
         written
     }
@@ -244,15 +243,11 @@ impl Disk {
             };
             let next = taken + line.len() as u64;
             let text = line.strip_suffix(b"\n").and_then(|line| String::from_utf8(line.to_vec()).ok());
-            match text.and_then(|text| Some((samples_in(&text)?, text))) {
-                Some((samples, text)) => {
-                    return Some(Batch { text, samples, place: Place::Disk { file: number, next } });
-                }
-                None => {
-                    lost.torn += 1;
-                    self.done(number, next);
-                }
+            if let Some((samples, text)) = text.and_then(|text| Some((samples_in(&text)?, text))) {
+                return Some(Batch { text, samples, place: Place::Disk { file: number, next } });
             }
+            lost.torn += 1;
+            self.done(number, next);
         }
     }
 

@@ -32,9 +32,9 @@ pub fn granted(quota: u64, period: u64) -> Option<f64> {
 }
 
 /// How many processors a list names: `0-3,8`. None for an empty one, and where it is no such list.
-pub fn processors(list: &str) -> Option<u32> {
+pub fn processors(text: &str) -> Option<u32> {
     let mut count = 0u32;
-    for part in list.trim().split(',') {
+    for part in text.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         if last < first || last >= MOST_PROCESSORS {

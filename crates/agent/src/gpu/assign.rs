@@ -26,7 +26,7 @@ pub struct GpuUse {
 pub fn assign(
     devices: &[Device],
     owner: impl Fn(u32) -> Option<Job>,
-    allotted: &HashMap<Job, Vec<u32>>,
+    allotted: &BTreeMap<Job, Vec<u32>>,
 ) -> HashMap<Job, GpuUse> {
     let divided = devices.iter().any(|device| device.instances.is_some());
     let mut shares: HashMap<Job, Vec<GpuUse>> = HashMap::new();
@@ -95,6 +95,11 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// It has no GPU at present: what those that it had draw meanwhile is not its own.
+    pub fn rest(&mut self) {
+        self.last = None;
+    }
+
     /// The sum after this look; None once a part of it could not be measured.
     pub fn look(&mut self, now: Option<&BTreeMap<String, f64>>) -> Option<f64> {
         let Some(now) = now else {

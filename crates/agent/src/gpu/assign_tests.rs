@@ -32,7 +32,7 @@ fn owner(pid: u32) -> Option<Job> {
 fn a_gpu_that_a_job_has_alone_speaks_for_it() {
     let devices =
         [whole(0, vec![process(100, 5, None), process(101, 7, None)]), whole(1, vec![process(200, 1, None)])];
-    let uses = assign(&devices, owner, &HashMap::new());
+    let uses = assign(&devices, owner, &BTreeMap::new());
     let one = &uses[&job("1")];
     assert_eq!((one.usage, one.memory, one.power_watts), (Some(80.0), Some(12), Some(300.0)));
     assert_eq!(one.energy_joules, Some(BTreeMap::from([("GPU-0".to_owned(), 1_000.0)])));
@@ -44,7 +44,7 @@ fn a_gpu_that_a_job_has_alone_speaks_for_it() {
 fn a_gpu_that_was_given_and_is_not_used_counts_as_idle() {
     let idle = Device { usage: Some(0.0), power_watts: Some(60.0), ..whole(1, vec![]) };
     let devices = [whole(0, vec![process(100, 5, None)]), idle, whole(2, vec![])];
-    let uses = assign(&devices, owner, &HashMap::from([(job("1"), vec![0, 1])]));
+    let uses = assign(&devices, owner, &BTreeMap::from([(job("1"), vec![0, 1])]));
     let one = &uses[&job("1")];
     assert_eq!((one.usage, one.memory, one.power_watts), (Some(40.0), Some(5), Some(360.0)));
     assert_eq!(one.energy_joules.as_ref().map(BTreeMap::len), Some(2));
@@ -55,7 +55,7 @@ fn a_gpu_that_was_given_and_is_not_used_counts_as_idle() {
 fn on_a_shared_gpu_each_has_its_own_figures_and_nobody_the_sum() {
     let shared =
         whole(0, vec![process(100, 5, Some(30.0)), process(101, 5, Some(20.0)), process(200, 9, None)]);
-    let uses = assign(&[shared], owner, &HashMap::new());
+    let uses = assign(&[shared], owner, &BTreeMap::new());
     let (one, two) = (&uses[&job("1")], &uses[&job("2")]);
     assert_eq!((one.usage, one.memory, one.power_watts), (Some(50.0), Some(10), None));
     assert_eq!((two.usage, two.memory, two.energy_joules.clone()), (None, Some(9), None));
@@ -63,7 +63,7 @@ fn on_a_shared_gpu_each_has_its_own_figures_and_nobody_the_sum() {
     let uses = assign(
         &[whole(0, vec![process(100, 5, Some(30.0)), process(7, 1, Some(9.0))])],
         owner,
-        &HashMap::new(),
+        &BTreeMap::new(),
     );
     assert_eq!((uses[&job("1")].usage, uses[&job("1")].power_watts), (Some(30.0), None));
 }
@@ -77,7 +77,7 @@ fn on_a_divided_gpu_memory_is_known_and_the_rest_is_not() {
         processes: vec![process(100, 10 << 30, None), process(200, 20 << 30, None)],
         ..whole(0, vec![])
     };
-    let uses = assign(std::slice::from_ref(&divided), owner, &HashMap::from([(job("3"), vec![0])]));
+    let uses = assign(std::slice::from_ref(&divided), owner, &BTreeMap::from([(job("3"), vec![0])]));
     for (id, memory) in [("1", 10 << 30), ("2", 20 << 30)] {
         let of = &uses[&job(id)];
         assert_eq!((of.usage, of.memory, of.power_watts), (None, Some(memory), None), "{id}");
@@ -85,9 +85,9 @@ fn on_a_divided_gpu_memory_is_known_and_the_rest_is_not() {
     assert!(!uses.contains_key(&job("3")), "an instance has no number of its own");
     // One job on one of two instances: who has the other one is not known, so the watts are nobody's.
     let one = Device { processes: vec![process(100, 1, None)], ..divided.clone() };
-    assert_eq!(assign(&[one], owner, &HashMap::new())[&job("1")].power_watts, None);
+    assert_eq!(assign(&[one], owner, &BTreeMap::new())[&job("1")].power_watts, None);
     let only = Device { instances: Some(1), processes: vec![process(100, 1, None)], ..divided };
-    assert_eq!(assign(&[only], owner, &HashMap::new())[&job("1")].power_watts, Some(300.0));
+    assert_eq!(assign(&[only], owner, &BTreeMap::new())[&job("1")].power_watts, Some(300.0));
 }
 
 #[test]
@@ -103,6 +103,9 @@ fn energy_is_summed_over_gpus_that_come_and_go_and_never_falls() {
         Some(80.0),
         "a's driver was loaded again"
     );
+    meter.rest();
+    assert_eq!(meter.look(Some(&at(&[("a", 910.0)]))), Some(80.0), "others have had it meanwhile");
+    assert_eq!(meter.look(Some(&at(&[("a", 915.0)]))), Some(85.0));
     assert_eq!(meter.look(None), None);
     assert_eq!(meter.look(Some(&at(&[("a", 20.0)]))), None, "a part of it is missing for ever");
 }

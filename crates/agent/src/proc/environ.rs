@@ -61,9 +61,9 @@ fn is_token(text: &str) -> bool {
 }
 
 /// Reads `0,2-3`; None when it is no such list.
-pub fn numbers(list: &str) -> Option<Vec<u32>> {
+pub fn numbers(text: &str) -> Option<Vec<u32>> {
     let mut all = Vec::new();
-    for part in list.trim().split(',') {
+    for part in text.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
         if last < first || last >= MOST_GPUS {

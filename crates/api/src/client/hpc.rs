@@ -5,6 +5,11 @@ use reqwest::Method;
 use super::{CALL_TIMEOUT, Client, ClientError};
 use crate::hpc::samples::BatchAnswer;
 
+/// Who says so, for Libra's record of changes.
+const CHANGED_BY: (&str, &str) = ("X-Changed-By", "libra-agent");
+/// By which way.
+const SOURCE: (&str, &str) = ("X-Source", "agent");
+
 impl Client {
     /// The same client with another key.
     #[must_use]
@@ -21,6 +26,8 @@ impl Client {
             .request(Method::POST, "/v1/metrics/batch", &[])
             .timeout(CALL_TIMEOUT)
             .header(reqwest::header::CONTENT_TYPE, "application/json")
+            .header(CHANGED_BY.0, CHANGED_BY.1)
+            .header(SOURCE.0, SOURCE.1)
             .body(batch);
         self.answer(request).await
     }

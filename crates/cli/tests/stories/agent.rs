@@ -102,9 +102,17 @@ fn take(connection: &TcpStream, came: &Mutex<Vec<Value>>) {
     }
 }
 
+/// The times of a batch's samples of a made-up job: attempts of other stories are seen as well.
 fn times(batch: &Value) -> Vec<String> {
     let samples = batch["samples"].as_array().unwrap().iter();
-    samples.map(|sample| sample["timestamp"].as_str().unwrap().to_owned()).collect()
+    let of_job = samples.filter(|sample| sample["external_job_id"].is_string());
+    of_job.map(|sample| sample["timestamp"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The sample of a job.
+fn of<'a>(batch: &'a Value, id: &str) -> &'a Value {
+    let found = batch["samples"].as_array().unwrap().iter().find(|sample| sample["external_job_id"] == id);
+    found.unwrap_or_else(|| panic!("{id} is not in {batch:#}"))
 }
 
 /// The times of the samples that are in a spool.
@@ -151,8 +159,7 @@ async fn what_was_seen_while_libra_was_away_arrives_also_after_a_kill_of_the_age
 
     let last = taker.came().pop().unwrap();
     assert_eq!((last["cluster"].as_str(), last["node"].as_str()), (Some("c1"), Some("agent-away")));
-    let sample = &last["samples"][0];
-    assert_eq!(sample["external_job_id"], "9101");
+    let sample = of(&last, "9101");
     assert_eq!(sample["processes"], 1);
     assert!(sample["cpu_cores"].is_number() && sample["memory_usage_mb"].is_number(), "{sample}");
     assert!(sample.get("gpu_usage").is_none(), "what is unknown is absent: {sample}");
@@ -199,7 +206,8 @@ async fn the_agent_shows_what_it_does_and_what_it_costs() {
         line.unwrap_or_else(|| panic!("{name} is not in\n{page}")).parse().unwrap()
     };
     assert!(figure("libra_agent_samples_total") >= 2.0 && figure("libra_agent_pushes_total") >= 2.0);
-    assert!(figure("libra_agent_jobs") == 1.0 && figure("libra_agent_dropped_samples_total") == 0.0);
+    assert!(figure("libra_agent_jobs") >= 1.0);
+    assert!(page.contains("\nlibra_agent_dropped_samples_total 0\n"), "{page}");
     assert!(figure("libra_agent_memory_bytes") > 1e6);
     assert!(figure("hpc_node_total_cpus{node=\"agent-figures\"}") >= 1.0);
 }
@@ -217,11 +225,11 @@ async fn once_looks_prints_and_sends() {
     let done = run(&taker.url);
     assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
     let printed: Value = serde_json::from_slice(&done.stdout).unwrap();
-    assert_eq!(taker.came(), [printed.clone()]);
-    assert_eq!(printed["samples"][0]["external_job_id"], "9103");
+    assert_eq!(taker.came(), std::slice::from_ref(&printed));
+    assert!(of(&printed, "9103")["cpu_cores"].is_number());
 
     let away = run("http://127.0.0.1:1");
     assert_eq!(away.status.code(), Some(5), "{}", String::from_utf8_lossy(&away.stderr));
     let printed: Value = serde_json::from_slice(&away.stdout).unwrap();
-    assert_eq!(printed["samples"][0]["external_job_id"], "9103", "what was seen is shown all the same");
+    assert!(of(&printed, "9103").is_object(), "what was seen is shown all the same");
 }
