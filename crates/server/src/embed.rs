@@ -85,6 +85,7 @@ impl Embedded {
             alone,
             redis: None,
             flink: crate::flink::FlinkClusters::default(),
+            slurm: crate::slurm::SlurmClusters::default(),
         }));
         if !workers::begin(&service).await? {
             return Err(ServeError::ReplicaIdInUse(service.standing.me.id.clone()));

@@ -20,6 +20,7 @@ mod service;
 mod signatures;
 #[cfg(test)]
 mod simulation;
+mod slurm;
 mod telemetry;
 mod webhooks;
 mod workers;

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::files::Disk;
 use crate::flink::FlinkClusters;
 use crate::service::{HandOff, Parts, Service, Signals, Standing, host_lease_file, machine_of};
+use crate::slurm::SlurmClusters;
 use crate::workers::{self, Shutdown};
 use crate::{faces, host, telemetry};
 
@@ -76,6 +77,9 @@ pub enum ServeError {
     /// What is configured of Flink can't be used.
     #[error("{0}")]
     Flink(String),
+    /// What is configured of Slurm can't be used.
+    #[error("{0}")]
+    Slurm(String),
     /// The operating system failed.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -105,6 +109,7 @@ impl ServeError {
             Self::Store(e) => e.hint().map(str::to_owned),
             Self::Redis(_) => Some("such as redis://127.0.0.1:6379, or redis://:PASSWORD@HOST:PORT".into()),
             Self::Flink(_) => Some("such as {name: main, url: \"http://127.0.0.1:8081\"}".into()),
+            Self::Slurm(_) => Some("such as {name: main, rest-url: \"http://127.0.0.1:6820\"}".into()),
             Self::System(_) | Self::WorkerDied => None,
         }
     }
@@ -174,8 +179,9 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     let clock = Arc::new(clock::Agreed::new(clock::System));
     let files = Arc::new(Disk);
     let flink = FlinkClusters::of(&config.flink).map_err(ServeError::Flink)?;
+    let slurm = SlurmClusters::of(&config.slurm).map_err(ServeError::Slurm)?;
     let parts =
-        Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis, flink };
+        Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis, flink, slurm };
     let service = Arc::new(Service::new(parts));
     begin(&service).await?;
     if let (Some(outgoing), StoreUrl::Postgres(url)) = (outgoing, &service.config.store.url) {

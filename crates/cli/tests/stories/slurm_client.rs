@@ -8,7 +8,8 @@ mod submitting;
 
 use std::path::Path;
 
-use libra_core::hpc::raw_state::{End, Standing};
+use libra_core::hpc::end::End;
+use libra_core::hpc::raw_state::Standing;
 use libra_core::hpc::record::Record;
 use libra_core::time::Timestamp;
 use libra_engines::slurm::{Access, Commands, Rest, Slurm, Submission, TokenFrom};

@@ -1,6 +1,7 @@
 //! Jobs of a batch scheduler, as Libra sees them (contract H): what a word of the scheduler, of its hooks or of a person
 //! changes of what is known. Libra has not started these jobs, and holds nothing for them.
 
+pub mod collect;
 pub mod end;
 pub mod job;
 pub mod observe;

@@ -138,6 +138,7 @@ impl Record {
         let text = |newer: String, known: String| if newer.is_empty() { known } else { newer };
         Self {
             external_id: text(newer.external_id, known.external_id),
+            cluster: newer.cluster.or(known.cluster),
             raw_state: text(newer.raw_state, known.raw_state),
             reason: newer.reason.or(known.reason),
             name: newer.name.or(known.name),
@@ -158,6 +159,8 @@ impl Record {
             restarts: newer.restarts.max(known.restarts),
             comment: newer.comment.or(known.comment),
             array: newer.array.or(known.array),
+            // None are left, where nothing is said of them.
+            array_waiting: newer.array_waiting,
             het_job: newer.het_job.or(known.het_job),
             places: if newer.places == Places::default() { known.places } else { newer.places },
         }

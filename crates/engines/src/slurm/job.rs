@@ -1,6 +1,7 @@
 //! A job as slurmctld tells it: REST versions v0.0.38 to v0.0.42, and `squeue --json`.
 
-use libra_core::hpc::raw_state::{End, Standing};
+use libra_core::hpc::end::End;
+use libra_core::hpc::raw_state::Standing;
 use libra_core::hpc::record::{Amounts, ArrayTask, ExitStatus, Places, Record};
 
 use super::hostlist;

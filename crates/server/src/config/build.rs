@@ -14,13 +14,14 @@ use libra_engines::logs::LogLimits;
 use libra_engines::spark_submit::History;
 
 use super::keys::{
-    AUTH_KEYS, CLUSTERS, FLINK_SIGNATURES, IN_CLUSTER_CONF, KEYS, QUEUES, SPARK_SUBMIT_CONF, TENANTS, USERS,
+    AUTH_KEYS, CLUSTERS, FLINK_SIGNATURES, IN_CLUSTER_CONF, KEYS, QUEUES, SLURM_CLUSTERS, SPARK_SUBMIT_CONF,
+    TENANTS, USERS,
 };
 use super::source::Gathered;
 use super::units::duration;
 use super::{
     Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, Source, SparkSubmit,
-    Webhooks, Written, backend, flink, replicas, turns,
+    Webhooks, Written, backend, flink, replicas, slurm, turns,
 };
 use crate::auth;
 use crate::{host, webhooks};
@@ -256,6 +257,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             tree,
             v.must(FLINK_SIGNATURES, "`off`, `if-present` or `required`", flink::policy)?,
         )?,
+        slurm: slurm::clusters(tree(SLURM_CLUSTERS))?,
         queue_times: turns.times,
         enabled,
         queue_wait: v.limit("libra.queue.max-wait-time")?,

@@ -54,14 +54,17 @@ pub const FLINK_SIGNATURES: &str = "libra.flink.artifacts.signatures";
 pub const FLINK_HOSTS: &str = "libra.flink.artifacts.hosts";
 /// The S3-compatible store of programs for Flink.
 pub const FLINK_S3: &str = "libra.flink.artifacts.s3";
+/// Slurm's clusters, by name.
+pub const SLURM_CLUSTERS: &str = "libra.slurm.clusters";
 /// The keys with lists or maps below them. In the environment their value is YAML.
-pub const TREES: [&str; 10] = [
+pub const TREES: [&str; 11] = [
     AUTH_KEYS,
     QUEUES,
     USERS,
     TENANTS,
     CLUSTERS,
     FLINK_CLUSTERS,
+    SLURM_CLUSTERS,
     FLINK_DIRECTORIES,
     FLINK_PUBLIC_KEYS,
     FLINK_HOSTS,
@@ -170,6 +173,12 @@ pub const KEYS: &[Key] = &[
         "Flink session clusters for deployments: a list of {name, url, token-file, ca-file, identity-file, headers, \
          savepoint-directory, max-slots, python}. A specification that names no cluster gets the first. Files are PEM, the token's \
          alone.",
+    ),
+    key(
+        SLURM_CLUSTERS,
+        "",
+        "Slurm clusters whose jobs are seen: a list of {name, rest-url, api-version, user, jwt-file or jwt-key-file, ca-file, sbatch, \
+         slurm-conf, path, requests-per-minute, interval}. Without a rest-url, or with sbatch: always, Slurm's commands are used.",
     ),
     key(
         FLINK_DIRECTORIES,

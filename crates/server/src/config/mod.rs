@@ -9,6 +9,7 @@ mod flink;
 pub mod keys;
 mod origins;
 mod replicas;
+mod slurm;
 mod source;
 mod turns;
 mod units;
@@ -28,6 +29,7 @@ use libra_store::{PoolSettings, StoreUrl};
 
 pub use flink::{Flink, FlinkCluster};
 pub use keys::{KEYS, Key};
+pub use slurm::{SlurmCluster, SlurmWay};
 pub use source::Source;
 pub use turns::{Cluster, QueueTimes};
 
@@ -84,6 +86,8 @@ pub struct Config {
     pub spark_submit: SparkSubmit,
     /// Flink's clusters.
     pub flink: Flink,
+    /// Slurm's clusters.
+    pub slurm: Vec<SlurmCluster>,
     /// When to warn about full resources.
     pub monitor: Monitor,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `libra_server=debug`.

@@ -38,6 +38,7 @@ fn every_key_takes_effect() {
         ("libra.quotas.tenants", "{blue: {memory: 7g}}"),
         ("libra.clusters", "[{name: east, master: 'spark://h:7'}]"),
         ("libra.flink.clusters", "[{name: east, url: 'http://h:7'}]"),
+        ("libra.slurm.clusters", "[{name: main, rest-url: 'http://h:6820'}]"),
         ("libra.flink.artifacts.directories", "[/jobs]"),
         ("libra.flink.artifacts.signatures", "off"),
         ("libra.flink.artifacts.public-keys", "[RWSepv2qjj+72R2VyV22oP7Q5UKaX5+f/sWIf0jX0nywrhtSYn4MCya4]"),
@@ -458,6 +459,35 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
     ] {
         let error = from_yaml(&format!("libra: {{{yaml}}}")).unwrap_err();
         assert!(error.to_string().contains(wanted), "{yaml}: {error}");
+    }
+}
+
+#[test]
+fn slurms_clusters_are_read() {
+    let read = |list: &str| from_yaml(&format!("libra: {{slurm: {{clusters: [{list}]}}}}\n"));
+    let config = read(
+        "{name: a, rest-url: 'http://h:6820', user: slurm, jwt-key-file: /k, interval: 30s, requests-per-minute: 20}, \
+         {name: b, slurm-conf: /etc/b/slurm.conf}, {name: c, rest-url: 'unix:/run/r.sock', sbatch: always}",
+    );
+    let clusters = config.unwrap().slurm;
+    assert_eq!((clusters[0].interval_seconds, clusters[0].requests_per_minute), (30, 20));
+    let SlurmWay::Rest { url, jwt_key_file, .. } = &clusters[0].way else { panic!("{:?}", clusters[0]) };
+    assert_eq!((url.as_str(), jwt_key_file.as_deref()), ("http://h:6820", Some(std::path::Path::new("/k"))));
+    for cluster in &clusters[1..] {
+        assert!(matches!(cluster.way, SlurmWay::Commands { .. }), "{cluster:?}");
+    }
+    for (list, said) in [
+        ("{name: a, rest-url: h}", "must begin with http://"),
+        ("{name: a, rest-url: 'http://h', jwt-key-file: /k}", "a token is made for somebody"),
+        ("{name: a, rest-url: 'http://h', jwt-key-file: /k, jwt-file: /t}", "one of them is enough"),
+        ("{name: a, rest-url: 'http://h', api-version: v0.0.37}", "v0.0.38"),
+        ("{name: a, sbatch: never}", "may not use the commands"),
+        ("{name: a, sbatch: maybe}", "`always`"),
+        ("{name: a}, {name: a}", "twice"),
+        ("{name: a, url: x}", "url"),
+    ] {
+        let error = read(list).unwrap_err().to_string();
+        assert!(error.contains(said), "{list}: {error}");
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) use deployments::{
 pub(crate) use error::ServiceError;
 pub(crate) use feed::{After, FeedReader};
 pub(crate) use hand_off::{HandOff, handed_to, host_lease_file};
-pub(crate) use hpc::{ByWhom as HpcAuthor, HpcListQuery, SampleQuery, SampleStep};
+pub(crate) use hpc::{ByWhom as HpcAuthor, Heard, HpcListQuery, SampleQuery, SampleStep};
 pub(crate) use log_follow::{LogFollower, LogPiece};
 pub(crate) use logs::{LogPlace, LogQuery};
 pub(crate) use places::{Full, Places, Taking};
@@ -66,6 +66,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::files::Files;
 use crate::flink::FlinkClusters;
+use crate::slurm::SlurmClusters;
 use crate::telemetry::metrics::Metrics;
 
 /// Everything that a use case needs.
@@ -87,6 +88,8 @@ pub(crate) struct Service {
     pub(crate) artifacts: Artifacts,
     /// The Flink clusters.
     pub(crate) flink: FlinkClusters,
+    /// The Slurm clusters.
+    pub(crate) slurm: SlurmClusters,
     /// True when no other process can use this database: what it does not know is nobody's.
     pub(crate) alone: bool,
     /// Hands scheduled attempts on, where it is configured.
@@ -116,12 +119,25 @@ pub(crate) struct Parts {
     pub(crate) alone: bool,
     pub(crate) redis: Option<Arc<dyn HandOff>>,
     pub(crate) flink: FlinkClusters,
+    pub(crate) slurm: SlurmClusters,
 }
 
 impl Service {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis, flink } =
-            parts;
+        let Parts {
+            config,
+            db,
+            engines,
+            clock,
+            standing,
+            signals,
+            files,
+            files_dir,
+            alone,
+            redis,
+            flink,
+            slurm,
+        } = parts;
         let followers = Places::new(config.logs.max_followers);
         Self {
             followers,
@@ -139,6 +155,7 @@ impl Service {
             files,
             artifacts: Artifacts::within(&files_dir),
             flink,
+            slurm,
             files_dir,
             alone,
             redis,

@@ -192,6 +192,7 @@ impl Replica {
             alone: plan.alone,
             redis: plan.redis.then(streams),
             flink: crate::flink::FlinkClusters::default(),
+            slurm: crate::slurm::SlurmClusters::default(),
         });
         (Arc::new(service), outgoing)
     }

@@ -17,6 +17,7 @@ mod programs;
 mod reload;
 mod retention;
 mod scheduler;
+mod slurm;
 mod stragglers;
 mod supervisor;
 mod webhooks;
@@ -67,6 +68,7 @@ pub(crate) fn start(
     workers.spawn(deployments::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(programs::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(slurm::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(hpc::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(stragglers::run(Arc::clone(service), shutdown.clone()));

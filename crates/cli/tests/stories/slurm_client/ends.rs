@@ -1,6 +1,7 @@
 //! How jobs end: the record's state is what Slurm itself says.
 
-use libra_core::hpc::raw_state::{End, Standing};
+use libra_core::hpc::end::End;
+use libra_core::hpc::raw_state::Standing;
 use libra_core::hpc::record::{ExitStatus, Record};
 use libra_engines::slurm::name_of;
 use libra_testkit::slurm::Setup;

@@ -1,6 +1,7 @@
 //! Jobs whose node dies, and jobs that are put back into the queue.
 
-use libra_core::hpc::raw_state::{End, Standing};
+use libra_core::hpc::end::End;
+use libra_core::hpc::raw_state::Standing;
 use libra_testkit::slurm::Setup;
 use libra_testkit::wait;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use libra_core::hpc::raw_state::End;
+use libra_core::hpc::end::End;
 use libra_engines::slurm::{Access, Error, Rest, Signal, Slurm, Submission, TokenFrom};
 use libra_testkit::slurm::Setup;
 use libra_testkit::{SlurmCluster, wait};

@@ -6,14 +6,14 @@ use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::observe::Word;
 use serde_json::Value;
 
-use super::{ByWhom, NO_CLUSTER};
+use super::ByWhom;
 use crate::service::{Service, ServiceError};
 
 impl Service {
     /// A hook says that a job runs. The same twice, late or out of order changes nothing that is known.
     pub(crate) async fn job_started(&self, by: &ByWhom, body: &Value) -> Result<HpcEventView, ServiceError> {
         let event = requests::started(body, self.clock.now()).map_err(ServiceError::fields)?;
-        let cluster = event.cluster.unwrap_or_else(|| NO_CLUSTER.to_owned());
+        let cluster = self.cluster_or_only(event.cluster);
         let number = event.record.external_id.clone();
         let heard = self.hear(by, &cluster, &number, &Word::Started(Box::new(event.record))).await?;
         Ok(answer(heard, &number))
@@ -22,7 +22,7 @@ impl Service {
     /// A hook says that a job has ended.
     pub(crate) async fn job_finished(&self, by: &ByWhom, body: &Value) -> Result<HpcEventView, ServiceError> {
         let event = requests::finished(body, self.clock.now()).map_err(ServiceError::fields)?;
-        let cluster = event.cluster.unwrap_or_else(|| NO_CLUSTER.to_owned());
+        let cluster = self.cluster_or_only(event.cluster);
         let number = event.finished.record.external_id.clone();
         let heard = self.hear(by, &cluster, &number, &Word::Finished(Box::new(event.finished))).await?;
         Ok(answer(heard, &number))

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use libra_api::hpc::jobs::{AuditListView, AuditView, HpcJobListView, HpcJobView};
 use libra_api::hpc::requests::{self, Patch};
-use libra_api::problem::Code;
+use libra_api::problem::{Code, Violation};
 use libra_core::hpc::job::HpcJob;
-use libra_core::hpc::observe::{Fresh, Outcome as Observed, Word, observe};
+use libra_core::hpc::observe::{Fresh, Means, Outcome as Observed, Word, observe};
 use libra_core::hpc::raw_state::HpcState;
 use libra_core::hpc::record::Record;
 use libra_core::hpc::usage::Totals;
@@ -17,7 +17,7 @@ use libra_store::tables::hpc::list::{self, Filter};
 use libra_store::tables::hpc::samples::{self, Batch};
 use serde_json::Value;
 
-use super::{ByWhom, HOOKS_ALONE, MOST_TRIES, NO_CLUSTER, view};
+use super::{ByWhom, MOST_TRIES, view};
 use crate::auth::{Principal, Role};
 use crate::service::{Service, ServiceError};
 
@@ -42,15 +42,15 @@ impl Service {
             let message = format!("you may make known jobs of your own ({}) only", by.who.user);
             return Err(ServiceError::new(Code::Forbidden, message));
         }
-        let cluster = new.cluster.unwrap_or_else(|| NO_CLUSTER.to_owned());
+        let cluster = self.cluster_or_only(new.cluster);
         let fresh = Fresh {
             id: JobId::new(now, self.clock.entropy()),
             tenant: by.who.tenant.clone(),
             cluster,
             correlation_id: by.correlation_id.clone(),
         };
-        let word = Word::Record(Box::new(new.record), now);
-        let Observed::New(change) = observe(None, word, HOOKS_ALONE, fresh, now) else {
+        let (word, means) = (Word::Record(Box::new(new.record), now), Means { asks: false });
+        let Observed::New(change) = observe(None, word, means, fresh, now) else {
             return Err(ServiceError::new(Code::Internal, "a job that is new was taken for another"));
         };
         let job = HpcJob { client_id: Some(new.client_id.clone()), ..change.job };
@@ -131,6 +131,10 @@ impl Service {
                 let batch = Batch { job: of, node, samples };
                 self.db.write(move |tx| samples::record(tx, vec![batch])).await?;
             }
+            if state.is_some() && self.slurm.has(&job.cluster) {
+                let reason = "is what its scheduler says; tell that";
+                return Err(ServiceError::fields(vec![Violation::new("/state", reason)]));
+            }
             let Some(state) = state else { return self.hpc_job_view(&by.who, &of.to_string()).await };
             if self.moved(by, &job, state).await? {
                 return self.hpc_job_view(&by.who, &of.to_string()).await;
@@ -156,8 +160,8 @@ impl Service {
             cluster: job.cluster.clone(),
             correlation_id: by.correlation_id.clone(),
         };
-        let word = Word::Record(Box::new(record), now);
-        match observe(Some(job), word, HOOKS_ALONE, fresh, now) {
+        let (word, means) = (Word::Record(Box::new(record), now), Means { asks: false });
+        match observe(Some(job), word, means, fresh, now) {
             Observed::Changed(change) => {
                 let author = by.author(ChangeType::Update);
                 let write = Write { job: change.job, new: false, log: change.log, author, at: now };

@@ -3,6 +3,7 @@
 mod events;
 mod jobs;
 mod metrics;
+mod slurm;
 mod view;
 
 use libra_api::problem::Code;
@@ -18,11 +19,10 @@ use crate::auth::{Principal, Role, may_see};
 
 pub(crate) use jobs::HpcListQuery;
 pub(crate) use metrics::{SampleQuery, Step as SampleStep};
+pub(crate) use slurm::Heard;
 
 /// The cluster of jobs of which nobody says where they are.
 const NO_CLUSTER: &str = "default";
-/// No scheduler is asked yet: what hooks and people say is all there is.
-const HOOKS_ALONE: Means = Means { asks: false };
 /// A row that others change at the same time is read again so often.
 const MOST_TRIES: u32 = 20;
 
@@ -51,6 +51,16 @@ impl ByWhom {
 }
 
 impl Service {
+    /// Whether a cluster's scheduler is asked before anything is an end.
+    fn means_of(&self, cluster: &str) -> Means {
+        Means { asks: self.slurm.has(cluster) }
+    }
+
+    /// The cluster that is meant where none is named.
+    fn cluster_or_only(&self, named: Option<String>) -> String {
+        named.unwrap_or_else(|| self.slurm.only().unwrap_or(NO_CLUSTER).to_owned())
+    }
+
     /// Hears a word about the job with a number on a cluster; says what the job is then, and whether that is new.
     pub(super) async fn hear(
         &self,
@@ -69,7 +79,8 @@ impl Service {
                 cluster: cluster.to_owned(),
                 correlation_id: by.correlation_id.clone(),
             };
-            let (change, new) = match observe(before.as_ref(), word.clone(), HOOKS_ALONE, fresh, now) {
+            let means = self.means_of(cluster);
+            let (change, new) = match observe(before.as_ref(), word.clone(), means, fresh, now) {
                 Observed::Unchanged => return Ok((before, false)),
                 Observed::Changed(change) => (change, false),
                 Observed::New(change) => (change, true),

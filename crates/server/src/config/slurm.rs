@@ -1,0 +1,160 @@
+//! Slurm's clusters: where they are asked, and as whom.
+
+use std::path::PathBuf;
+
+use libra_engines::slurm::ApiVersion;
+use serde_json::Value;
+
+use super::ConfigError;
+use super::fields::{Fields, is_web_address, list};
+use super::keys::SLURM_CLUSTERS;
+
+/// A cluster of Slurm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlurmCluster {
+    /// Its name: what hooks, agents and lists call it.
+    pub name: String,
+    /// How it is asked.
+    pub way: SlurmWay,
+    /// Requests to slurmctld in a minute, at most.
+    pub requests_per_minute: u32,
+    /// The pause between two reads when nothing is wrong, in seconds.
+    pub interval_seconds: u32,
+}
+
+/// How a cluster is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlurmWay {
+    /// Through its slurmrestd.
+    Rest {
+        /// Its address: `http://host:6820` or `unix:/run/slurmrestd.sock`.
+        url: String,
+        /// Which version is spoken; None finds the newest.
+        version: Option<ApiVersion>,
+        /// Whom Libra is to Slurm.
+        user: Option<String>,
+        /// A file with a token, as `scontrol token` prints it.
+        jwt_file: Option<PathBuf>,
+        /// The key with which tokens are made: that of `jwt_key` in slurm.conf.
+        jwt_key_file: Option<PathBuf>,
+        /// Certificates (PEM) that are trusted beside the system's.
+        ca_file: Option<PathBuf>,
+    },
+    /// By Slurm's commands on this machine.
+    Commands {
+        /// The cluster's slurm.conf; None leaves it to the commands.
+        conf: Option<PathBuf>,
+        /// The directories of the commands, with colons between; None = the usual ones.
+        path: Option<String>,
+    },
+}
+
+const EXAMPLE: &str = "libra.slurm.clusters: [{name: main, rest-url: \"http://127.0.0.1:6820\", user: slurm, jwt-key-file: /etc/slurm/jwt.key}]";
+const KNOWN: [&str; 12] = [
+    "name",
+    "rest-url",
+    "api-version",
+    "jwt-file",
+    "jwt-key-file",
+    "user",
+    "ca-file",
+    "sbatch",
+    "slurm-conf",
+    "path",
+    "requests-per-minute",
+    "interval",
+];
+/// Requests in a minute where nothing is said, and the most that are believed.
+const REQUESTS: (u32, u64) = (60, 6_000);
+/// Seconds between two reads where nothing is said.
+const INTERVAL: u32 = 10;
+/// The longest pause, in seconds.
+const MOST_INTERVAL: u64 = 300;
+
+/// The clusters, from the list in the configuration.
+///
+/// # Errors
+/// A value that is no list, an unknown field, an address that is none, a name that comes twice, two ways to show who we
+/// are.
+pub(super) fn clusters(value: Option<&Value>) -> Result<Vec<SlurmCluster>, ConfigError> {
+    let mut found: Vec<SlurmCluster> = Vec::new();
+    for (n, value) in list(SLURM_CLUSTERS, value, EXAMPLE)?.iter().enumerate() {
+        let cluster = cluster(&format!("{SLURM_CLUSTERS}[{n}]"), value)?;
+        if found.iter().any(|other| other.name == cluster.name) {
+            let name = &cluster.name;
+            return Err(ConfigError::new(format!("{SLURM_CLUSTERS} names the cluster `{name}` twice")));
+        }
+        found.push(cluster);
+    }
+    Ok(found)
+}
+
+fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
+    let mut fields = Fields::of(place, value, &KNOWN)?;
+    let wrong = |what: String| ConfigError::new(format!("{place}{what}")).hinting(EXAMPLE);
+    let name = fields.name()?;
+    let sbatch = fields.text("sbatch")?;
+    let commands = match sbatch.as_deref() {
+        None | Some("auto") => None,
+        Some("always") => Some(true),
+        Some("never") => Some(false),
+        Some(other) => {
+            return Err(wrong(format!(".sbatch must be `auto`, `always` or `never`, not `{other}`")));
+        }
+    };
+    let (jwt_file, jwt_key_file) = (fields.text("jwt-file")?, fields.text("jwt-key-file")?);
+    if jwt_file.is_some() && jwt_key_file.is_some() {
+        return Err(wrong(" has a jwt-file and a jwt-key-file: one of them is enough".to_owned()));
+    }
+    let version = match fields.text("api-version")?.as_deref() {
+        None | Some("auto") => None,
+        Some(text) => {
+            let known = ApiVersion::parse(text);
+            let names = ApiVersion::NEWEST_FIRST.map(ApiVersion::as_str).join(", ");
+            Some(known.ok_or_else(|| {
+                wrong(format!(".api-version must be `auto` or one of {names}, not `{text}`"))
+            })?)
+        }
+    };
+    let user = fields.text("user")?;
+    if jwt_key_file.is_some() && user.is_none() {
+        return Err(wrong(" has a jwt-key-file and no user: a token is made for somebody".to_owned()));
+    }
+    let url = fields.text("rest-url")?;
+    let (ca_file, conf, path) = (fields.text("ca-file")?, fields.text("slurm-conf")?, fields.text("path")?);
+    let way = match (url, commands) {
+        (Some(url), None | Some(false)) => {
+            if !is_web_address(&url) && !url.starts_with("unix:/") {
+                return Err(wrong(format!(
+                    ".rest-url must begin with http://, https:// or unix:/, not `{url}`"
+                )));
+            }
+            SlurmWay::Rest {
+                url,
+                version,
+                user,
+                jwt_file: jwt_file.map(PathBuf::from),
+                jwt_key_file: jwt_key_file.map(PathBuf::from),
+                ca_file: ca_file.map(PathBuf::from),
+            }
+        }
+        (None, Some(false)) => {
+            return Err(wrong(" has no rest-url, and may not use the commands".to_owned()));
+        }
+        (None, None | Some(true)) | (Some(_), Some(true)) => {
+            SlurmWay::Commands { conf: conf.map(PathBuf::from), path }
+        }
+    };
+    let small = |number: Option<u64>, usual: u32| {
+        number.map_or(usual, |number| u32::try_from(number).unwrap_or(usual).max(1))
+    };
+    Ok(SlurmCluster {
+        name,
+        way,
+        requests_per_minute: small(fields.number("requests-per-minute", REQUESTS.1)?, REQUESTS.0),
+        interval_seconds: small(
+            fields.duration("interval")?.map(|d| d.as_secs().min(MOST_INTERVAL)),
+            INTERVAL,
+        ),
+    })
+}

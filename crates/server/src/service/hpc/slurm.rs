@@ -1,0 +1,103 @@
+//! What Slurm itself says, as it was read (contract H4).
+
+use std::collections::HashMap;
+
+use libra_core::hpc::job::HpcJob;
+use libra_core::hpc::observe::{Fresh, Outcome as Observed, Word, observe};
+use libra_core::hpc::record::Record;
+use libra_core::id::JobId;
+use libra_core::time::Timestamp;
+use libra_store::StoreError;
+use libra_store::lane::Outcome;
+use libra_store::tables::hpc::audit::ChangeType;
+use libra_store::tables::hpc::jobs::{self as rows, Write};
+use libra_store::tables::hpc::list;
+
+use super::ByWhom;
+use crate::auth::Principal;
+use crate::service::Service;
+
+/// A record that was heard, and whether its job has ended, so that it need not be heard again.
+pub(crate) struct Heard {
+    pub(crate) record: Record,
+    pub(crate) ended: bool,
+}
+
+impl Service {
+    /// Hears records that were asked for at one time. A row that somebody else changes meanwhile is left to the next read.
+    pub(crate) async fn hear_records(
+        &self,
+        cluster: &str,
+        records: &[Record],
+        asked_at: Timestamp,
+    ) -> Result<Vec<Heard>, StoreError> {
+        let (of, numbers) = (cluster.to_owned(), records.iter().map(|record| record.external_id.clone()));
+        let numbers: Vec<String> = numbers.collect();
+        let known = self
+            .db
+            .read(move |tx| {
+                let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+                list::newest_of(tx, &of, &numbers)
+            })
+            .await?;
+        let known: HashMap<&str, &HpcJob> =
+            known.iter().map(|job| (job.record.external_id.as_str(), job)).collect();
+        let mut heard = Vec::new();
+        let mut writes = Vec::new();
+        for record in records {
+            let before = known.get(record.external_id.as_str()).copied();
+            let word = Word::Record(Box::new(record.clone()), asked_at);
+            let write = self.write_of(cluster, before, word);
+            let after = write.as_ref().map(|write| &write.job).or(before);
+            let ended = after.is_some_and(|job| job.state.is_terminal());
+            heard.push((Heard { record: record.clone(), ended }, write.as_ref().map(|_| writes.len())));
+            writes.extend(write);
+        }
+        let outcomes = if writes.is_empty() {
+            Vec::new()
+        } else {
+            self.db.write(move |tx| rows::apply(tx, &writes)).await?
+        };
+        let stored = |write: &Option<usize>| write.is_none_or(|n| outcomes.get(n) == Some(&Outcome::Updated));
+        Ok(heard.into_iter().filter(|(_, write)| stored(write)).map(|(heard, _)| heard).collect())
+    }
+
+    /// Hears a word about one job of a cluster.
+    pub(crate) async fn hear_of_slurm(
+        &self,
+        cluster: &str,
+        number: &str,
+        word: Word,
+    ) -> Result<(), StoreError> {
+        let (of, external_id) = (cluster.to_owned(), number.to_owned());
+        let before = self.db.read(move |tx| rows::newest(tx, &of, &external_id)).await?;
+        if let Some(write) = self.write_of(cluster, before.as_ref(), word) {
+            self.db.write(move |tx| rows::apply(tx, &[write])).await?;
+        }
+        Ok(())
+    }
+
+    fn write_of(&self, cluster: &str, before: Option<&HpcJob>, word: Word) -> Option<Write> {
+        let now = self.clock.now();
+        let id = JobId::new(now, self.clock.entropy());
+        let by = collector(before.map_or_else(|| id.to_string(), |job| job.correlation_id.clone()));
+        let fresh = Fresh {
+            id,
+            tenant: by.who.tenant.clone(),
+            cluster: cluster.to_owned(),
+            correlation_id: by.correlation_id.clone(),
+        };
+        let (change, new) = match observe(before, word, self.means_of(cluster), fresh, now) {
+            Observed::Unchanged => return None,
+            Observed::Changed(change) => (change, false),
+            Observed::New(change) => (change, true),
+        };
+        Some(Write { job: change.job, new, log: change.log, author: by.author(ChangeType::Upsert), at: now })
+    }
+}
+
+/// Who reads schedulers.
+fn collector(correlation_id: String) -> ByWhom {
+    let (changed_by, source) = ("collector".to_owned(), "slurm".to_owned());
+    ByWhom { who: Principal::local(), changed_by, source, correlation_id }
+}

@@ -1,0 +1,84 @@
+//! The Slurm clusters that are configured, each with its client.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use libra_engines::slurm::{Access, Commands, Rest, Slurm, TokenFrom};
+
+use crate::config::{self, SlurmWay};
+
+/// All of them, in the order of the configuration.
+#[derive(Default)]
+pub(crate) struct SlurmClusters(Vec<Arc<SlurmCluster>>);
+
+/// One cluster.
+pub(crate) struct SlurmCluster {
+    /// Its configured name.
+    pub(crate) name: String,
+    /// Its client.
+    pub(crate) slurm: Slurm,
+    /// Requests to slurmctld in a minute, at most.
+    pub(crate) requests_per_minute: u32,
+    /// The pause between two reads when nothing is wrong, in seconds.
+    pub(crate) interval_seconds: u32,
+}
+
+impl SlurmClusters {
+    /// Clients for the configured clusters. Nothing is sent.
+    ///
+    /// # Errors
+    /// A file that can't be read, or an address or certificate that is none: in words, with the key.
+    pub(crate) fn of(clusters: &[config::SlurmCluster]) -> Result<Self, String> {
+        let made = clusters.iter().map(|cluster| {
+            let slurm = client(&cluster.way)
+                .map_err(|why| format!("libra.slurm.clusters: {}: {why}", cluster.name))?;
+            Ok(Arc::new(SlurmCluster {
+                name: cluster.name.clone(),
+                slurm,
+                requests_per_minute: cluster.requests_per_minute,
+                interval_seconds: cluster.interval_seconds,
+            }))
+        });
+        made.collect::<Result<_, String>>().map(Self)
+    }
+
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<SlurmCluster>> {
+        self.0.iter()
+    }
+
+    /// True where there is a cluster of this name to be asked.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|cluster| cluster.name == name)
+    }
+
+    /// The one that is meant where none is named: the only one.
+    pub(crate) fn only(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [only] => Some(&only.name),
+            _ => None,
+        }
+    }
+}
+
+fn client(way: &SlurmWay) -> Result<Slurm, String> {
+    match way {
+        SlurmWay::Rest { url, version, user, jwt_file, jwt_key_file, ca_file } => {
+            let token = match (jwt_file, jwt_key_file) {
+                (Some(file), _) => TokenFrom::File(file.clone()),
+                (None, Some(key)) => TokenFrom::Key(key.clone()),
+                (None, None) => TokenFrom::Nowhere,
+            };
+            let trusted = ca_file.as_deref().map(read).transpose()?.unwrap_or_default();
+            let access = Access { url: url.clone(), version: *version, user: user.clone(), token, trusted };
+            Ok(Slurm::Rest(Rest::new(&access)?))
+        }
+        SlurmWay::Commands { conf, path } => {
+            Ok(Slurm::Commands(Commands { conf: conf.clone(), path: path.clone() }))
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|e| format!("{} can't be read: {e}", path.display()))
+}

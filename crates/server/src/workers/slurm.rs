@@ -1,0 +1,243 @@
+//! Asking Slurm: one read of each cluster that everybody shares, within its budget, and single questions for what that
+//! does not tell (contract H4). The leader does it alone.
+//!
+//! Hooks are hints; what is read here is the truth. A Libra that was away asks accounting for what has ended meanwhile.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use libra_core::hpc::collect::{is_forgotten, unlisted, unseen_since};
+use libra_core::hpc::job::HpcJob;
+use libra_core::hpc::observe::Word;
+use libra_core::hpc::record::Record;
+use libra_core::time::Timestamp;
+use libra_engines::slurm::{Budget, Error, Listing, REQUESTS_OF_A_LOOK, Slurm};
+use libra_store::StoreError;
+use libra_store::tables::facts;
+use libra_store::tables::hpc::list;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::Shutdown;
+use crate::service::{Heard, Service};
+use crate::slurm::SlurmCluster;
+
+/// It looks this often whether a read is due, or somebody has to be asked for.
+const TICK: Duration = Duration::from_millis(500);
+/// Single questions in one round, at most: the rest is asked in the next.
+const MOST_SINGLE: usize = 20;
+/// Records that are heard in one transaction, at most.
+const HEARD_AT_ONCE: usize = 200;
+
+pub(super) async fn run(service: Arc<Service>, mut shutdown: Shutdown) {
+    let mut clusters = JoinSet::new();
+    for cluster in service.slurm.iter() {
+        clusters.spawn(collect(Arc::clone(&service), Arc::clone(cluster), shutdown.clone()));
+    }
+    shutdown.wait().await;
+    clusters.join_all().await;
+}
+
+async fn collect(service: Arc<Service>, cluster: Arc<SlurmCluster>, mut shutdown: Shutdown) {
+    let mut collector: Option<(i64, Collector)> = None;
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = sleep(TICK) => {}
+        }
+        let Some(epoch) = service.leader_epoch() else {
+            collector = None;
+            continue;
+        };
+        let (_, collector) = match &mut collector {
+            Some(of) if of.0 == epoch => of,
+            other => other.insert((epoch, Collector::new(&service, &cluster))),
+        };
+        tokio::select! {
+            () = shutdown.wait() => return,
+            looked = collector.round() => {
+                if let Err(error) = looked {
+                    tracing::warn!(%error, cluster = cluster.name, "what Slurm says could not be stored; trying again");
+                }
+            }
+        }
+    }
+}
+
+/// What is remembered of a cluster while this replica leads.
+struct Collector {
+    service: Arc<Service>,
+    cluster: Arc<SlurmCluster>,
+    budget: Budget,
+    /// What to name in the next read.
+    mark: Option<Timestamp>,
+    /// The numbers in the last list, and when that was asked for; None before the first.
+    listed: Option<(BTreeSet<String>, Timestamp)>,
+    /// Records of jobs that have ended, which need not be heard again.
+    settled: HashMap<String, Record>,
+    /// What was last said of its trouble, so that it is logged once.
+    trouble: Option<String>,
+    /// True once accounting has said that there is none.
+    no_accounting: bool,
+}
+
+impl Collector {
+    fn new(service: &Arc<Service>, cluster: &Arc<SlurmCluster>) -> Self {
+        Self {
+            service: Arc::clone(service),
+            cluster: Arc::clone(cluster),
+            budget: Budget::new(cluster.requests_per_minute, cluster.interval_seconds),
+            mark: None,
+            listed: None,
+            settled: HashMap::new(),
+            trouble: None,
+            no_accounting: false,
+        }
+    }
+
+    fn slurm(&self) -> &Slurm {
+        &self.cluster.slurm
+    }
+
+    async fn round(&mut self) -> Result<(), StoreError> {
+        let now = self.service.clock.now();
+        if self.budget.shared_read_at(now, REQUESTS_OF_A_LOOK) > now {
+            return Ok(());
+        }
+        self.look(now).await?;
+        self.ask_for_the_unlisted().await
+    }
+
+    async fn look(&mut self, asked_at: Timestamp) -> Result<(), StoreError> {
+        self.budget.spend(asked_at, REQUESTS_OF_A_LOOK);
+        let looked = self.slurm().look(self.mark).await;
+        let now = self.service.clock.now();
+        let look = match looked {
+            Ok(look) => look,
+            Err(error) => {
+                self.budget.failed(now);
+                self.is_in_trouble(&error);
+                return Ok(());
+            }
+        };
+        self.budget.read(now, now.0.saturating_sub(asked_at.0), look.load);
+        if self.trouble.take().is_some() {
+            tracing::info!(cluster = self.cluster.name, "Slurm answers again");
+        }
+        self.ask_for_the_unseen(now).await?;
+        if let Some(listing) = look.jobs {
+            let numbers = listing.records.iter().map(|record| record.external_id.clone()).collect();
+            self.listed = Some((numbers, asked_at));
+            self.settled
+                .retain(|number, _| self.listed.as_ref().is_some_and(|(all, _)| all.contains(number)));
+            self.hear_all(listing, asked_at).await?;
+        } else if let Some((_, at)) = &mut self.listed {
+            // Nothing has changed: the last list is as good as one of now.
+            *at = asked_at;
+        }
+        self.mark = look.mark;
+        let fact = self.fact();
+        self.service.db.write(move |tx| facts::set(tx, &fact, &asked_at.0.to_string())).await
+    }
+
+    fn fact(&self) -> String {
+        format!("slurm_looked_at:{}", self.cluster.name)
+    }
+
+    /// What began and ended while nobody looked is in accounting alone.
+    async fn ask_for_the_unseen(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let fact = self.fact();
+        let looked_at = self.service.db.read(move |tx| facts::get(tx, &fact)).await?;
+        let looked_at = looked_at.and_then(|text| text.parse().ok()).map(Timestamp);
+        let Some(from) = unseen_since(looked_at, now).filter(|_| !self.no_accounting) else { return Ok(()) };
+        self.budget.spend(now, 1);
+        match self.slurm().accounted_between(from, now).await {
+            Ok(listing) => self.hear_all(listing, now).await,
+            Err(Error::NoAccounting(_)) => {
+                self.no_accounting = true;
+                Ok(())
+            }
+            Err(error) => {
+                self.is_in_trouble(&error);
+                Ok(())
+            }
+        }
+    }
+
+    async fn hear_all(&mut self, listing: Listing, asked_at: Timestamp) -> Result<(), StoreError> {
+        if listing.skipped > 0 {
+            tracing::warn!(
+                cluster = self.cluster.name,
+                jobs = listing.skipped,
+                "Slurm tells of jobs in a way that can't be read"
+            );
+        }
+        let new = listing
+            .records
+            .into_iter()
+            .filter(|record| self.settled.get(&record.external_id) != Some(record));
+        let new: Vec<Record> = new.collect();
+        for some in new.chunks(HEARD_AT_ONCE) {
+            for heard in self.service.hear_records(&self.cluster.name, some, asked_at).await? {
+                let Heard { record, ended } = heard;
+                if ended {
+                    self.settled.insert(record.external_id.clone(), record);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for each job that has not ended and is in no list, as far as the budget goes.
+    async fn ask_for_the_unlisted(&mut self) -> Result<(), StoreError> {
+        let Some((listed, at)) = &self.listed else { return Ok(()) };
+        let of = self.cluster.name.clone();
+        let open = self.service.db.read(move |tx| list::open(tx, &of)).await?;
+        let missing: Vec<HpcJob> =
+            unlisted(&open, listed, *at).into_iter().take(MOST_SINGLE).cloned().collect();
+        for job in missing {
+            let now = self.service.clock.now();
+            if self.budget.free_at(now, 2) > now {
+                break;
+            }
+            self.budget.spend(now, 2);
+            self.ask_for(&job, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask_for(&mut self, job: &HpcJob, asked_at: Timestamp) -> Result<(), StoreError> {
+        let number = job.record.external_id.clone();
+        let told = match self.slurm().job(&number).await {
+            Ok(records) => records,
+            Err(Error::UnknownJob) => match self.slurm().accounted(std::slice::from_ref(&number)).await {
+                Ok(listing) => listing.records,
+                Err(Error::NoAccounting(_)) => Vec::new(),
+                Err(error) => {
+                    self.is_in_trouble(&error);
+                    return Ok(());
+                }
+            },
+            Err(error) => {
+                self.is_in_trouble(&error);
+                return Ok(());
+            }
+        };
+        let own = told.into_iter().find(|record| record.external_id == number);
+        let word = match own {
+            Some(record) => Word::Record(Box::new(record), asked_at),
+            None if is_forgotten(job, asked_at) => Word::Forgotten,
+            None => return Ok(()),
+        };
+        self.service.hear_of_slurm(&self.cluster.name, &number, word).await
+    }
+
+    fn is_in_trouble(&mut self, error: &Error) {
+        let words = error.to_string();
+        if self.trouble.as_ref() != Some(&words) {
+            tracing::warn!(%error, cluster = self.cluster.name, hint = error.hint(), "Slurm can't be asked; trying again");
+        }
+        self.trouble = Some(words);
+    }
+}
