@@ -111,6 +111,7 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/v1/jobs/{id}/audit", DEPLOYMENT),
     ("GET", "/v1/jobs/{id}/metrics", DEPLOYMENT),
     ("POST", "/v1/jobs/{id}/metrics", DEPLOY),
+    ("POST", "/v1/metrics/batch", DEPLOY),
 ];
 
 pub fn with_keys() -> Setup {

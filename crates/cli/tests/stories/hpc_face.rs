@@ -1,5 +1,8 @@
 //! Jobs of batch schedulers, as hooks and people tell of them, over `/v1`.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use libra_core::time::Timestamp;
 use libra_testkit::{Api, Libra};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -223,6 +226,47 @@ async fn what_is_wrong_is_named_and_nothing_of_it_is_kept() {
     assert_eq!(unsigned.expect(400)["error"], "missing_audit_info");
     let list = api.get("/v1/jobs").await.expect(200);
     assert_eq!((&list["total"], &list["jobs"][0]["sample_count"]), (&json!(1), &json!(0)));
+}
+
+#[tokio::test]
+async fn an_agents_batch_is_taken_once_and_what_is_wrong_in_it_holds_up_nothing() {
+    // contract: H2, H3
+    let libra = libra().await;
+    let api = libra.api();
+    let mut begin = started("12");
+    begin["cluster"] = json!("east");
+    api.post("/v1/events/job-started", &begin).await.expect(200);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let now = Timestamp(i64::try_from(since.as_micros()).unwrap());
+    let at = |seconds: i64| now.plus_seconds(-seconds).rfc3339();
+    let sample = |number: &str, seconds: i64, cpu: f64| json!({"external_job_id": number, "timestamp": at(seconds), "cpu_usage": cpu, "cpu_cores": 2.5, "memory_usage_mb": 512.4});
+    let mut odd = sample("12", 50, 10.0);
+    odd["memory_usage_mb"] = json!(-1);
+    let samples = [sample("12", 60, 40.0), odd, sample("12", 30, 60.0), sample("99", 30, 1.0)];
+    let batch = |node: &str| json!({"cluster": "east", "node": node, "samples": samples});
+    for node in ["node-01", "node-01", "node-02"] {
+        let answer = api.post("/v1/metrics/batch", &batch(node)).await.expect(200);
+        assert_eq!(answer["accepted"], 2);
+        let refused: Vec<&Value> =
+            answer["rejected"].as_array().unwrap().iter().map(|one| &one["index"]).collect();
+        assert_eq!(refused, [1, 3]);
+    }
+    let job = api.get("/v1/jobs/12").await.expect(200);
+    assert_eq!(
+        (&job["sample_count"], &job["cpu_usage"], &job["avg_cpu_usage"]),
+        (&json!(4), &json!(60.0), &json!(50.0))
+    );
+    assert_eq!(
+        (&job["memory_usage_mb"], &job["max_memory_usage_mb"]),
+        (&json!(1024), &json!(1024)),
+        "both nodes together"
+    );
+    let minutes = api.get("/v1/jobs/12/metrics?resolution=1h").await.expect(200);
+    assert_eq!(
+        minutes["samples"].as_array().unwrap().iter().filter_map(|one| one["samples"].as_i64()).sum::<i64>(),
+        4
+    );
+    assert_eq!(api.post("/v1/metrics/batch", &json!({"cluster": "east", "samples": []})).await.status, 400);
 }
 
 #[tokio::test]

@@ -128,7 +128,9 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
         };
     }
     match (method.as_str(), route) {
-        ("POST", "/v1/events/job-started" | "/v1/events/job-finished") => Some(Permission::Tell),
+        ("POST", "/v1/events/job-started" | "/v1/events/job-finished" | "/v1/metrics/batch") => {
+            Some(Permission::Tell)
+        }
         // Whoever submits uploads, and asks first what is missing.
         ("POST", "/api/v1/artifacts")
         | ("GET" | "HEAD", "/api/v1/artifacts/{digest}" | "/api/v1/artifacts/{name}/versions") => {

@@ -13,14 +13,19 @@ pub(super) const MAX_BODY_BYTES: usize = 8 * 1024 * 1024;
 
 /// The body as it came, and what it says.
 pub(super) async fn json(request: Request) -> Result<(Bytes, Value), ServiceError> {
+    let bytes = json_bytes(request).await?;
+    let value = serde_json::from_slice(&bytes)
+        .map_err(|e| ServiceError::new(Code::InvalidJson, format!("the body is not valid JSON: {e}")))?;
+    Ok((bytes, value))
+}
+
+/// The body as it came, which is declared as JSON.
+pub(super) async fn json_bytes(request: Request) -> Result<Bytes, ServiceError> {
     if !is_json(request.headers()) {
         let message = "the body must be declared as JSON: send `Content-Type: application/json`";
         return Err(ServiceError::new(Code::UnsupportedMediaType, message));
     }
-    let bytes = whole(request, "put the program into a file").await?;
-    let value = serde_json::from_slice(&bytes)
-        .map_err(|e| ServiceError::new(Code::InvalidJson, format!("the body is not valid JSON: {e}")))?;
-    Ok((bytes, value))
+    whole(request, "put the program into a file").await
 }
 
 /// The body's bytes; `instead` says what to do with more than there may be.

@@ -9,6 +9,7 @@ use axum::{Extension, Json};
 use libra_api::hpc::jobs::{
     AuditListView, HpcEventView, HpcJobListView, HpcJobView, SampleListView, SampleView,
 };
+use libra_api::hpc::samples::{BatchAnswer, SampleBatch};
 use libra_api::problem::{Code, Problem};
 use libra_core::hpc::raw_state::HpcState;
 use libra_core::time::Timestamp;
@@ -38,6 +39,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(list_hpc_jobs, create_hpc_job))
         .routes(routes!(get_hpc_job, update_hpc_job, delete_hpc_job))
         .routes(routes!(get_hpc_samples, record_hpc_sample))
+        .routes(routes!(record_hpc_batch))
         .routes(routes!(get_hpc_audit))
         .routes(routes!(job_started))
         .routes(routes!(job_finished))
@@ -218,6 +220,23 @@ async fn record_hpc_sample(
 ) -> Result<(StatusCode, Json<SampleView>), ServiceError> {
     let (_, body) = body::json(request).await?;
     Ok((StatusCode::CREATED, Json(service.record_hpc_sample(&by, &id, &body).await?)))
+}
+
+/// Takes what a node agent has measured. A sample that can't be taken holds up no other; the same batch again is the same.
+#[utoipa::path(post, path = "/v1/metrics/batch", tag = "hpc", request_body = SampleBatch,
+    responses((status = 200, body = BatchAnswer), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem)))]
+async fn record_hpc_batch(
+    State(service): State<Arc<Service>>,
+    Author(by): Author,
+    request: Request,
+) -> Result<Json<BatchAnswer>, ServiceError> {
+    let bytes = body::json_bytes(request).await?;
+    let batch: SampleBatch = serde_json::from_slice(&bytes).map_err(|e| {
+        let message = format!("the body is no batch of samples: {e}");
+        ServiceError::new(Code::InvalidRequest, message)
+    })?;
+    Ok(Json(service.record_hpc_batch(&by, batch).await?))
 }
 
 /// Everything that was changed of a job, and by whom.

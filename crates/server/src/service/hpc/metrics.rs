@@ -18,7 +18,7 @@ const RAW_UP_TO: i64 = 6 * HOUR;
 /// A range up to this is answered in minutes, in microseconds.
 const MINUTES_UP_TO: i64 = 7 * 24 * HOUR;
 /// A sample may be so long ahead of Libra's clock, in microseconds.
-const MOST_AHEAD: i64 = 300 * MICROS_PER_SECOND;
+pub(super) const MOST_AHEAD: i64 = 300 * MICROS_PER_SECOND;
 
 /// Which samples are asked for.
 #[derive(Clone, Debug, Default)]

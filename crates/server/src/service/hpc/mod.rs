@@ -1,5 +1,6 @@
 //! Jobs of batch schedulers that Libra sees (contract H).
 
+mod batch;
 mod events;
 mod jobs;
 mod metrics;

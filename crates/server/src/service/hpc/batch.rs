@@ -1,0 +1,130 @@
+//! Samples of node agents, many at once (contract H2, H3).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use libra_api::hpc::samples::{BatchAnswer, JobSample, Rejected, SampleBatch};
+use libra_core::hpc::job::HpcJob;
+use libra_core::hpc::observe::Word;
+use libra_core::hpc::record::Record;
+use libra_core::hpc::usage::{PER_PERCENT, Sample};
+use libra_core::id::JobId;
+use libra_core::time::{MICROS_PER_SECOND, Timestamp};
+use libra_store::tables::hpc::list;
+use libra_store::tables::hpc::samples::{self, Batch};
+
+use super::ByWhom;
+use super::metrics::MOST_AHEAD;
+use crate::service::{Service, ServiceError};
+
+/// Of a processor, and of a watt.
+const THOUSANDTHS: f64 = 1_000.0;
+/// What a job has used is measured a little after its end, too, in microseconds.
+const AFTER_ITS_END: i64 = 60 * MICROS_PER_SECOND;
+
+impl Service {
+    /// Takes what an agent has measured. A sample that can't be taken holds up no other; the same batch again is the same.
+    pub(crate) async fn record_hpc_batch(
+        &self,
+        by: &ByWhom,
+        batch: SampleBatch,
+    ) -> Result<BatchAnswer, ServiceError> {
+        let now = self.clock.now();
+        let mut rejected = batch.check(now).map_err(|wrong| ServiceError::fields(vec![wrong]))?;
+        let wrong: BTreeSet<u32> = rejected.iter().filter_map(|one| one.index).collect();
+        let fine = (0_u32..).zip(&batch.samples).filter(|(index, _)| !wrong.contains(index));
+        let fine: Vec<(u32, &JobSample)> = fine.collect();
+        let jobs = self.jobs_of(by, &batch, &fine).await?;
+        let mut taken: BTreeMap<JobId, Vec<Sample>> = BTreeMap::new();
+        let mut accepted = 0;
+        for (index, sample) in fine {
+            match placed(by, sample, &jobs) {
+                Ok((job, sample)) => {
+                    taken.entry(job).or_default().push(sample);
+                    accepted += 1;
+                }
+                Err(reason) => rejected.push(Rejected { index: Some(index), reason }),
+            }
+        }
+        let node = batch.node;
+        let of = |(job, samples)| Batch { job, node: node.clone(), samples };
+        let batches: Vec<Batch> = taken.into_iter().map(of).collect();
+        if !batches.is_empty() {
+            self.db.write(move |tx| samples::record(tx, batches)).await?;
+        }
+        rejected.sort_by_key(|one| one.index);
+        Ok(BatchAnswer { accepted, rejected })
+    }
+
+    /// The newest job of each number. One that nobody has told of yet runs, where its scheduler will be asked for the rest.
+    async fn jobs_of(
+        &self,
+        by: &ByWhom,
+        batch: &SampleBatch,
+        samples: &[(u32, &JobSample)],
+    ) -> Result<HashMap<String, HpcJob>, ServiceError> {
+        let numbers: BTreeSet<String> =
+            samples.iter().filter_map(|(_, sample)| sample.external_job_id.clone()).collect();
+        let (of, asked) = (batch.cluster.clone(), numbers.clone());
+        let found = self
+            .db
+            .read(move |tx| {
+                let numbers: Vec<&str> = asked.iter().map(String::as_str).collect();
+                list::newest_of(tx, &of, &numbers)
+            })
+            .await?;
+        let mut jobs: HashMap<String, HpcJob> =
+            found.into_iter().map(|job| (job.record.external_id.clone(), job)).collect();
+        if !self.means_of(&batch.cluster).asks {
+            return Ok(jobs);
+        }
+        for number in numbers.into_iter().filter(|number| !jobs.contains_key(number)).collect::<Vec<_>>() {
+            let nodes = vec![batch.node.clone()];
+            let record = Record { external_id: number.clone(), nodes, ..Record::default() };
+            let word = Word::Started(Box::new(record));
+            if let (Some(job), _) = self.hear(by, &batch.cluster, &number, &word).await? {
+                jobs.insert(number, job);
+            }
+        }
+        Ok(jobs)
+    }
+}
+
+/// Whose sample it is, or why it is nobody's.
+fn placed(
+    by: &ByWhom,
+    sample: &JobSample,
+    jobs: &HashMap<String, HpcJob>,
+) -> Result<(JobId, Sample), String> {
+    let Some(number) = &sample.external_job_id else {
+        return Err("attempt: what attempts of Libra's own use is measured by Libra itself".to_owned());
+    };
+    let job = jobs.get(number).filter(|job| job.tenant == by.who.tenant);
+    let job = job.ok_or_else(|| format!("external_job_id: no job {number} of this cluster is known"))?;
+    let at = Timestamp::parse_rfc3339(&sample.timestamp).ok_or("timestamp must be a time")?;
+    let early = job.record.started.is_some_and(|started| at < started.plus_micros(-MOST_AHEAD));
+    if early {
+        return Err(format!("timestamp {} is before the job began", sample.timestamp));
+    }
+    let late = job.record.ended.is_some_and(|ended| at > ended.plus_micros(AFTER_ITS_END));
+    if job.state.is_terminal() && late {
+        return Err(format!("timestamp {} is after the job's end", sample.timestamp));
+    }
+    Ok((job.id, measured(sample, at)))
+}
+
+fn measured(sample: &JobSample, at: Timestamp) -> Sample {
+    #[expect(clippy::cast_possible_truncation, reason = "a float as a whole number ends at its ends")]
+    let whole = |value: Option<f64>, times: f64| value.map(|value| (value * times).round() as i64);
+    Sample {
+        at,
+        cpu: whole(sample.cpu_usage, PER_PERCENT),
+        millicores: whole(sample.cpu_cores, THOUSANDTHS),
+        memory_mb: whole(sample.memory_usage_mb, 1.0),
+        gpu: whole(sample.gpu_usage, PER_PERCENT),
+        gpu_memory_mb: whole(sample.gpu_memory_mb, 1.0),
+        power_milliwatts: whole(sample.gpu_power_watts, THOUSANDTHS),
+        energy_joules: whole(sample.gpu_energy_joules, 1.0),
+        read_bytes: sample.io_read_bytes,
+        written_bytes: sample.io_write_bytes,
+    }
+}
