@@ -15,7 +15,14 @@ use crate::replicas::{begun, patient};
 use crate::surroundings::{setup, submit_only, turn};
 
 /// A process that is ended with its story.
-struct Ended(Child);
+pub struct Ended(Child);
+
+impl Ended {
+    /// Starts it.
+    pub fn of(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+}
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -26,14 +33,13 @@ impl Drop for Ended {
 
 /// A job of the made-up node: a process with its marks.
 fn job(id: &str, node: &str) -> Ended {
-    let child = Command::new("sleep").arg("600").env("SLURM_JOB_ID", id).env("SLURMD_NODENAME", node).spawn();
-    Ended(child.unwrap())
+    Ended::of(Command::new("sleep").arg("600").env("SLURM_JOB_ID", id).env("SLURMD_NODENAME", node))
 }
 
 fn agent(url: &str, node: &str, more: &[&str]) -> Ended {
     let mut command = setup().command();
     command.args(["agent", "--url", url, "--cluster", "c1", "--node", node, "--interval", "1s"]).args(more);
-    Ended(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    Ended::of(command.stdout(Stdio::null()).stderr(Stdio::null()))
 }
 
 /// Somebody who takes batches as Libra does.

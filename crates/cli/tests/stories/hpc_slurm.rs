@@ -1,10 +1,12 @@
 //! Jobs of a real Slurm, as Libra sees them: every one ends in the state that Slurm's own record gives.
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 
 use libra_testkit::{Api, Setup, SlurmCluster, slurm, wait};
 use serde_json::Value;
 
+use crate::agent::Ended;
 use crate::surroundings::sleepy;
 
 /// A Libra that asks this cluster every second.
@@ -132,4 +134,38 @@ async fn every_job_ends_as_slurm_has_it_also_those_that_nobody_watched() {
     let sources =
         audit["changes"].as_array().unwrap().iter().all(|change| change["changed_by"] == "collector");
     assert!(sources, "{audit:#}");
+}
+
+#[tokio::test]
+async fn what_a_job_uses_on_its_node_is_shown_with_it() {
+    // contract: H2, H3
+    let cluster = SlurmCluster::start();
+    let libra = asking(&cluster).start().await;
+    let api = libra.api();
+    let number = cluster.sbatch(&["--mem=200"], "while :; do :; done");
+    let page = format!("/v1/jobs/{number}");
+    wait::until_async("it is seen to run", async || api.get(&page).await.status == 200).await;
+    wait::until_async("its node is known", async || {
+        api.get(&page).await.expect(200)["nodes"][0].as_str().is_some()
+    })
+    .await;
+    let node = api.get(&page).await.expect(200)["nodes"][0].as_str().unwrap().to_owned();
+    let mut agent = sleepy().command();
+    agent.args(["agent", "--url", libra.url(), "--cluster", "lab", "--node", &node, "--interval", "1s"]);
+    let _agent = Ended::of(agent.stdout(Stdio::null()).stderr(Stdio::null()));
+    wait::until_async("it is measured", async || {
+        let job = api.get(&page).await.expect(200);
+        job["avg_cpu_usage"].as_f64().is_some_and(|share| share > 0.0)
+            && job["sample_count"].as_i64() > Some(2)
+    })
+    .await;
+    let job = api.get(&page).await.expect(200);
+    assert_eq!((&job["gpu_usage"], &job["avg_gpu_usage"]), (&Value::Null, &Value::Null), "it has none");
+    assert!(job["memory_usage_mb"].is_number() && job["max_cpu_usage"].as_f64() <= Some(100.0), "{job:#}");
+    cluster.command(&["scancel", &number]);
+    wait::until_async("it has ended", async || api.get(&page).await.expect(200)["state"] == "cancelled")
+        .await;
+    let ended = api.get(&page).await.expect(200);
+    assert_eq!(ended["cpu_usage"], Value::Null, "it uses nothing any more");
+    assert!(ended["avg_cpu_usage"].is_number());
 }
