@@ -15,8 +15,8 @@ use crate::problem::Violation;
 pub const MAX_NAME_BYTES: usize = 255;
 /// The most nodes of a job.
 pub const MAX_NODES: usize = 100_000;
-/// The greatest figure of anything that is counted: what JSON's readers take for whole.
-const MOST: u64 = 1 << 53;
+/// The greatest figure of anything that is counted: sums of a great many of these are still whole numbers.
+const MOST: u64 = 1 << 40;
 /// The greatest share, in thousandths of a percent.
 const WHOLE: u32 = 100_000;
 

@@ -17,6 +17,8 @@ pub const MAX_NAME_BYTES: usize = 255;
 pub const MAX_AHEAD_SECONDS: i64 = 300;
 /// A sample may be so many seconds old, 30 days: an agent keeps what it could not send.
 pub const MAX_AGE_SECONDS: i64 = 30 * 24 * 3_600;
+/// The greatest amount of anything: sums of a great many of these are still whole numbers.
+const MOST_AMOUNT: f64 = 1_099_511_627_776.0;
 /// A full percentage.
 const ALL: f64 = 100.0;
 
@@ -234,6 +236,9 @@ fn check_amount(field: &str, value: Option<f64>) -> Result<(), String> {
     match value {
         Some(value) if !value.is_finite() => Err(format!("{field} must be a number, not {value}")),
         Some(value) if value < 0.0 => Err(format!("{field} must not be negative, as {value} is")),
+        Some(value) if value > MOST_AMOUNT => {
+            Err(format!("{field} must be at most {MOST_AMOUNT}, not {value}"))
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::job::HpcJob;
 use crate::time::{MICROS_PER_SECOND, Timestamp};
 
-/// Of a job that neither the scheduler nor its accounting knows nobody will ever tell more, once this long was heard
-/// nothing of it, in microseconds: what has just been submitted or has just ended is on its way between the two.
+/// Of a job that neither the scheduler nor its accounting knows nobody will ever tell more, once this long nobody has
+/// known it, in microseconds: what has just been submitted or has just ended is on its way between the two.
 pub const FORGOTTEN_AFTER: i64 = 120 * MICROS_PER_SECOND;
 /// A scheduler may have forgotten jobs that ended longer ago than this, in microseconds: half of Slurm's usual `MinJobAge`.
 pub const GAP: i64 = 150 * MICROS_PER_SECOND;
@@ -17,9 +17,9 @@ pub fn unlisted<'j>(open: &'j [HpcJob], listed: &BTreeSet<String>, asked_at: Tim
     open.iter().filter(|job| !listed.contains(&job.record.external_id) && job.updated_at < asked_at).collect()
 }
 
-/// True once a job that nobody knows is forgotten.
-pub fn is_forgotten(job: &HpcJob, now: Timestamp) -> bool {
-    now.0.saturating_sub(job.updated_at.0) >= FORGOTTEN_AFTER
+/// True once a job that nobody knows, since `missed`, is forgotten.
+pub fn is_forgotten(missed: Timestamp, now: Timestamp) -> bool {
+    now.0.saturating_sub(missed.0) >= FORGOTTEN_AFTER
 }
 
 /// From when on accounting has to be asked for what has ended unseen; None where nothing can have. `looked_at` is the

@@ -83,7 +83,10 @@ pub struct Change {
 pub fn observe(before: Option<&HpcJob>, word: Word, means: Means, fresh: Fresh, now: Timestamp) -> Outcome {
     let Some(before) = before else { return first(word, means, (fresh, 1), now) };
     if before.state.is_terminal() {
-        if !is_later(before, &word) {
+        // Where the scheduler is asked, its record says whether that is another run: clocks of nodes differ, and messages
+        // are late.
+        let hint = means.asks && matches!(word, Word::Started(_));
+        if hint || !is_later(before, &word) {
             return Outcome::Unchanged;
         }
         return first(word, means, (fresh, before.run.saturating_add(1)), now);
@@ -247,8 +250,10 @@ impl Turn {
             State::Running => self.job.record.raw_state.clone(),
             _ => "RUNNING".to_owned(),
         };
+        // Whose job it is does not change.
+        let user = self.job.record.user.clone().filter(|user| !user.is_empty()).or(record.user.clone());
         let started = self.job.record.started.or(record.started);
-        self.job.record = self.job.record.followed_by(Record { raw_state, started, nodes, ..record });
+        self.job.record = self.job.record.followed_by(Record { raw_state, user, started, nodes, ..record });
         self.run("a hook of the scheduler says that it runs");
     }
 

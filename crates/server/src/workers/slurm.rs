@@ -11,6 +11,7 @@ use libra_core::hpc::collect::{is_forgotten, unlisted, unseen_since};
 use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::observe::Word;
 use libra_core::hpc::record::Record;
+use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 use libra_engines::slurm::{Budget, Error, Listing, REQUESTS_OF_A_LOOK, Slurm};
 use libra_store::StoreError;
@@ -76,6 +77,8 @@ struct Collector {
     listed: Option<(BTreeSet<String>, Timestamp)>,
     /// Records of jobs that have ended, which need not be heard again.
     settled: HashMap<String, Record>,
+    /// Jobs that nobody knows, and since when.
+    missed: HashMap<JobId, Timestamp>,
     /// What was last said of its trouble, so that it is logged once.
     trouble: Option<String>,
     /// True once accounting has said that there is none.
@@ -91,6 +94,7 @@ impl Collector {
             mark: None,
             listed: None,
             settled: HashMap::new(),
+            missed: HashMap::new(),
             trouble: None,
             no_accounting: false,
         }
@@ -125,18 +129,25 @@ impl Collector {
         if self.trouble.take().is_some() {
             tracing::info!(cluster = self.cluster.name, "Slurm answers again");
         }
-        self.ask_for_the_unseen(now).await?;
+        let nothing_unseen = self.ask_for_the_unseen(now).await?;
+        let mut mark = look.mark;
         if let Some(listing) = look.jobs {
             let numbers = listing.records.iter().map(|record| record.external_id.clone()).collect();
             self.listed = Some((numbers, asked_at));
             self.settled
                 .retain(|number, _| self.listed.as_ref().is_some_and(|(all, _)| all.contains(number)));
-            self.hear_all(listing, asked_at).await?;
+            if !self.hear_all(listing, asked_at).await? {
+                // Somebody else changed a row meanwhile: everything is to be told again.
+                mark = None;
+            }
         } else if let Some((_, at)) = &mut self.listed {
             // Nothing has changed: the last list is as good as one of now.
             *at = asked_at;
         }
-        self.mark = look.mark;
+        self.mark = mark;
+        if !nothing_unseen {
+            return Ok(());
+        }
         let fact = self.fact();
         self.service.db.write(move |tx| facts::set(tx, &fact, &asked_at.0.to_string())).await
     }
@@ -145,27 +156,30 @@ impl Collector {
         format!("slurm_looked_at:{}", self.cluster.name)
     }
 
-    /// What began and ended while nobody looked is in accounting alone.
-    async fn ask_for_the_unseen(&mut self, now: Timestamp) -> Result<(), StoreError> {
+    /// What began and ended while nobody looked is in accounting alone. False where that has to be asked again.
+    async fn ask_for_the_unseen(&mut self, now: Timestamp) -> Result<bool, StoreError> {
         let fact = self.fact();
         let looked_at = self.service.db.read(move |tx| facts::get(tx, &fact)).await?;
         let looked_at = looked_at.and_then(|text| text.parse().ok()).map(Timestamp);
-        let Some(from) = unseen_since(looked_at, now).filter(|_| !self.no_accounting) else { return Ok(()) };
+        let Some(from) = unseen_since(looked_at, now).filter(|_| !self.no_accounting) else {
+            return Ok(true);
+        };
         self.budget.spend(now, 1);
         match self.slurm().accounted_between(from, now).await {
             Ok(listing) => self.hear_all(listing, now).await,
             Err(Error::NoAccounting(_)) => {
                 self.no_accounting = true;
-                Ok(())
+                Ok(true)
             }
             Err(error) => {
                 self.is_in_trouble(&error);
-                Ok(())
+                Ok(false)
             }
         }
     }
 
-    async fn hear_all(&mut self, listing: Listing, asked_at: Timestamp) -> Result<(), StoreError> {
+    /// False where some of it could not be stored, because somebody else was faster.
+    async fn hear_all(&mut self, listing: Listing, asked_at: Timestamp) -> Result<bool, StoreError> {
         if listing.skipped > 0 {
             tracing::warn!(
                 cluster = self.cluster.name,
@@ -178,15 +192,17 @@ impl Collector {
             .into_iter()
             .filter(|record| self.settled.get(&record.external_id) != Some(record));
         let new: Vec<Record> = new.collect();
+        let mut all = true;
         for some in new.chunks(HEARD_AT_ONCE) {
-            for heard in self.service.hear_records(&self.cluster.name, some, asked_at).await? {
-                let Heard { record, ended } = heard;
+            let heard = self.service.hear_records(&self.cluster.name, some, asked_at).await?;
+            all &= heard.len() == some.len();
+            for Heard { record, ended } in heard {
                 if ended {
                     self.settled.insert(record.external_id.clone(), record);
                 }
             }
         }
-        Ok(())
+        Ok(all)
     }
 
     /// Asks for each job that has not ended and is in no list, as far as the budget goes.
@@ -226,8 +242,14 @@ impl Collector {
         };
         let own = told.into_iter().find(|record| record.external_id == number);
         let word = match own {
-            Some(record) => Word::Record(Box::new(record), asked_at),
-            None if is_forgotten(job, asked_at) => Word::Forgotten,
+            Some(record) => {
+                self.missed.remove(&job.id);
+                Word::Record(Box::new(record), asked_at)
+            }
+            None if is_forgotten(*self.missed.entry(job.id).or_insert(asked_at), asked_at) => {
+                self.missed.remove(&job.id);
+                Word::Forgotten
+            }
             None => return Ok(()),
         };
         self.service.hear_of_slurm(&self.cluster.name, &number, word).await

@@ -17,7 +17,7 @@ use libra_store::tables::hpc::list::{self, Filter};
 use libra_store::tables::hpc::samples::{self, Batch};
 use serde_json::Value;
 
-use super::{ByWhom, MOST_TRIES, view};
+use super::{ByWhom, MOST_TRIES, NO_CLUSTER, view};
 use crate::auth::{Principal, Role};
 use crate::service::{Service, ServiceError};
 
@@ -42,7 +42,11 @@ impl Service {
             let message = format!("you may make known jobs of your own ({}) only", by.who.user);
             return Err(ServiceError::new(Code::Forbidden, message));
         }
-        let cluster = self.cluster_or_only(new.cluster);
+        let cluster = new.cluster.unwrap_or_else(|| NO_CLUSTER.to_owned());
+        if self.slurm.has(&cluster) {
+            let reason = "names a cluster that tells of its jobs itself";
+            return Err(ServiceError::fields(vec![Violation::new("/scheduler/cluster_name", reason)]));
+        }
         let fresh = Fresh {
             id: JobId::new(now, self.clock.entropy()),
             tenant: by.who.tenant.clone(),

@@ -73,6 +73,10 @@ impl Service {
         for _ in 0..MOST_TRIES {
             let (of, external_id) = (cluster.to_owned(), number.to_owned());
             let before = self.db.read(move |tx| rows::newest(tx, &of, &external_id)).await?;
+            if before.as_ref().is_some_and(|job| job.tenant != by.who.tenant) {
+                let message = format!("the job {number} on {cluster} is another tenant's");
+                return Err(ServiceError::new(Code::Forbidden, message));
+            }
             let now = self.clock.now();
             let fresh = Fresh {
                 id: JobId::new(now, self.clock.entropy()),

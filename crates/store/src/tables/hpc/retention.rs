@@ -24,7 +24,7 @@ pub fn forget_samples(
         return Ok(None);
     }
     let sql = format!(
-        "SELECT id FROM hpc_series WHERE kept_from < ?1 AND rolled_until >= ?1 ORDER BY kept_from, id LIMIT {MOST_AT_ONCE}"
+        "SELECT id FROM hpc_series WHERE kept_from < ?1 AND (roll_at IS NULL OR rolled_until >= ?1) ORDER BY kept_from, id LIMIT {MOST_AT_ONCE}"
     );
     let old = all(tx, &sql, &[before.0.into()], |row| row.int(0))?;
     for series in &old {
