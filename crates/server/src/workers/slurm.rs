@@ -212,6 +212,8 @@ impl Collector {
         let open = self.service.db.read(move |tx| list::open(tx, &of)).await?;
         let missing: Vec<HpcJob> =
             unlisted(&open, listed, *at).into_iter().take(MOST_SINGLE).cloned().collect();
+        // Who is listed again in between is missed anew.
+        self.missed.retain(|id, _| missing.iter().any(|job| job.id == *id));
         for job in missing {
             let now = self.service.clock.now();
             if self.budget.free_at(now, 2) > now {
