@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use libra_api::hpc::samples::JobSample;
+use libra_api::hpc::samples::{JobSample, MAX_MEMORY_BYTES};
 use libra_core::time::Timestamp;
 
 use crate::cgroup::Reading;
@@ -90,7 +90,7 @@ impl History {
             (Some(granted), Some(all)) => Some(granted.min(all)),
             (granted, all) => granted.or(all),
         };
-        let memory = reading.working_set.or_else(|| resident(&part.members));
+        let memory = reading.working_set.or_else(|| resident(&part.members)).filter(can_be);
         let (read, written) = self.storage(&reading, &part.members, rates);
         if gpu.is_none() {
             self.joules.rest();
@@ -169,7 +169,7 @@ impl History {
     fn peak(&mut self, memory: u64, reading: &Reading) -> u64 {
         self.most_memory = self.most_memory.max(memory);
         self.most_file_pages = self.most_file_pages.max(reading.file_pages.unwrap_or(0));
-        match (reading.peak, reading.file_pages) {
+        match (reading.peak.filter(can_be), reading.file_pages) {
             (Some(peak), Some(_)) if self.most_file_pages <= peak / FEW_FILE_PAGES => {
                 peak.max(self.most_memory)
             }
@@ -204,6 +204,11 @@ impl History {
         self.written_bytes = self.written_bytes.max(written.unwrap_or(0));
         (read.map(|_| self.read_bytes), written.map(|_| self.written_bytes))
     }
+}
+
+/// Whether so many bytes can be anybody's memory: a counter that says more says nothing.
+fn can_be(bytes: &u64) -> bool {
+    *bytes <= MAX_MEMORY_BYTES
 }
 
 /// Resident memory of processes, in bytes, for jobs whose cgroup counts none: what several share counts for each.

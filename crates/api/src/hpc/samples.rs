@@ -19,6 +19,8 @@ pub const MAX_AHEAD_SECONDS: i64 = 300;
 pub const MAX_AGE_SECONDS: i64 = 30 * 24 * 3_600;
 /// The greatest amount of anything: sums of a great many of these are still whole numbers.
 const MOST_AMOUNT: f64 = 1_099_511_627_776.0;
+/// The same for memory, in bytes: a counter above it is no memory of anybody's.
+pub const MAX_MEMORY_BYTES: u64 = 1 << 60;
 /// A full percentage.
 const ALL: f64 = 100.0;
 
