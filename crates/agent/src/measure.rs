@@ -90,7 +90,7 @@ impl History {
             (Some(granted), Some(all)) => Some(granted.min(all)),
             (granted, all) => granted.or(all),
         };
-        let memory = reading.working_set.or_else(|| resident(&part.members)).filter(can_be);
+        let memory = reading.working_set.or_else(|| resident(&part.members)).filter(|bytes| can_be(*bytes));
         let (read, written) = self.storage(&reading, &part.members, rates);
         if gpu.is_none() {
             self.joules.rest();
@@ -169,7 +169,7 @@ impl History {
     fn peak(&mut self, memory: u64, reading: &Reading) -> u64 {
         self.most_memory = self.most_memory.max(memory);
         self.most_file_pages = self.most_file_pages.max(reading.file_pages.unwrap_or(0));
-        match (reading.peak.filter(can_be), reading.file_pages) {
+        match (reading.peak.filter(|bytes| can_be(*bytes)), reading.file_pages) {
             (Some(peak), Some(_)) if self.most_file_pages <= peak / FEW_FILE_PAGES => {
                 peak.max(self.most_memory)
             }
@@ -207,8 +207,8 @@ impl History {
 }
 
 /// Whether so many bytes can be anybody's memory: a counter that says more says nothing.
-fn can_be(bytes: &u64) -> bool {
-    *bytes <= MAX_MEMORY_BYTES
+fn can_be(bytes: u64) -> bool {
+    bytes <= MAX_MEMORY_BYTES
 }
 
 /// Resident memory of processes, in bytes, for jobs whose cgroup counts none: what several share counts for each.

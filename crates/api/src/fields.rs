@@ -73,6 +73,16 @@ impl<'a> Fields<'a> {
         found
     }
 
+    /// True or false.
+    pub fn flag(&mut self, name: &'static str, wrong: &mut Vec<Violation>) -> Option<bool> {
+        let value = self.get(name)?;
+        let found = value.as_bool();
+        if found.is_none() {
+            wrong.push(Violation::new(self.pointer(name), format!("must be true or false, not {value}")));
+        }
+        found
+    }
+
     /// A number within `range`, in thousandths.
     pub fn milli(
         &mut self,

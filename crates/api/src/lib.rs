@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here knows of the store, an engine or the server.
 
+pub mod allocation;
 pub mod artifacts;
 #[cfg(feature = "client")]
 pub mod client;

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use url::Url;
 use utoipa::ToSchema;
 
+use crate::allocation::{self, SlurmRequest};
 use crate::fields::Fields;
 use crate::problem::Violation;
 
@@ -40,7 +41,7 @@ pub struct SubmitRequest {
     /// A path or URI of the program that the driver can read, or an upload: `artifact:sha256:…#name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// `sql`, `python`, `scala` or `jar`. For a file it follows from its ending.
+    /// `sql`, `python`, `scala`, `jar` or `script`. For a file it follows from its ending.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "sql")]
     pub kind: Option<String>,
@@ -53,7 +54,7 @@ pub struct SubmitRequest {
     /// Arguments of a file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// `auto` (default), `in-cluster`, `spark-submit` or `kubernetes`.
+    /// `auto` (default), `in-cluster`, `spark-submit`, `kubernetes` or `slurm`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "auto")]
     pub execution_mode: Option<String>,
@@ -117,6 +118,9 @@ pub struct SubmitRequest {
     /// `--proxy-user` of spark-submit. For administrators.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy_user: Option<String>,
+    /// What it asks of Slurm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slurm: Option<SlurmRequest>,
 }
 
 /// How failures are retried.
@@ -180,11 +184,11 @@ fn read(map: &Map<String, Value>, wrong: &mut Vec<Violation>) -> Option<Parsed> 
     let mut f = Fields::new(map, "");
     let code = f.text("code", MAX_CODE_BYTES, wrong);
     let file = f.text("file", MAX_PATH_BYTES, wrong);
-    let kind = f.word("kind", "`sql`, `python`, `scala` or `jar`", Kind::parse, wrong);
+    let kind = f.word("kind", "`sql`, `python`, `scala`, `jar` or `script`", Kind::parse, wrong);
     let name = f.text("name", MAX_NAME_BYTES, wrong);
     let class_name = f.text("className", MAX_NAME_BYTES, wrong);
     let args = f.texts("args", MAX_ENTRIES, MAX_PATH_BYTES, wrong);
-    let modes = "`auto`, `in-cluster`, `spark-submit` or `kubernetes`";
+    let modes = "`auto`, `in-cluster`, `spark-submit`, `kubernetes` or `slurm`";
     let mode = f.word("executionMode", modes, mode_choice, wrong).unwrap_or_default();
     let spark_config = f.text_map("sparkConfig", MAX_ENTRIES, MAX_VALUE_BYTES, wrong);
     let priorities = u64::from(*PRIORITY_RANGE.start())..=u64::from(*PRIORITY_RANGE.end());
@@ -212,6 +216,7 @@ fn read(map: &Map<String, Value>, wrong: &mut Vec<Violation>) -> Option<Parsed> 
     let archives = list("archives", wrong);
     let packages = list("packages", wrong);
     let proxy_user = f.text("proxyUser", MAX_NAME_BYTES, wrong);
+    let slurm = f.object("slurm", wrong).map(|o| allocation::parse(o, wrong));
 
     let has = |name: &str| map.get(name).is_some_and(|v| !v.is_null());
     let source = match (code, file) {
@@ -241,7 +246,7 @@ fn read(map: &Map<String, Value>, wrong: &mut Vec<Violation>) -> Option<Parsed> 
         Some(Source::Code(_)) | None => None,
     });
     if kind.is_none() && !has("kind") {
-        wrong.push(Violation::new("/kind", "is missing: `sql`, `python`, `scala` or `jar`"));
+        wrong.push(Violation::new("/kind", "is missing: `sql`, `python`, `scala`, `jar` or `script`"));
     }
     if !args.is_empty() && matches!(source, Some(Source::Code(_))) {
         wrong.push(Violation::new("/args", "are for a `file`; code takes none"));
@@ -269,6 +274,7 @@ fn read(map: &Map<String, Value>, wrong: &mut Vec<Violation>) -> Option<Parsed> 
         archives,
         packages,
         proxy_user: proxy_user.map(str::to_owned),
+        slurm,
         ..JobSpec::new(kind?, source?)
     };
     Some(Parsed { spec, unsupported })
@@ -297,6 +303,7 @@ pub fn kind_of_file(path: &str) -> Option<Kind> {
         "sql" => Some(Kind::Sql),
         "scala" => Some(Kind::Scala),
         "jar" => Some(Kind::Jar),
+        "sh" | "sbatch" | "slurm" => Some(Kind::Script),
         _ => None,
     }
 }
@@ -538,6 +545,7 @@ mod tests {
             archives: vec!["a".into()],
             packages: vec!["a".into()],
             proxy_user: Some("u".into()),
+            slurm: Some(SlurmRequest::default()),
             kind: Some("python".into()),
             code: None,
         };

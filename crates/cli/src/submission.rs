@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 
+use libra_api::allocation::SlurmRequest;
 use libra_api::submit::{RetryPolicyRequest, SubmitRequest, kind_of_file};
 use libra_core::spec::{Kind, MAX_CODE_BYTES};
+
+use serde_json::Value;
 
 use crate::args::{SessionMode, SubmitArgs};
 use crate::failure::Failure;
@@ -37,6 +40,7 @@ pub(crate) fn request(args: &SubmitArgs) -> Result<(SubmitRequest, Uploads), Fai
         archives: names(&args.archives, true)?,
         packages: args.packages.clone(),
         proxy_user: args.proxy_user.clone(),
+        slurm: slurm(&args.slurm)?,
         ..SubmitRequest::default()
     };
     request.session_mode = args.session.map(|session| match session {
@@ -60,14 +64,15 @@ pub(crate) fn request(args: &SubmitArgs) -> Result<(SubmitRequest, Uploads), Fai
     Ok((request, uploads))
 }
 
-/// A program file: SQL travels as its text, and so may run in the shared Spark; other programs are uploaded.
+/// A program file: SQL travels as its text, and so may run in the shared Spark, and so do scripts; other programs are
+/// uploaded.
 fn program(request: &mut SubmitRequest, file: &str, uploads: &mut Uploads) -> Result<(), Failure> {
     let kind = request.kind.as_deref().and_then(Kind::parse).or_else(|| kind_of_file(file));
-    let as_text = kind == Some(Kind::Sql) && !has_scheme(file);
-    if !as_text {
+    let as_text = kind.filter(|kind| matches!(kind, Kind::Sql | Kind::Script) && !has_scheme(file));
+    let Some(kind) = as_text else {
         request.file = Some(uploads.name(file, false)?);
         return Ok(());
-    }
+    };
     let about = |e: std::io::Error| Failure::usage(format!("the file `{file}` can't be read: {e}"));
     if !request.args.is_empty() {
         return Err(Failure::usage(format!("`{file}` is sent as its text, which takes no arguments")));
@@ -79,7 +84,7 @@ fn program(request: &mut SubmitRequest, file: &str, uploads: &mut Uploads) -> Re
         )));
     }
     request.code = Some(fs::read_to_string(file).map_err(about)?);
-    request.kind = Some(Kind::Sql.as_str().to_owned());
+    request.kind = Some(kind.as_str().to_owned());
     Ok(())
 }
 
@@ -95,6 +100,37 @@ fn text_or_stdin(text: &str) -> Result<String, Failure> {
         .read_to_string(&mut read)
         .map_err(|e| Failure::usage(format!("standard input can't be read: {e}")))?;
     Ok(read)
+}
+
+/// `--slurm memory-mb=100` is the field `memoryMb`. What is not a number or a flag is a text; the service says which is which.
+fn slurm(given: &[String]) -> Result<Option<SlurmRequest>, Failure> {
+    let pairs = pairs("--slurm", given)?;
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    let fields = serde_json::to_value(SlurmRequest::every()).unwrap_or_default();
+    let mut map = serde_json::Map::new();
+    for (key, value) in pairs {
+        let mut words = key.split('-');
+        let mut name = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            let mut letters = word.chars();
+            name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+            name.push_str(letters.as_str());
+        }
+        let wrong = |wanted: &str| Failure::usage(format!("--slurm {key} takes {wanted}, not `{value}`"));
+        let value = match fields.get(&name) {
+            Some(Value::String(_)) => Value::from(value.as_str()),
+            Some(Value::Bool(_)) => Value::from(value.parse::<bool>().map_err(|_| wrong("true or false"))?),
+            Some(_) => Value::from(value.parse::<u64>().map_err(|_| wrong("a whole number"))?),
+            None => {
+                return Err(Failure::usage(format!("--slurm knows no `{key}`; see `libra submit --help`")));
+            }
+        };
+        map.insert(name, value);
+    }
+    let request = serde_json::from_value(Value::Object(map));
+    request.map(Some).map_err(|e| Failure::usage(format!("--slurm: {e}")))
 }
 
 fn pairs(option: &str, given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
@@ -149,6 +185,9 @@ mod tests {
             "--packages=g:n:1",
             "--proxy-user=u",
             "--class=C",
+            "--slurm=partition=gpu",
+            "--slurm=memory-mb=100",
+            "--slurm=requeue=true",
         ])
         .unwrap();
         insta::assert_snapshot!("request", serde_json::to_string_pretty(&request).unwrap());

@@ -173,7 +173,8 @@ pub fn never_fits(mode: Mode, needed: &Requirement, limits: &Limits, hosts: &[Ho
             message: format!("{} jobs are limited to none at once", mode.as_str()),
         });
     }
-    hosts_too_small(needed, hosts)
+    // A batch scheduler has machines of its own.
+    if mode == Mode::Slurm { None } else { hosts_too_small(needed, hosts) }
 }
 
 /// Why no machine is large enough even when nothing else runs.

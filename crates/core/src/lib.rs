@@ -4,6 +4,7 @@
 //! randomness are arguments. Everything in it can be run a million times in a test.
 
 pub mod admission;
+pub mod allocation;
 pub mod artifact;
 pub mod attempt;
 pub mod deployment;

@@ -16,11 +16,14 @@ pub enum Mode {
     Kubernetes,
     /// On a Flink session cluster, as a run of a deployment: never chosen, and never submitted.
     Flink,
+    /// As a batch job of a Slurm cluster: chosen for scripts alone.
+    Slurm,
 }
 
 impl Mode {
     /// All modes, lightest first.
-    pub const ALL: [Self; 4] = [Self::InCluster, Self::SparkSubmit, Self::Kubernetes, Self::Flink];
+    pub const ALL: [Self; 5] =
+        [Self::InCluster, Self::SparkSubmit, Self::Kubernetes, Self::Flink, Self::Slurm];
 
     /// The spelling on the wire, in the configuration and in the store.
     pub fn as_str(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Mode {
             Self::SparkSubmit => "spark-submit",
             Self::Kubernetes => "kubernetes",
             Self::Flink => "flink",
+            Self::Slurm => "slurm",
         }
     }
 
@@ -43,6 +47,16 @@ impl Mode {
         match self {
             Self::InCluster | Self::SparkSubmit | Self::Kubernetes => "spark",
             Self::Flink => "flink",
+            Self::Slurm => "slurm",
+        }
+    }
+
+    /// True where what runs does not end with the host of the replica that looks after it: it is not to be launched again
+    /// because that host was lost.
+    pub fn outlives_host(self) -> bool {
+        match self {
+            Self::Slurm | Self::Flink => true,
+            Self::InCluster | Self::SparkSubmit | Self::Kubernetes => false,
         }
     }
 
@@ -50,9 +64,15 @@ impl Mode {
     pub fn runs(self, kind: Kind) -> bool {
         match (self, kind) {
             (Self::InCluster, Kind::Sql | Kind::Python)
-            | (Self::SparkSubmit, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar) => true,
-            (Self::InCluster, Kind::Scala | Kind::Jar)
-            | (Self::Kubernetes | Self::Flink, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar) => false,
+            | (Self::SparkSubmit, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar)
+            | (Self::Slurm, Kind::Script) => true,
+            (Self::InCluster, Kind::Scala | Kind::Jar | Kind::Script)
+            | (Self::SparkSubmit, Kind::Script)
+            | (Self::Slurm, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar)
+            | (
+                Self::Kubernetes | Self::Flink,
+                Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar | Kind::Script,
+            ) => false,
         }
     }
 }
@@ -145,6 +165,9 @@ mod tests {
             assert_eq!(select(shape(kind, 1, 1), &[Mode::InCluster]), None);
             assert_eq!(select(shape(kind, 30, 1), &Mode::ALL), Some(Mode::SparkSubmit), "never on Flink");
         }
+        assert_eq!(select(shape(Kind::Script, 0, 0), &Mode::ALL), Some(Mode::Slurm));
+        assert_eq!(select(shape(Kind::Script, 0, 0), &both), None);
+        assert_eq!(select(shape(Kind::Sql, 0, 0), &[Mode::Slurm]), None, "only scripts are led there");
     }
 
     #[test]

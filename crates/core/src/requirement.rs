@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::allocation::Allocation;
 use crate::memory::{self, GIB, MIB};
 use crate::mode::{Mode, Shape};
 use crate::spec::JobSpec;
@@ -62,6 +63,15 @@ impl Requirement {
     /// Task slots on a Flink cluster, and nothing else.
     pub fn of_slots(slots: u32) -> Self {
         Self { slots, ..Self::default() }
+    }
+
+    /// What is asked of a batch scheduler. It is the scheduler that shares it out: here it is only told.
+    pub fn of_allocation(asked: &Allocation) -> Self {
+        Self {
+            driver_cores: asked.least_cpus(),
+            driver_memory: asked.memory_of_all_mb().saturating_mul(MIB),
+            ..Self::default()
+        }
     }
 
     /// GPUs of all executors.
@@ -336,7 +346,7 @@ pub fn requirement(
 pub fn in_mode(needed: Requirement, mode: Mode) -> Requirement {
     match mode {
         Mode::InCluster => Requirement { shared_server: true, ..needed },
-        Mode::SparkSubmit | Mode::Flink => needed,
+        Mode::SparkSubmit | Mode::Flink | Mode::Slurm => needed,
         Mode::Kubernetes => Requirement { executors_here: false, standalone: false, ..needed },
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::allocation::Allocation;
 use crate::failure::ErrorClass;
 use crate::mode::ModeChoice;
 
@@ -28,11 +29,13 @@ pub enum Kind {
     Scala,
     /// A compiled application.
     Jar,
+    /// A batch script, for Slurm.
+    Script,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Sql, Self::Python, Self::Scala, Self::Jar];
+    pub const ALL: [Self; 5] = [Self::Sql, Self::Python, Self::Scala, Self::Jar, Self::Script];
 
     /// The spelling on the wire and in the store.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Kind {
             Self::Python => "python",
             Self::Scala => "scala",
             Self::Jar => "jar",
+            Self::Script => "script",
         }
     }
 
@@ -166,6 +170,9 @@ pub struct JobSpec {
     /// `--proxy-user`.
     #[serde(default)]
     pub proxy_user: Option<String>,
+    /// What it asks of Slurm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slurm: Option<Allocation>,
 }
 
 impl JobSpec {
@@ -195,6 +202,7 @@ impl JobSpec {
             archives: Vec::new(),
             packages: Vec::new(),
             proxy_user: None,
+            slurm: None,
         }
     }
 

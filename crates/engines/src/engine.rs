@@ -60,6 +60,9 @@ pub enum LaunchError {
     /// It may have been launched: ask [`Engine::find`].
     #[error("unknown outcome: {0}")]
     Unknown(String),
+    /// Nothing was sent, because nobody is there to take it: try again.
+    #[error("not now: {0}")]
+    NotNow(String),
 }
 
 /// The engine did not answer; ask again.
@@ -87,6 +90,8 @@ pub struct Running {
 pub enum Observation {
     /// Launched, not running yet.
     Starting,
+    /// The engine has it, and it waits there for its turn, as long as that takes.
+    Waiting(Running),
     /// Running.
     Running(Running),
     /// Over; nothing of it is alive. Logs and result, if any, are whole on disk.

@@ -10,6 +10,7 @@ use libra_core::id::Token;
 use libra_core::mode::Mode;
 use libra_engines::engine::Engine;
 use libra_engines::shim::Keepalive;
+use libra_engines::slurm::SlurmJobs;
 use libra_engines::{spark_connect, spark_submit};
 use libra_store::backend::Kind;
 use libra_store::handoff::{HandOffError, RedisHandOff};
@@ -26,7 +27,7 @@ use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::files::Disk;
 use crate::flink::FlinkClusters;
-use crate::service::{HandOff, Parts, Service, Signals, Standing, host_lease_file, machine_of};
+use crate::service::{HandOff, Parts, Service, Signals, SlurmRecords, Standing, host_lease_file, machine_of};
 use crate::slurm::SlurmClusters;
 use crate::workers::{self, Shutdown};
 use crate::{faces, host, telemetry};
@@ -170,7 +171,11 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     };
     let places = Places { shim_exe: &shim_exe, connect_dir, host_lease };
     let connect = Arc::new(in_cluster(&config, &places));
-    let engines = engines(&config, &places, Arc::clone(&connect));
+    let slurm = SlurmClusters::of(&config.slurm).map_err(ServeError::Slurm)?;
+    let submitted = Arc::new(SlurmRecords::default());
+    let records = Arc::clone(&submitted);
+    let scripts = SlurmJobs::new(slurm.to_submit_to(), records, Arc::clone(&slurm.heard));
+    let engines = engines(&config, &places, Arc::clone(&connect), scripts);
 
     let (stop, stopped) = watch::channel(false);
     let (sink, outgoing) = if alone { (None, None) } else { Some(signals::channel()).unzip() };
@@ -179,10 +184,10 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     let clock = Arc::new(clock::Agreed::new(clock::System));
     let files = Arc::new(Disk);
     let flink = FlinkClusters::of(&config.flink).map_err(ServeError::Flink)?;
-    let slurm = SlurmClusters::of(&config.slurm).map_err(ServeError::Slurm)?;
     let parts =
         Parts { config, db, engines, clock, standing, signals, files, files_dir, alone, redis, flink, slurm };
     let service = Arc::new(Service::new(parts));
+    submitted.belong_to(&service);
     begin(&service).await?;
     if let (Some(outgoing), StoreUrl::Postgres(url)) = (outgoing, &service.config.store.url) {
         workers::exchange_signals(&service, url, outgoing, Shutdown::new(stopped.clone()))?;
@@ -407,6 +412,7 @@ fn engines(
     config: &Config,
     places: &Places<'_>,
     connect: Arc<spark_connect::SparkConnect>,
+    scripts: SlurmJobs,
 ) -> BTreeMap<Mode, Arc<dyn Engine>> {
     let submit = spark_submit::SparkSubmit::new(spark_submit::Settings {
         shim_exe: places.shim_exe.to_owned(),
@@ -420,5 +426,6 @@ fn engines(
     });
     let connect: Arc<dyn Engine> = connect;
     let submit: Arc<dyn Engine> = Arc::new(submit);
-    [(Mode::InCluster, connect), (Mode::SparkSubmit, submit)].into()
+    let scripts: Arc<dyn Engine> = Arc::new(scripts);
+    [(Mode::InCluster, connect), (Mode::SparkSubmit, submit), (Mode::Slurm, scripts)].into()
 }

@@ -1,15 +1,22 @@
 //! The Slurm clusters that are configured, each with its client.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use libra_engines::slurm::{Access, Commands, Rest, Slurm, TokenFrom};
+use libra_engines::slurm::{Access, Cluster, Commands, Rest, Slurm, TokenFrom};
+use tokio::sync::Notify;
 
 use crate::config::{self, SlurmWay};
 
-/// All of them, in the order of the configuration.
+/// All of them.
 #[derive(Default)]
-pub(crate) struct SlurmClusters(Vec<Arc<SlurmCluster>>);
+pub(crate) struct SlurmClusters {
+    /// In the order of the configuration.
+    all: Vec<Arc<SlurmCluster>>,
+    /// Wakes those who wait for what a read brings.
+    pub(crate) heard: Arc<Notify>,
+}
 
 /// One cluster.
 pub(crate) struct SlurmCluster {
@@ -21,6 +28,8 @@ pub(crate) struct SlurmCluster {
     pub(crate) requests_per_minute: u32,
     /// The pause between two reads when nothing is wrong, in seconds.
     pub(crate) interval_seconds: u32,
+    /// Whether its nodes see the files of Libra's jobs.
+    pub(crate) shares_files: bool,
 }
 
 impl SlurmClusters {
@@ -37,24 +46,34 @@ impl SlurmClusters {
                 slurm,
                 requests_per_minute: cluster.requests_per_minute,
                 interval_seconds: cluster.interval_seconds,
+                shares_files: cluster.shares_files,
             }))
         });
-        made.collect::<Result<_, String>>().map(Self)
+        Ok(Self { all: made.collect::<Result<_, String>>()?, heard: Arc::default() })
     }
 
     /// Each of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<SlurmCluster>> {
-        self.0.iter()
+        self.all.iter()
+    }
+
+    /// The same for the engine that submits to them.
+    pub(crate) fn to_submit_to(&self) -> BTreeMap<String, Cluster> {
+        let one = |cluster: &Arc<SlurmCluster>| {
+            let to = Cluster { slurm: cluster.slurm.clone(), shares_files: cluster.shares_files };
+            (cluster.name.clone(), to)
+        };
+        self.all.iter().map(one).collect()
     }
 
     /// True where there is a cluster of this name to be asked.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|cluster| cluster.name == name)
+        self.all.iter().any(|cluster| cluster.name == name)
     }
 
     /// The one that is meant where none is named: the only one.
     pub(crate) fn only(&self) -> Option<&str> {
-        match self.0.as_slice() {
+        match self.all.as_slice() {
             [only] => Some(&only.name),
             _ => None,
         }

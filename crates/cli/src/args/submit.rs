@@ -9,13 +9,14 @@ Examples:
   libra submit --sql 'SELECT 1 AS one' --wait
   libra submit --python 'print(spark.range(5).count())' --follow
   libra submit report.py --conf spark.executor.memory=2g -- --day 2026-01-31
+  libra submit train.sh --slurm partition=gpu --slurm gpus=1 --follow
   libra submit app.jar --class com.example.Main --jars lib.jar -- 2026-01-31
   id=$(libra submit load.sql) && libra wait \"$id\"";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP, group = ArgGroup::new("program").required(true))]
 pub(crate) struct SubmitArgs {
-    /// The program: a local .sql, .py, .scala or .jar file, or an address that the driver can read.
+    /// The program: a local .sql, .py, .scala, .jar or .sh file, or an address that the driver can read.
     ///
     /// Local files are uploaded, here and below.
     #[arg(group = "program")]
@@ -30,12 +31,18 @@ pub(crate) struct SubmitArgs {
     #[arg(last = true)]
     pub(crate) args: Vec<String>,
 
-    /// Where to run: auto, in-cluster, spark-submit or kubernetes.
+    /// Where to run: auto, in-cluster, spark-submit, kubernetes or slurm.
     #[arg(long)]
     pub(crate) mode: Option<String>,
     /// A Spark setting; may be given again.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) conf: Vec<String>,
+    /// What to ask of Slurm, before a script's own #SBATCH lines; may be given again.
+    ///
+    /// partition, account, qos, time-limit-minutes, nodes, tasks, cpus-per-task, memory-mb (of a node), gpus, array,
+    /// constraint, reservation, requeue, directory, stdout, stderr.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) slurm: Vec<String>,
     /// A name for people.
     #[arg(long)]
     pub(crate) name: Option<String>,
@@ -71,7 +78,7 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     pub(crate) retry_on: Vec<String>,
 
-    /// sql, python, scala or jar, where the file's name does not tell.
+    /// sql, python, scala, jar or script, where the file's name does not tell.
     #[arg(long)]
     pub(crate) kind: Option<String>,
     /// The main class of a jar.

@@ -9,13 +9,13 @@ use serde_json::json;
 
 use crate::deployment_faults::Watch;
 use crate::deployments::{alive, apply, counter, programs, stable, until, view};
-use crate::flink_proxy::{Fault, FlinkProxy};
+use crate::proxy::{Fault, Proxy};
 use crate::surroundings::submit_only;
 
 /// Longer than Libra waits for an answer.
 const TOO_LATE: Duration = Duration::from_secs(12);
 
-async fn behind(proxy: &FlinkProxy, programs: &Path) -> Libra {
+async fn behind(proxy: &Proxy, programs: &Path) -> Libra {
     let config = format!(
         "libra:\n  flink:\n    clusters: [{{name: main, url: \"{}\"}}]\n    artifacts: {{directories: [\"{}\"]}}\n",
         proxy.url(),
@@ -27,7 +27,7 @@ async fn behind(proxy: &FlinkProxy, programs: &Path) -> Libra {
 /// A deployment from its beginning to its end, where the first answers on everything that changes something are broken.
 async fn goes_on_without(fault: Fault, name: &str) {
     let cluster = FlinkCluster::shared().await;
-    let proxy = FlinkProxy::start(cluster).await;
+    let proxy = Proxy::before(&cluster.url()).await;
     let libra = behind(&proxy, &programs()).await;
     let (api, id) = (libra.api(), name);
     let watch = Watch::begin(cluster, id);
@@ -84,7 +84,7 @@ async fn drill_whatever_comes_in_place_of_an_answer_nothing_is_done_twice() {
 async fn a_page_in_place_of_an_answer_starts_nothing_twice() {
     // contract: F2, F7
     let cluster = FlinkCluster::shared().await;
-    let proxy = FlinkProxy::start(cluster).await;
+    let proxy = Proxy::before(&cluster.url()).await;
     let libra = behind(&proxy, &programs()).await;
     let api = libra.api();
     let watch = Watch::begin(cluster, "pages");

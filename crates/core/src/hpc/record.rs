@@ -131,6 +131,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// The number of the array or of the heterogeneous job that it is a part of.
+    pub fn whole(&self) -> Option<u64> {
+        self.array.map(|task| task.job).or(self.het_job)
+    }
+
     /// What is known after `newer` was said: it counts, and what it does not say stays.
     #[must_use]
     pub fn followed_by(&self, newer: Self) -> Self {

@@ -79,7 +79,7 @@ impl Demand {
     /// What a Spark job takes from the pool of its mode: a slot of the shared server; or, on a host, its driver, and with
     /// a local master all of it; or driver and executors as processes of a cluster that is the mode's own pool. Executors
     /// on another master's cluster count there: on `cluster`, where that has a name here, else on one that nobody limits. A run
-    /// of a deployment takes its task slots.
+    /// of a deployment takes its task slots, and a job of a batch scheduler a slot.
     pub fn of(needed: &Requirement, mode: Mode, cluster: Option<&str>) -> Self {
         if needed.shared_server {
             return Self::on_one_node(Resources::of_slots(1));
@@ -97,6 +97,8 @@ impl Demand {
                 executors: Executors::of(needed),
                 elsewhere: None,
             },
+            // What it takes there is the scheduler's business; here it is one of so many.
+            Mode::Slurm => Self::on_one_node(Resources::of_slots(1)),
             Mode::Flink => Self::on_one_node(Resources::of_slots(u64::from(needed.slots))),
         }
     }

@@ -46,6 +46,8 @@ pub struct Found {
     /// Whether accounting was asked too. Without it a job that ended long ago is not found; slurmctld keeps them for
     /// MinJobAge. It has comments only where slurm.conf has `AccountingStoreFlags=job_comment`.
     pub accounted: bool,
+    /// Whether accounting keeps comments: some job of that time has one. Only then what it does not find was never there.
+    pub comments_kept: bool,
 }
 
 /// A signal to a job.
@@ -190,7 +192,7 @@ impl Slurm {
     /// error that [`Error::is_unclear`] remains then when nothing is found (yet): look again with [`Slurm::find`], and only
     /// then submit again.
     pub async fn submit(&self, submission: &Submission) -> Result<String, Error> {
-        submission.check().map_err(Error::Refused)?;
+        submission.check().map_err(|flaw| Error::Refused(flaw.words))?;
         match self.send(submission).await {
             Err(error) if error.is_unclear() => match self.found_in_queue(&submission.token).await {
                 Ok(ids) => ids.into_iter().next().ok_or(error),
@@ -235,10 +237,14 @@ impl Slurm {
     pub async fn find(&self, token: &str, since: Timestamp, now: Timestamp) -> Result<Found, Error> {
         let ids = self.found_in_queue(token).await?;
         if !ids.is_empty() {
-            return Ok(Found { ids, accounted: false });
+            return Ok(Found { ids, ..Found::default() });
         }
         match self.accounted_between(since, now).await {
-            Ok(listing) => Ok(Found { ids: carrying(token, &listing.records), accounted: true }),
+            Ok(listing) => Ok(Found {
+                ids: carrying(token, &listing.records),
+                accounted: true,
+                comments_kept: listing.records.iter().any(|record| record.comment.is_some()),
+            }),
             Err(Error::NoAccounting(_)) => Ok(Found::default()),
             Err(error) => Err(error),
         }

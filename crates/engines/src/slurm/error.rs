@@ -171,6 +171,9 @@ const AWAY: [&str; 6] = [
 const NO_ACCOUNTING: [&str; 3] =
     ["accounting storage is disabled", "not configured with slurmdbd", "Problem talking to the database"];
 
+/// Words of a command that was told no. One that was killed says nothing, and may have done its work.
+const REFUSES: [&str; 2] = ["error:", "fatal:"];
+
 /// Reads what a command complained of. `is_request`: it asked for something to be done, which Slurm refuses.
 pub(super) fn of_command(complaint: &str, is_request: bool) -> Error {
     let says = |list: &[&str]| list.iter().any(|part| complaint.contains(part));
@@ -182,7 +185,7 @@ pub(super) fn of_command(complaint: &str, is_request: bool) -> Error {
         Error::NoAccounting(words(complaint))
     } else if says(&AWAY) {
         Error::ControllerAway(words(complaint))
-    } else if is_request {
+    } else if is_request && says(&REFUSES) {
         Error::Refused(words(complaint))
     } else {
         Error::Failed(words(complaint))
@@ -234,5 +237,6 @@ mod tests {
         );
         assert!(matches!(of_command("Slurm accounting storage is disabled", false), Error::NoAccounting(_)));
         assert!(matches!(of_command("", false), Error::Failed(_)));
+        assert!(of_command("", true).is_unclear(), "it was killed");
     }
 }

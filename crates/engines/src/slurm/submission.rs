@@ -42,6 +42,12 @@ pub struct Submission {
     pub gpus: Option<u32>,
     /// Tasks of an array, as `0-9%2`.
     pub array: Option<String>,
+    /// Features that its nodes have to have.
+    pub constraint: Option<String>,
+    /// A reservation to run in.
+    pub reservation: Option<String>,
+    /// Whether Slurm itself may run it again after a node was lost.
+    pub requeue: bool,
     /// Environment of the script, and all that it gets.
     pub environment: BTreeMap<String, String>,
     /// Where it begins; it has to be a directory on the nodes.
@@ -52,58 +58,87 @@ pub struct Submission {
     pub stderr: Option<String>,
 }
 
+/// What is wrong with a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Where it was asked for, a JSON pointer into a submission to Libra.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub words: String,
+}
+
 impl Submission {
     /// Says what is wrong with it, in words for who asked.
     ///
     /// # Errors
     /// With the first thing that no cluster would take, or that its doors would take differently.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), Flaw> {
+        let flaw = |pointer: &str, words: String| Err(Flaw { pointer: pointer.to_owned(), words });
         if !self.script.starts_with("#!") {
-            return Err(
-                "the script does not begin with `#!`; hint: put `#!/bin/sh` in its first line".to_owned()
-            );
+            let words = "the script does not begin with `#!`; hint: put `#!/bin/sh` in its first line";
+            return flaw("/code", words.to_owned());
         }
         if self.script.len() > MOST_SCRIPT_BYTES {
-            return Err(format!("the script is larger than {MOST_SCRIPT_BYTES} bytes"));
+            return flaw("/code", format!("the script is larger than {MOST_SCRIPT_BYTES} bytes"));
         }
         if self.script.contains('\0') || self.script.contains('\r') {
-            return Err("the script holds a NUL or a carriage return, which Slurm refuses".to_owned());
+            let words = "the script holds a NUL or a carriage return, which Slurm refuses";
+            return flaw("/code", words.to_owned());
         }
         if let Some(line) = directive(&self.script) {
-            return Err(format!(
-                "the script says `{line}`, which only sbatch would read; hint: ask for it beside the script"
-            ));
+            return flaw(
+                "/code",
+                format!(
+                    "the script says `{line}`, which only sbatch would read; hint: ask for it beside the script"
+                ),
+            );
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if self.token.is_empty() || !self.token.chars().all(plain) {
-            return Err("the token has to be of letters, digits, `-`, `_` and `.`".to_owned());
+            return flaw("", "the token has to be of letters, digits, `-`, `_` and `.`".to_owned());
         }
         if !self.directory.starts_with('/') {
-            return Err("the directory has to be a whole path, as `/home/ada`".to_owned());
+            let words = "the directory has to be a whole path, as `/home/ada`";
+            return flaw("/slurm/directory", words.to_owned());
         }
         let is_array = |c: char| c.is_ascii_digit() || "-,%:".contains(c);
         if self.array.as_ref().is_some_and(|array| array.is_empty() || !array.chars().all(is_array)) {
-            return Err("the array is none; hint: `0-9`, `1,3,5` or `0-99%10`".to_owned());
+            let words = "the array is none; hint: `0-9`, `1,3,5` or `0-99%10`";
+            return flaw("/slurm/array", words.to_owned());
         }
         for (name, value) in &self.environment {
             let is_name = !name.is_empty()
                 && !name.starts_with(|c: char| c.is_ascii_digit())
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let pointer = format!("/env/{}", name.replace('~', "~0").replace('/', "~1"));
             if !is_name || value.contains('\0') {
-                return Err(format!("`{name}` is no variable of an environment"));
+                return flaw(&pointer, format!("`{name}` is no variable of an environment"));
             }
             if READ_BY_SBATCH.iter().any(|own| name.starts_with(own)) {
-                return Err(format!(
-                    "the variable {name} is Slurm's own; hint: ask for it beside the script"
-                ));
+                return flaw(
+                    &pointer,
+                    format!("the variable {name} is Slurm's own; hint: ask for it beside the script"),
+                );
             }
         }
-        let texts = [&self.name, &self.partition, &self.account, &self.qos, &self.stdout, &self.stderr];
-        let odd = |text: &str| text.is_empty() || text.chars().any(char::is_control);
-        if let Some(text) = texts.into_iter().flatten().chain([&self.directory]).find(|text| odd(text)) {
-            return Err(format!("{text:?} is empty or holds a line's end"));
+        let directory = Some(self.directory.clone());
+        let texts = [
+            ("/name", &self.name),
+            ("/slurm/partition", &self.partition),
+            ("/slurm/account", &self.account),
+            ("/slurm/qos", &self.qos),
+            ("/slurm/constraint", &self.constraint),
+            ("/slurm/reservation", &self.reservation),
+            ("/slurm/stdout", &self.stdout),
+            ("/slurm/stderr", &self.stderr),
+            ("/slurm/directory", &directory),
+        ];
+        let odd = |text: &String| text.is_empty() || text.chars().any(char::is_control);
+        let mut given = texts.into_iter().filter_map(|(pointer, text)| Some((pointer, text.as_ref()?)));
+        match given.find(|(_, text)| odd(text)) {
+            Some((pointer, text)) => flaw(pointer, format!("{text:?} is empty or holds a line's end")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The environment, with a search path.
@@ -140,18 +175,23 @@ impl Submission {
         put("cpus_per_task", self.cpus_per_task.map(|cpus| json!(cpus)));
         put("memory_per_node", self.memory_mb_per_node.map(number));
         put("array", text(&self.array));
+        put("constraints", text(&self.constraint));
+        put("reservation", text(&self.reservation));
+        put("requeue", Some(json!(self.requeue)));
         put("current_working_directory", Some(json!(self.directory)));
         put("standard_output", text(&self.stdout));
         put("standard_error", text(&self.stderr));
         let variables = self.variables();
         match version {
             ApiVersion::V38 => {
+                put("open_mode", Some(json!("append")));
                 // Its schema wants the least and the most in a list, of which 22.05 takes no notice.
                 put("nodes", self.nodes.map(|nodes| json!(nodes)));
                 put("gpus", self.gpus.map(|gpus| json!(gpus.to_string())));
                 put("environment", Some(json!(variables)));
             }
             ApiVersion::V39 | ApiVersion::V40 | ApiVersion::V41 | ApiVersion::V42 => {
+                put("open_mode", Some(json!(["APPEND"])));
                 let pairs: Vec<String> =
                     variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 // Slurm 23.02 has a colon where later ones have a slash.
@@ -186,12 +226,16 @@ impl Submission {
             ("mem", self.memory_mb_per_node.map(|memory| format!("{memory}M"))),
             ("gpus", self.gpus.map(|gpus| gpus.to_string())),
             ("array", self.array.clone()),
+            ("constraint", self.constraint.clone()),
+            ("reservation", self.reservation.clone()),
             ("output", self.stdout.clone()),
             ("error", self.stderr.clone()),
         ];
         let given = options.into_iter().filter_map(|(name, value)| Some(format!("--{name}={}", value?)));
-        // Limits of this process are none of the job's; those of slurmrestd are not either.
-        ["--parsable", "--export=ALL", "--propagate=NONE"]
+        let again = if self.requeue { "--requeue" } else { "--no-requeue" };
+        // Limits of this process are none of the job's; those of slurmrestd are not either. The tasks of an array write to
+        // one file, and what ran before a node was lost stays in it.
+        ["--parsable", "--export=ALL", "--propagate=NONE", "--open-mode=append", again]
             .into_iter()
             .map(str::to_owned)
             .chain(given)

@@ -165,6 +165,9 @@ fn submission() -> Submission {
         script: "#!/bin/sh\nexit 3\n".to_owned(),
         token: "libra-1".to_owned(),
         name: Some("train".to_owned()),
+        constraint: Some("a100".to_owned()),
+        reservation: Some("night".to_owned()),
+        requeue: true,
         partition: Some("debug".to_owned()),
         account: Some("lab".to_owned()),
         qos: Some("normal".to_owned()),
@@ -222,7 +225,7 @@ fn what_no_cluster_would_take_is_refused_here() {
         with(|s| drop(s.environment.insert("A".to_owned(), "\0".to_owned()))),
     ];
     for wrong in wrongs {
-        assert!(wrong.len() < 200, "{wrong}");
+        assert!(wrong.words.len() < 200, "{wrong:?}");
     }
     let late = Submission { script: "#!/bin/sh\necho\n#SBATCH --x\n".to_owned(), ..submission() };
     assert_eq!(late.check(), Ok(()), "sbatch does not read on after the first command");

@@ -103,10 +103,10 @@ pub(super) fn absent_file(spec: &JobSpec) -> Option<&str> {
 fn write_program(spec: &JobSpec, dir: &AttemptDir) -> io::Result<Vec<String>> {
     // What our driver script is told to run, and under which name a text is kept.
     let (kind, name) = match (spec.kind, &spec.source) {
-        (Kind::Python | Kind::Jar, Source::File(file)) => {
+        (Kind::Python | Kind::Jar | Kind::Script, Source::File(file)) => {
             return Ok(std::iter::once(file).chain(&spec.args).cloned().collect());
         }
-        (Kind::Python | Kind::Jar, Source::Code(_)) => ("python", "main.py"),
+        (Kind::Python | Kind::Jar | Kind::Script, Source::Code(_)) => ("python", "main.py"),
         (Kind::Sql, _) => ("sql", "query.sql"),
         (Kind::Scala, _) => ("scala", "main.scala"),
     };

@@ -14,6 +14,7 @@ pub(crate) fn violations(spec: &JobSpec) -> Vec<(String, String)> {
         (Kind::Sql | Kind::Python | Kind::Scala, Some(_)) => {
             refuse("/className".to_owned(), "is for jars; other programs have no main class");
         }
+        (Kind::Script, _) => refuse("/kind".to_owned(), "scripts run on Slurm"),
         (Kind::Jar | Kind::Sql | Kind::Python | Kind::Scala, _) => {}
     }
     if matches!(spec.kind, Kind::Scala | Kind::Jar) && !spec.py_files.is_empty() {

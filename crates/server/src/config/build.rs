@@ -112,6 +112,16 @@ impl Values {
             .collect()
     }
 
+    /// A batch scheduler sees itself to what one job may have.
+    fn slurm_quota(&self) -> Result<ModeQuota, ConfigError> {
+        Ok(ModeQuota {
+            max_executors_per_job: u32::MAX,
+            max_memory_per_executor: u64::MAX,
+            max_cores_per_executor: None,
+            max_concurrent_jobs: self.number("libra.resources.quotas.slurm.max-concurrent-jobs")?,
+        })
+    }
+
     fn quota(&self, mode: Mode) -> Result<ModeQuota, ConfigError> {
         let name = |what: &str| format!("libra.resources.quotas.{}.{what}", mode.as_str());
         Ok(ModeQuota {
@@ -149,9 +159,15 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             run_timeout.insert(mode, v.minutes(mode)?);
         }
     }
+    let slurm = slurm::clusters(gathered.trees.get(SLURM_CLUSTERS))?;
+    if !slurm.is_empty() && v.flag("libra.execution.modes.slurm.enabled")? {
+        enabled.push(Mode::Slurm);
+        modes.insert(Mode::Slurm, v.slurm_quota()?);
+        run_timeout.insert(Mode::Slurm, v.minutes(Mode::Slurm)?);
+    }
     if enabled.is_empty() {
         return Err(ConfigError::new("no execution mode is enabled")
-            .hinting("set libra.execution.modes.in-cluster.enabled or .spark-submit.enabled to true"));
+            .hinting("set libra.execution.modes.in-cluster.enabled or .spark-submit.enabled to true, or name a cluster in libra.slurm.clusters"));
     }
 
     let found = host::resources();
@@ -257,7 +273,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             tree,
             v.must(FLINK_SIGNATURES, "`off`, `if-present` or `required`", flink::policy)?,
         )?,
-        slurm: slurm::clusters(tree(SLURM_CLUSTERS))?,
+        slurm,
         queue_times: turns.times,
         enabled,
         queue_wait: v.limit("libra.queue.max-wait-time")?,

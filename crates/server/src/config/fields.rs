@@ -95,6 +95,11 @@ impl<'v> Fields<'v> {
         bytes.map(Some).ok_or_else(|| self.wrong(name, "an amount of memory such as `64g`", value))
     }
 
+    pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, ConfigError> {
+        let Some(value) = self.take(name) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| self.wrong(name, "true or false", value))
+    }
+
     pub(super) fn duration(&mut self, name: &str) -> Result<Option<Duration>, ConfigError> {
         let Some(value) = self.take(name) else { return Ok(None) };
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

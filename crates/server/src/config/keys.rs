@@ -359,6 +359,21 @@ pub const KEYS: &[Key] = &[
         "spark-submit jobs that run at once.",
     ),
     key(
+        "libra.resources.quotas.slurm.max-concurrent-jobs",
+        "1000",
+        "Jobs that wait and run on Slurm at once; the others wait in Libra.",
+    ),
+    key(
+        "libra.execution.modes.slurm.enabled",
+        "true",
+        "Whether scripts may be submitted to the clusters of libra.slurm.clusters.",
+    ),
+    key(
+        "libra.execution.modes.slurm.timeout-minutes",
+        "0",
+        "The longest run of a job that names none; 0 = no limit but Slurm's.",
+    ),
+    key(
         "libra.execution.modes.in-cluster.enabled",
         "true",
         "Whether SQL and Python may run in a shared Spark server that Libra starts.",

@@ -20,6 +20,8 @@ pub struct SlurmCluster {
     pub requests_per_minute: u32,
     /// The pause between two reads when nothing is wrong, in seconds.
     pub interval_seconds: u32,
+    /// Whether its nodes see the files of Libra's jobs under the same paths, and its jobs may write there.
+    pub shares_files: bool,
 }
 
 /// How a cluster is asked.
@@ -50,7 +52,7 @@ pub enum SlurmWay {
 }
 
 const EXAMPLE: &str = "libra.slurm.clusters: [{name: main, rest-url: \"http://127.0.0.1:6820\", user: slurm, jwt-key-file: /etc/slurm/jwt.key}]";
-const KNOWN: [&str; 12] = [
+const KNOWN: [&str; 13] = [
     "name",
     "rest-url",
     "api-version",
@@ -63,6 +65,7 @@ const KNOWN: [&str; 12] = [
     "path",
     "requests-per-minute",
     "interval",
+    "shares-files",
 ];
 /// Requests in a minute where nothing is said, and the most that are believed.
 const REQUESTS: (u32, u64) = (60, 6_000);
@@ -156,5 +159,6 @@ fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
             fields.duration("interval")?.map(|d| d.as_secs().min(MOST_INTERVAL)),
             INTERVAL,
         ),
+        shares_files: fields.flag("shares-files")?.unwrap_or(true),
     })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use libra_core::memory::GIB;
 use libra_core::mode::Mode;
 
-use super::keys::{AUTH_KEYS, KEYS, env_name};
+use super::keys::{SLURM_CLUSTERS, AUTH_KEYS, KEYS, env_name};
 use super::*;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -55,6 +55,9 @@ fn every_key_takes_effect() {
         ("libra.resources.monitor.poll-interval", "7s"),
         ("libra.resources.monitor.alert-threshold.cpu-percent", "7"),
         ("libra.resources.monitor.alert-threshold.memory-percent", "7"),
+        ("libra.resources.quotas.slurm.max-concurrent-jobs", "7"),
+        ("libra.execution.modes.slurm.enabled", "false"),
+        ("libra.execution.modes.slurm.timeout-minutes", "7"),
         ("libra.resources.quotas.in-cluster.max-executors-per-job", "7"),
         ("libra.resources.quotas.in-cluster.max-memory-per-executor", "7g"),
         ("libra.resources.quotas.in-cluster.max-cores-per-executor", "7"),
@@ -123,6 +126,9 @@ fn every_key_takes_effect() {
                 vec![(backend, "external"), ("LIBRA_EXECUTION_MODES_IN_CLUSTER_URL", "sc://h/;use_ssl=true")]
             }
             Some("sail-program" | "kill-after") => vec![(backend, "sail")],
+            None if name.contains(".slurm.") && name != SLURM_CLUSTERS => {
+                vec![("LIBRA_SLURM_CLUSTERS", "[{name: main, rest-url: 'http://h:6820'}]")]
+            }
             _ => Vec::new(),
         }
     };

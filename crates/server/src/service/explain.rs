@@ -1,6 +1,7 @@
 //! Why a job is where it is (contract A9).
 
 use libra_api::turns::{BlockedView, ExplainView, TimeSplit};
+use libra_core::attempt::Attempt;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::time::Timestamp;
@@ -20,14 +21,17 @@ impl Service {
 
     /// Says what keeps the job, or where its time went.
     pub(crate) async fn explain(&self, principal: &Principal, id: &str) -> Result<ExplainView, ServiceError> {
-        let (job, _) = self.job(principal, id).await?;
+        let (job, attempts) = self.job(principal, id).await?;
         let job_id = job.id;
         let waits = if job.state == State::Queued { self.why_it_waits(job_id).await? } else { None };
         let log = self.db.read(move |tx| transitions::of_job(tx, job_id)).await?;
         let mut view = ExplainView {
             job_id: job.id.to_string(),
             status: job.state.as_str().to_owned(),
-            reason: self.engine_trouble(&job).unwrap_or_else(|| plain_reason(&job, &log)),
+            reason: self
+                .engine_trouble(&job)
+                .or_else(|| where_it_waits(&job, attempts.last()))
+                .unwrap_or_else(|| plain_reason(&job, &log)),
             position: None,
             position_is_least: false,
             blocked_by: None,
@@ -109,6 +113,12 @@ impl Service {
         }
         self.engines.get(&job.mode)?.trouble().map(|text| format!("it waits for its engine: {text}"))
     }
+}
+
+/// What an engine with a queue of its own says of a job that waits there.
+fn where_it_waits(job: &Job, attempt: Option<&Attempt>) -> Option<String> {
+    let waits = job.state == State::Scheduled && job.stop.is_none();
+    attempt?.progress.as_ref()?.current_stage.clone().filter(|_| waits)
 }
 
 fn plain_reason(job: &Job, log: &[LogRow]) -> String {

@@ -9,13 +9,14 @@ use libra_api::problem::{Code, Violation};
 use libra_api::submit::{self as wire, Parsed, webhook_address};
 use libra_api::views::{LimitsView, SubmitView};
 use libra_core::admission;
+use libra_core::allocation;
 use libra_core::artifact::{self, Named};
 use libra_core::id::JobId;
 use libra_core::job::{Draft, Job, TimeLimits};
 use libra_core::lifecycle;
 use libra_core::mode::{self, Mode, ModeChoice};
 use libra_core::requirement::{self, Requirement, Surroundings};
-use libra_core::spec::{JobSpec, Kind, MAX_CODE_BYTES};
+use libra_core::spec::{JobSpec, Kind, MAX_CODE_BYTES, Source};
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
 use libra_store::lane::{Idempotency, Origin, Submission, Submitted};
@@ -63,7 +64,11 @@ impl Service {
             return Ok(answer);
         }
         let Parsed { mut spec, unsupported } = wire::parse(request.body).map_err(refused_fields)?;
-        self.lead_to_cluster(&mut spec)?;
+        if is_for_slurm(&spec) {
+            self.lead_to_slurm(&mut spec)?;
+        } else {
+            self.lead_to_cluster(&mut spec)?;
+        }
         let needed = self.requirement(&spec.spark_config)?;
         if !unsupported.is_empty() {
             return Err(ServiceError::violations(Code::Unsupported, unsupported));
@@ -73,6 +78,10 @@ impl Service {
         let webhook = spec.notifications.as_ref().map(|wanted| wanted.webhook.as_str());
         self.check_webhook("/notifications/webhook", webhook)?;
         let mode = self.mode(&spec, &needed)?;
+        if spec.slurm.is_some() && mode != Mode::Slurm {
+            let reason = format!("is for execution mode slurm, and this job runs in {}", mode.as_str());
+            return Err(ServiceError::fields(vec![Violation::new("/slurm", reason)]));
+        }
         self.name_cluster(&mut spec, mode);
         // The settings of the configuration are those of every driver, unless the job has its own.
         let needed = if mode == Mode::SparkSubmit {
@@ -82,7 +91,10 @@ impl Service {
         } else {
             needed
         };
-        let needed = requirement::in_mode(needed, mode);
+        let needed = match &spec.slurm {
+            Some(asked) if mode == Mode::Slurm => Requirement::of_allocation(asked),
+            Some(_) | None => requirement::in_mode(needed, mode),
+        };
         let rules = self.rules();
         let queue = queue_of(spec.queue.as_deref());
         rules
@@ -151,6 +163,23 @@ impl Service {
                 .collect();
             ServiceError::fields(violations)
         })
+    }
+
+    /// A script's own lines say what it asks for, as far as the request does not; and where there is one cluster it is
+    /// meant.
+    fn lead_to_slurm(&self, spec: &mut JobSpec) -> Result<(), ServiceError> {
+        let beside = spec.slurm.take().unwrap_or_default();
+        if let Source::Code(script) = &spec.source {
+            let (within, name, rest) = allocation::of_script(script)
+                .map_err(|why| ServiceError::fields(vec![Violation::new("/code", why)]))?;
+            spec.name = spec.name.take().or(name);
+            spec.slurm = Some(beside.or(within));
+            spec.source = Source::Code(rest);
+        } else {
+            spec.slurm = Some(beside);
+        }
+        spec.cluster = spec.cluster.take().or_else(|| self.slurm.only().map(str::to_owned));
+        Ok(())
     }
 
     /// A job that names a cluster has its master.
@@ -236,6 +265,10 @@ impl Service {
                  `libra apply`"
                     .to_owned(),
             ),
+            ModeChoice::Explicit(Mode::Slurm) if !enabled.contains(&Mode::Slurm) => unsupported(
+                "/executionMode",
+                "no Slurm cluster is configured here; name one in libra.slurm.clusters".to_owned(),
+            ),
             ModeChoice::Explicit(mode) if !enabled.contains(&mode) => unsupported(
                 "/executionMode",
                 format!(
@@ -273,7 +306,8 @@ impl Service {
         TimeLimits {
             queue_seconds: spec.queue_timeout_minutes.map_or_else(|| seconds(wait), asked),
             run_seconds: spec.timeout_minutes.map_or_else(|| seconds(run), asked),
-            launch_seconds: seconds(self.config.launch_timeout),
+            // Who waits in Slurm's queue, or for Slurm, waits as long as it takes.
+            launch_seconds: seconds(self.config.launch_timeout).filter(|_| mode != Mode::Slurm),
         }
     }
 
@@ -420,6 +454,11 @@ fn key_reused() -> ServiceError {
 const ACCEPTED: u16 = 202;
 
 /// Wrong fields; code that is too long is a request that is too large.
+/// True for a job that Slurm runs: nobody else runs scripts.
+fn is_for_slurm(spec: &JobSpec) -> bool {
+    spec.kind == Kind::Script || spec.mode == ModeChoice::Explicit(Mode::Slurm)
+}
+
 fn refused_fields(violations: Vec<Violation>) -> ServiceError {
     let too_long = format!("at most {MAX_CODE_BYTES} are taken");
     let large = violations.iter().any(|v| v.pointer == "/code" && v.reason.contains(&too_long));

@@ -321,6 +321,13 @@ impl Driver {
                 self.launched(launched).await
             }
             Err(LaunchError::Refused(failure)) => self.failed(failure, None).await,
+            Err(LaunchError::NotNow(why)) => {
+                tracing::debug!(job_id = %self.job.id, why, "the engine can't be reached; it is launched later");
+                // As if the intent had just been stored: nothing has happened since.
+                self.fresh = true;
+                self.launch.until = self.service.launch_until();
+                self.wait_for_launch().await
+            }
             Err(LaunchError::Unknown(why)) => {
                 tracing::warn!(job_id = %self.job.id, why, "a launch has an unknown outcome: it is looked up");
                 Ok(Next::Again)
@@ -342,12 +349,17 @@ impl Driver {
             }
             Err(e) => {
                 tracing::warn!(job_id = %self.job.id, error = %e, "the engine does not say whether it was launched");
-                Ok(match self.time_out_launch().await? {
-                    Next::Wait(_) => Next::Wait(LOOK),
-                    next @ (Next::Again | Next::Over | Next::TakenAway | Next::GivenUp) => next,
-                })
+                self.wait_for_launch().await
             }
         }
+    }
+
+    /// Waits for an engine that does not answer, as long as a launch may take.
+    async fn wait_for_launch(&mut self) -> Result<Next, StoreError> {
+        Ok(match self.time_out_launch().await? {
+            Next::Wait(_) => Next::Wait(LOOK),
+            next @ (Next::Again | Next::Over | Next::TakenAway | Next::GivenUp) => next,
+        })
     }
 
     async fn launched(&mut self, launched: Launched) -> Result<Next, StoreError> {
@@ -382,6 +394,7 @@ impl Driver {
         let seen = self.engine.observe(&asked).await.pop();
         match seen.unwrap_or_else(|| Observation::Unknown("the engine gave no answer".into())) {
             Observation::Starting => self.time_out_launch().await,
+            Observation::Waiting(waiting) => self.waiting(waiting).await,
             Observation::Running(running) => self.running(handle, running).await,
             Observation::Ended(exit) => {
                 failpoint::hit("before-result");
@@ -422,6 +435,12 @@ impl Driver {
         }
         self.keep(running).await?;
         self.time_out_run().await
+    }
+
+    /// It waits for its turn where it is; one that has run before was put back there.
+    async fn waiting(&mut self, waiting: Running) -> Result<Next, StoreError> {
+        self.keep(waiting).await?;
+        if self.job.state.has_started() { self.time_out_run().await } else { self.wait_for_launch().await }
     }
 
     /// Stores progress, usage, application id and addresses where they are news.

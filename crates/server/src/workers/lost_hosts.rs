@@ -18,7 +18,7 @@ use libra_store::tables::{attempts, jobs, leases, replicas};
 use tokio::time::sleep;
 
 use super::Shutdown;
-use super::supervisor::fence_off;
+use super::supervisor::{fence_off, is_within_reach};
 use crate::service::{ByWhom, FromEngine, Service, machine_of};
 
 /// It looks this often.
@@ -60,14 +60,15 @@ async fn look(service: &Arc<Service>, epoch: i64, seen: &mut Seen) -> Result<(),
     let alive: Vec<&Replica> = known.iter().filter(alive).collect();
     seen.retain(|key, _| open.iter().any(|o| (o.job_id, o.number) == *key));
     for open in open {
-        let reached =
-            alive.iter().any(|r| machine_of(&r.host) == machine_of(&open.host) && r.storage == open.storage);
+        let reached = alive.iter().any(|replica| is_within_reach(&open, replica));
         let lease = open.holder.as_ref().and_then(|h| leases.get(&lease_of(&h.replica)));
         if reached {
             seen.remove(&(open.job_id, open.number));
             continue;
         }
-        if lost_at(service, &open, lease, now, seen).is_none_or(|at| at > now) {
+        // What may have been submitted runs on, whatever became of the host: whoever has its files again looks after it.
+        let runs_on = open.mode.outlives_host() && open.holder.is_some();
+        if runs_on || lost_at(service, &open, lease, now, seen).is_none_or(|at| at > now) {
             continue;
         }
         give_up(service, &open, epoch).await?;

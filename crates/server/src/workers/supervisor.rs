@@ -144,7 +144,7 @@ impl Supervisor {
     /// Claims what it was told of.
     async fn claim_what_waits(self: &Arc<Self>) -> Result<(), StoreError> {
         let unclaimed = self.service.db.read(attempts::unclaimed).await?;
-        for open in unclaimed.into_iter().filter(|o| self.reaches(&o.host, &o.storage)) {
+        for open in unclaimed.into_iter().filter(|open| self.reaches(open)) {
             self.claim(open.job_id, open.number).await?;
         }
         Ok(())
@@ -152,9 +152,8 @@ impl Supervisor {
 
     /// True when drivers and files of that place can be reached from here. With a database of its own there is
     /// nobody else who could.
-    fn reaches(&self, host: &str, storage: &str) -> bool {
-        let me = &self.service.standing.me;
-        self.service.alone || (machine_of(host) == machine_of(&me.host) && storage == me.storage)
+    fn reaches(&self, open: &Open) -> bool {
+        self.service.alone || is_within_reach(open, &self.service.standing.me)
     }
 
     /// Becomes the holder of an attempt that nobody holds, and launches it. False when somebody else was faster.
@@ -213,7 +212,7 @@ impl Supervisor {
         let me = self.service.standing.holder();
         match &open.holder {
             Some(holder) if *holder == me => Duty::Own,
-            _ if !self.reaches(&open.host, &open.storage) => Duty::None,
+            _ if !self.reaches(open) => Duty::None,
             None => Duty::Claim,
             Some(holder) => {
                 let lease = leases.get(&lease_of(&holder.replica));
@@ -262,4 +261,10 @@ pub(super) async fn fence_off(service: &Service, holder: &Holder) -> Result<bool
                 || leases::leases(tx)?.get(&lease).is_none_or(|present| present.epoch != epoch))
         })
         .await
+}
+
+/// True when a replica can look after an attempt: it has its files, and is on its host, where what runs is a process there.
+pub(super) fn is_within_reach(open: &Open, replica: &Replica) -> bool {
+    let same_host = machine_of(&open.host) == machine_of(&replica.host);
+    open.storage == replica.storage && (same_host || open.mode.outlives_host())
 }

@@ -159,6 +159,8 @@ pub struct Open {
     pub job_id: JobId,
     /// Which attempt.
     pub number: u32,
+    /// Where it runs.
+    pub mode: Mode,
     /// Who looks after it.
     pub holder: Option<Holder>,
     /// Machine-id and boot-id.
@@ -176,12 +178,14 @@ pub fn open(tx: &mut dyn Tx) -> Result<Vec<Open>, StoreError> {
 
 fn open_where(tx: &mut dyn Tx, condition: &str) -> Result<Vec<Open>, StoreError> {
     let sql = format!(
-        "SELECT job_id, number, holder, epoch, host, storage, created_at FROM attempts \
+        "SELECT job_id, number, holder, epoch, host, storage, created_at, mode FROM attempts \
          WHERE ended_at IS NULL AND mode <> '{}' AND {condition}",
         Mode::Flink.as_str()
     );
     all(tx, &sql, &[], |row| {
+        let mode = row.text(7)?;
         Ok(Open {
+            mode: Mode::parse(&mode).ok_or_else(|| StoreError::unreadable("execution mode", mode))?,
             job_id: row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
             number: u32::try_from(row.int(1)?).map_err(|e| StoreError::unreadable("attempt number", e))?,
             holder: holder(row.opt_text(2)?, row.int(3)?),

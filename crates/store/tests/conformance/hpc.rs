@@ -3,7 +3,7 @@
 use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::observe::{Fresh, Means, Outcome as Observed, Word, observe};
 use libra_core::hpc::raw_state::HpcState;
-use libra_core::hpc::record::Record;
+use libra_core::hpc::record::{ArrayTask, Record};
 use libra_core::hpc::usage::Sample;
 use libra_core::id::JobId;
 use libra_core::job::State;
@@ -24,6 +24,7 @@ use crate::on_every_store;
 on_every_store!(
     an_observed_job_is_written_once_with_its_log_and_its_audit,
     a_number_is_one_job_at_a_time_and_lists_find_it,
+    what_was_submitted_as_one_is_found_as_one,
     samples_are_counted_once_however_often_and_late_they_come,
     long_ranges_are_rolled_up_and_what_comes_late_is_in_them,
     what_is_old_is_forgotten_and_long_ranges_stay,
@@ -104,6 +105,29 @@ async fn an_observed_job_is_written_once_with_its_log_and_its_audit(store: Store
     assert_eq!((audited[0].changed_by.as_str(), audited[0].correlation_id.as_str()), ("slurm-prolog", "c-1"));
     let last: serde_json::Value = serde_json::from_str(&audited[1].job_snapshot).unwrap();
     assert_eq!((&last["state"], &last["record"]["raw_state"]), (&"completed".into(), &"COMPLETED".into()));
+}
+
+async fn what_was_submitted_as_one_is_found_as_one(store: Store) {
+    // contract: H6
+    let db = store.db;
+    let task = |number: &str, task: u64| {
+        let array = Some(ArrayTask { job: 8, task });
+        Record { array, ..record(number, "RUNNING", "n1") }
+    };
+    let part = Record { het_job: Some(20), ..record("21", "RUNNING", "n1") };
+    let records = [task("8", 1), task("9", 0), part, record("30", "RUNNING", "n1")];
+    let writes = records.into_iter().zip(1u8..).map(|(record, made)| said(None, record, made)).collect();
+    assert_eq!(write(&db, writes).await, [Outcome::Updated; 4]);
+    let numbers = async |whole: &'static str| -> Vec<String> {
+        let found = db.read(move |tx| jobs::as_a_whole(tx, "c", whole)).await.unwrap();
+        found.into_iter().map(|job| job.record.external_id).collect()
+    };
+    assert_eq!(numbers("8").await, ["8", "9"]);
+    assert_eq!(numbers("20").await, ["21"]);
+    assert_eq!(numbers("30").await, ["30"]);
+    assert_eq!(numbers("9").await, ["9"]);
+    let elsewhere = db.read(|tx| jobs::as_a_whole(tx, "d", "8")).await.unwrap();
+    assert_eq!(elsewhere, [], "another cluster has its own numbers");
 }
 
 async fn a_number_is_one_job_at_a_time_and_lists_find_it(store: Store) {

@@ -84,7 +84,9 @@ pub(super) fn violations(backend: &Backend, spec: &JobSpec) -> Vec<(String, Stri
             "the token of the external Spark server would be shown to the program: use `spark-submit`",
         ),
         Kind::Python => {}
-        Kind::Sql | Kind::Scala | Kind::Jar => refuse("/kind", "only `sql` and `python` run in-cluster"),
+        Kind::Sql | Kind::Scala | Kind::Jar | Kind::Script => {
+            refuse("/kind", "only `sql` and `python` run in-cluster");
+        }
     }
     if matches!(spec.source, Source::File(_)) {
         refuse("/file", "a file needs a Spark of its own: use `spark-submit`");

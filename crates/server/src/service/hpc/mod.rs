@@ -5,6 +5,7 @@ mod events;
 mod jobs;
 mod metrics;
 mod slurm;
+mod submitted;
 mod view;
 
 use libra_api::problem::Code;
@@ -21,6 +22,7 @@ use crate::auth::{Principal, Role, may_see};
 pub(crate) use jobs::HpcListQuery;
 pub(crate) use metrics::{SampleQuery, Step as SampleStep};
 pub(crate) use slurm::Heard;
+pub(crate) use submitted::SlurmRecords;
 
 /// The cluster of jobs of which nobody says where they are.
 const NO_CLUSTER: &str = "default";

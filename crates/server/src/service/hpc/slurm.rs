@@ -56,7 +56,9 @@ impl Service {
         let outcomes = if writes.is_empty() {
             Vec::new()
         } else {
-            self.db.write(move |tx| rows::apply(tx, &writes)).await?
+            let outcomes = self.db.write(move |tx| rows::apply(tx, &writes)).await?;
+            self.slurm.heard.notify_waiters();
+            outcomes
         };
         let stored = |write: &Option<usize>| write.is_none_or(|n| outcomes.get(n) == Some(&Outcome::Updated));
         Ok(heard.into_iter().filter(|(_, write)| stored(write)).map(|(heard, _)| heard).collect())
@@ -73,6 +75,7 @@ impl Service {
         let before = self.db.read(move |tx| rows::newest(tx, &of, &external_id)).await?;
         if let Some(write) = self.write_of(cluster, before.as_ref(), word) {
             self.db.write(move |tx| rows::apply(tx, &[write])).await?;
+            self.slurm.heard.notify_waiters();
         }
         Ok(())
     }

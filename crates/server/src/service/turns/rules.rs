@@ -16,7 +16,7 @@ use crate::config::{Cluster, Config, QueueTimes};
 
 /// The pool of jobs with a process of their own.
 const HOSTS: &str = "hosts";
-/// The slots of a Flink cluster of which nobody has said how many runs may hold: more than there will ever be.
+/// The slots of a cluster of which nobody has said how many may be held: more than there will ever be.
 pub(crate) const ANY_SLOTS: u64 = u32::MAX as u64;
 
 /// What an operator has set, as of now.
@@ -94,6 +94,8 @@ impl Rules {
         let here = [
             pool(Mode::InCluster.as_str(), &|_| slots(Mode::InCluster)),
             pool(HOSTS, &|host| Resources::new(host.cores, host.memory)),
+            // What is free there, Slurm knows; how many jobs it is given at once is a limit of the mode. Any host tells it.
+            pool(Mode::Slurm.as_str(), &|_| Resources::of_slots(ANY_SLOTS)),
         ];
         here.into_iter().chain(flink).collect()
     }
@@ -124,7 +126,7 @@ fn parts_of(master: &str) -> Vec<String> {
 /// The pool that jobs of a mode draw on; each Flink cluster is one.
 pub(super) fn pool_of(mode: Mode, cluster: Option<&str>) -> String {
     match mode {
-        Mode::InCluster | Mode::Kubernetes => mode.as_str().to_owned(),
+        Mode::InCluster | Mode::Kubernetes | Mode::Slurm => mode.as_str().to_owned(),
         Mode::SparkSubmit => HOSTS.to_owned(),
         Mode::Flink => flink_pool(cluster.unwrap_or_default()),
     }

@@ -51,6 +51,17 @@ pub fn newest(tx: &mut dyn Tx, cluster: &str, external_id: &str) -> Result<Optio
     first(tx, &sql, &[cluster.into(), external_id.into()], read)
 }
 
+/// The newest job with a number on a cluster, and the newest ones that are parts of what has this number as a whole: the
+/// tasks of an array, the parts of a heterogeneous job.
+pub fn as_a_whole(tx: &mut dyn Tx, cluster: &str, number: &str) -> Result<Vec<HpcJob>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.cluster = ?1 AND (j.external_id = ?2 OR j.whole = ?2) AND NOT EXISTS \
+         (SELECT 1 FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = j.external_id AND k.run > j.run) \
+         ORDER BY j.id"
+    );
+    crate::tx::all(tx, &sql, &[cluster.into(), number.into()], read)
+}
+
 /// The job that a client has given an id of its own.
 pub fn of_client(tx: &mut dyn Tx, tenant: &str, client_id: &str) -> Result<Option<HpcJob>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM hpc_jobs j WHERE j.tenant = ?1 AND j.client_id = ?2");
@@ -111,6 +122,7 @@ struct Texts {
     record: String,
     hint: Option<String>,
     failure: Option<String>,
+    whole: Option<String>,
 }
 
 impl Texts {
@@ -120,6 +132,7 @@ impl Texts {
             record: json("record of a job", &job.record)?,
             hint: job.hint.as_ref().map(|hint| json("hint of an end", hint)).transpose()?,
             failure: job.failure.as_ref().map(|failure| json("failure", failure)).transpose()?,
+            whole: job.record.whole().map(|number| number.to_string()),
         })
     }
 }
@@ -129,8 +142,9 @@ fn insert(tx: &mut dyn Tx, job: &HpcJob) -> Result<bool, StoreError> {
     let Record { external_id, user, account, partition, started, ended, .. } = &job.record;
     let inserted = tx.execute(
         "INSERT INTO hpc_jobs (id, revision, state, hpc_state, tenant, client_id, cluster, external_id, run, user_name, account, \
-         partition_name, start_time, end_time, record, hint, failure, correlation_id, created_at, updated_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) ON CONFLICT DO NOTHING",
+         partition_name, start_time, end_time, record, hint, failure, correlation_id, created_at, updated_at, whole) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21) \
+         ON CONFLICT DO NOTHING",
         &[
             Arg::from(&texts.id),
             job.revision.into(),
@@ -152,6 +166,7 @@ fn insert(tx: &mut dyn Tx, job: &HpcJob) -> Result<bool, StoreError> {
             Arg::from(&job.correlation_id),
             job.created_at.0.into(),
             job.updated_at.0.into(),
+            texts.whole.as_ref().into(),
         ],
     )?;
     Ok(inserted == 1)
@@ -162,7 +177,8 @@ fn update(tx: &mut dyn Tx, job: &HpcJob) -> Result<bool, StoreError> {
     let Record { user, account, partition, started, ended, .. } = &job.record;
     let updated = tx.execute(
         "UPDATE hpc_jobs SET revision = ?3, state = ?4, hpc_state = ?5, user_name = ?6, account = ?7, partition_name = ?8, \
-         start_time = ?9, end_time = ?10, record = ?11, hint = ?12, failure = ?13, updated_at = ?14 WHERE id = ?1 AND revision = ?2",
+         start_time = ?9, end_time = ?10, record = ?11, hint = ?12, failure = ?13, updated_at = ?14, \
+         whole = ?15 WHERE id = ?1 AND revision = ?2",
         &[
             Arg::from(&texts.id),
             (job.revision - 1).into(),
@@ -178,6 +194,7 @@ fn update(tx: &mut dyn Tx, job: &HpcJob) -> Result<bool, StoreError> {
             texts.hint.as_ref().into(),
             texts.failure.as_ref().into(),
             job.updated_at.0.into(),
+            texts.whole.as_ref().into(),
         ],
     )?;
     Ok(updated == 1)

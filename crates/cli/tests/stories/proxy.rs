@@ -1,16 +1,15 @@
-//! Somebody between Libra and Flink who loses answers, holds them back, or says something else in their place.
+//! Somebody between Libra and an engine who loses answers, holds them back, or says something else in their place.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use libra_testkit::flink::FlinkCluster;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// What happens to the answer of a request that Flink has taken.
+/// What happens to the answer of a request that the engine has taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The connection is closed without a word.
@@ -19,7 +18,7 @@ pub enum Fault {
     Late(Duration),
     /// A server error of somebody on the way.
     Status(u16),
-    /// The same at once, while Flink is still at work.
+    /// The same at once, while the engine is still at work.
     Early(u16),
     /// 200 and a page that is no JSON.
     Garbage,
@@ -35,25 +34,25 @@ struct Rule {
 }
 
 /// It forwards everything, and breaks what it was told to.
-pub struct FlinkProxy {
+pub struct Proxy {
     address: SocketAddr,
     rules: Arc<Mutex<Vec<Rule>>>,
     task: JoinHandle<()>,
 }
 
-impl FlinkProxy {
-    /// In front of a cluster, on a port of its own.
-    pub async fn start(cluster: &FlinkCluster) -> Self {
+impl Proxy {
+    /// In front of what listens at `url`, on a port of its own.
+    pub async fn before(url: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let rules = Arc::new(Mutex::new(Vec::new()));
-        let flink = cluster.url().trim_start_matches("http://").to_owned();
+        let there = url.trim_start_matches("http://").to_owned();
         let kept = Arc::clone(&rules);
         let task = tokio::spawn(async move {
             while let Ok((caller, _)) = listener.accept().await {
-                let (flink, rules) = (flink.clone(), Arc::clone(&kept));
+                let (there, rules) = (there.clone(), Arc::clone(&kept));
                 // Who hangs up early has got what it wanted.
-                tokio::spawn(async move { forward(caller, &flink, &rules).await.ok() });
+                tokio::spawn(async move { forward(caller, &there, &rules).await.ok() });
             }
         });
         Self { address, rules, task }
@@ -78,13 +77,13 @@ impl FlinkProxy {
     }
 }
 
-impl Drop for FlinkProxy {
+impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn forward(mut caller: TcpStream, flink: &str, rules: &Mutex<Vec<Rule>>) -> Result<()> {
+async fn forward(mut caller: TcpStream, address: &str, rules: &Mutex<Vec<Rule>>) -> Result<()> {
     let (head, body) = request(&mut caller).await?;
     let line = head.lines().next().unwrap_or_default();
     let mut words = line.split(' ');
@@ -97,7 +96,7 @@ async fn forward(mut caller: TcpStream, flink: &str, rules: &Mutex<Vec<Rule>>) -
             rule.fault
         })
     });
-    let mut there = TcpStream::connect(flink).await?;
+    let mut there = TcpStream::connect(address).await?;
     let plain = head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     let head: Vec<&str> = plain.filter(|line| !line.is_empty()).collect();
     there.write_all(format!("{}\r\nConnection: close\r\n\r\n", head.join("\r\n")).as_bytes()).await?;

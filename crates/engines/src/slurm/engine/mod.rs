@@ -1,0 +1,478 @@
+//! Jobs of Libra's own on Slurm clusters (contract H6).
+//!
+//! A submission is made once: whoever creates the attempt's `owner` file may send it, and its comment carries the attempt's
+//! token. What became of it is not asked for here: [`Records`] has what the one read of a cluster has brought, that all share.
+
+mod claim;
+mod outcome;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use libra_core::attempt::{Exit, Handle, Outcome};
+use libra_core::failure::{ErrorClass, Failure};
+use libra_core::hpc::job::HpcJob;
+use libra_core::hpc::record::Record;
+use libra_core::id::Token;
+use libra_core::spec::{JobSpec, Source};
+use libra_core::time::Timestamp;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use self::claim::{Claim, Taken};
+use super::{Error, Slurm, Submission};
+use crate::attempt_dir::AttemptDir;
+use crate::engine::{
+    CancelOutcome, Engine, EngineError, Launch, LaunchError, Launched, Observation, Running,
+};
+use crate::failpoint;
+use crate::shim::records;
+
+/// A submission whose answer was lost may still be on its way for so long: slurmctld's own patience with a message
+/// (`MessageTimeout`, 10 s unless the site says otherwise) and slurmrestd's, and a few seconds.
+const SETTLES_SECONDS: i64 = 60;
+/// slurmctld knows every job for so long after its end, at least where `MinJobAge` (300 s) was left alone.
+const KNOWN_SECONDS: i64 = 240;
+/// A cancellation is told again after so long.
+const TOLD_AGAIN: Duration = Duration::from_secs(15);
+/// Whether a cancelled job has ended is asked this often.
+const ASKED_AGAIN: Duration = Duration::from_secs(2);
+/// Trouble of which nobody has heard for so long is over.
+const TROUBLE_LASTS: Duration = Duration::from_mins(1);
+/// Where a job begins whose directory nobody has named, on nodes that don't see Libra's files.
+const ANYWHERE: &str = "/tmp";
+
+/// What Libra knows of Slurm's jobs: the read of a cluster that everybody shares.
+pub trait Records: Send + Sync {
+    /// The newest job with this number, and the tasks or parts of it.
+    fn of<'a>(&'a self, cluster: &'a str, number: &'a str)
+    -> BoxFuture<'a, Result<Vec<HpcJob>, EngineError>>;
+
+    /// Slurm has said this when it was asked at that time.
+    fn hear<'a>(
+        &'a self,
+        cluster: &'a str,
+        records: Vec<Record>,
+        asked_at: Timestamp,
+    ) -> BoxFuture<'a, Result<(), EngineError>>;
+}
+
+/// A cluster to submit to.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its client.
+    pub slurm: Slurm,
+    /// Whether its nodes see the files of Libra's data directory under the same paths, and its jobs may write there.
+    pub shares_files: bool,
+}
+
+/// The engine.
+pub struct SlurmJobs {
+    clusters: BTreeMap<String, Cluster>,
+    records: Arc<dyn Records>,
+    heard: Arc<Notify>,
+    cancels: Mutex<HashMap<Token, Cancel>>,
+    trouble: Mutex<BTreeMap<String, (Instant, String)>>,
+}
+
+/// What was done about a cancellation, and when.
+#[derive(Clone, Copy, Debug)]
+struct Cancel {
+    told: Instant,
+    asked: Instant,
+}
+
+impl SlurmJobs {
+    /// An engine for these clusters, by name. `heard` wakes those who wait for news.
+    pub fn new(clusters: BTreeMap<String, Cluster>, records: Arc<dyn Records>, heard: Arc<Notify>) -> Self {
+        Self { clusters, records, heard, cancels: Mutex::default(), trouble: Mutex::default() }
+    }
+
+    fn cluster(&self, spec: &JobSpec) -> Option<(&str, &Cluster)> {
+        let (name, cluster) = self.clusters.get_key_value(spec.cluster.as_deref()?)?;
+        Some((name, cluster))
+    }
+
+    /// The cluster of an attempt. One that is configured no more may come back.
+    fn cluster_of(&self, launch: &Launch) -> Result<(&str, &Cluster), EngineError> {
+        self.cluster(&launch.spec).ok_or_else(|| {
+            let name = launch.spec.cluster.as_deref().unwrap_or_default();
+            EngineError(format!("the Slurm cluster `{name}` is not configured any more"))
+        })
+    }
+
+    /// Remembers what is wrong with a cluster, so that waiting jobs can say it.
+    fn note_trouble(&self, cluster: &str, trouble: Option<&Error>) {
+        let mut all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(error) => {
+                let words = format!("Slurm `{cluster}`: {error}; {}", error.hint());
+                all.insert(cluster.to_owned(), (Instant::now(), words))
+            }
+            None => all.remove(cluster),
+        };
+    }
+
+    async fn submit(&self, launch: &Launch) -> Result<Launched, LaunchError> {
+        let unknown = |e: &dyn std::fmt::Display| LaunchError::Unknown(e.to_string());
+        let (name, cluster) = self.cluster_of(launch).map_err(|e| LaunchError::NotNow(e.0))?;
+        let dir = AttemptDir::new(&launch.dir);
+        if let Some(taken) = claim::taken(&dir).map_err(|e| unknown(&e))? {
+            return Ok(launched(&taken));
+        }
+        let submission = submission_of(launch, cluster, &dir);
+        submission.check().map_err(|flaw| refused(&flaw.words))?;
+        // What can't be reached is not sent anything: then nothing has to be looked for.
+        let reached = cluster.slurm.ping().await;
+        self.note_trouble(name, reached.as_ref().err());
+        reached.map_err(|e| LaunchError::NotNow(e.to_string()))?;
+        prepare(&dir, cluster).map_err(|e| {
+            let message = "The attempt's files could not be written. Check the free space and the permissions of \
+                           Libra's data directory.";
+            let failure = Failure::new(ErrorClass::Infrastructure, "attempt_dir_unwritable", message);
+            LaunchError::Refused(failure.with_detail(e.to_string()))
+        })?;
+        if launch.is_late() {
+            return Err(LaunchError::Unknown("it came too late to be submitted".to_owned()));
+        }
+        let claim = Claim::Sent { cluster: name.to_owned(), at: records::now() };
+        if !claim::make(&dir, &claim).map_err(|e| unknown(&e))? {
+            return Err(LaunchError::Unknown("it was submitted or revoked before".to_owned()));
+        }
+        failpoint::hit("after-owner");
+        match cluster.slurm.submit(&submission).await {
+            Ok(number) => {
+                failpoint::hit("after-spawn");
+                self.is_taken(&dir, name, number, launch).await.map_err(|e| unknown(&e))
+            }
+            Err(Error::Refused(words)) => Err(refused(&words)),
+            Err(error) if error.is_unclear() => Err(unknown(&error)),
+            // Nothing was sent; it is as if nobody had tried.
+            Err(error) => {
+                self.note_trouble(name, Some(&error));
+                claim::withdraw(&dir).map_err(|e| unknown(&e))?;
+                Err(LaunchError::NotNow(error.to_string()))
+            }
+        }
+    }
+
+    /// Slurm has the job: the number is kept, and everybody knows of it from now on.
+    async fn is_taken(
+        &self,
+        dir: &AttemptDir,
+        cluster: &str,
+        number: String,
+        launch: &Launch,
+    ) -> std::io::Result<Launched> {
+        let taken = Taken { cluster: cluster.to_owned(), job: Some(number) };
+        claim::keep(dir, &taken)?;
+        if let Some(number) = &taken.job {
+            let now = records::now();
+            let record = Record {
+                external_id: number.clone(),
+                raw_state: "PENDING".to_owned(),
+                name: Some(name_of(launch)),
+                submitted: Some(now),
+                comment: Some(launch.token.to_string()),
+                ..Record::default()
+            };
+            // It was surely not asked for later than this: the read of the cluster knows more.
+            if let Err(error) = self.records.hear(cluster, vec![record], now).await {
+                tracing::warn!(job_id = %launch.job_id, number, %error, "a submitted job is not among those of its cluster yet");
+            }
+        }
+        Ok(launched(&taken))
+    }
+
+    async fn look_for(&self, launch: &Launch) -> Result<Option<Launched>, EngineError> {
+        let dir = AttemptDir::new(&launch.dir);
+        let unanswered = |e: std::io::Error| EngineError(e.to_string());
+        if let Some(taken) = claim::taken(&dir).map_err(unanswered)? {
+            return Ok(Some(launched(&taken)));
+        }
+        let claimed = match claim::read(&dir).map_err(unanswered)? {
+            None if claim::make(&dir, &Claim::Revoked).map_err(unanswered)? => return Ok(None),
+            None => claim::read(&dir).map_err(unanswered)?,
+            claimed => claimed,
+        };
+        let Some(Claim::Sent { at, .. }) = claimed else { return Ok(None) };
+        let (name, cluster) = self.cluster_of(launch)?;
+        let asked_at = records::now();
+        let from = at.plus_seconds(-SETTLES_SECONDS);
+        let found = cluster.slurm.find(&launch.token.to_string(), from, asked_at).await;
+        self.note_trouble(name, found.as_ref().err());
+        let found = found.map_err(|e| EngineError(e.to_string()))?;
+        if let Some(number) = found.ids.into_iter().next() {
+            return self.is_taken(&dir, name, number, launch).await.map(Some).map_err(unanswered);
+        }
+        let since = asked_at.0.saturating_sub(at.0);
+        let seconds = |seconds: i64| seconds.saturating_mul(libra_core::time::MICROS_PER_SECOND);
+        if since < seconds(SETTLES_SECONDS) {
+            return Err(EngineError("a submission without an answer may still arrive".to_owned()));
+        }
+        if since < seconds(KNOWN_SECONDS) || found.comments_kept {
+            return Ok(None);
+        }
+        // It may have come, run and been forgotten.
+        let lost = Taken { cluster: name.to_owned(), job: None };
+        claim::keep(&dir, &lost).map_err(unanswered)?;
+        Ok(Some(launched(&lost)))
+    }
+
+    /// What the jobs of a submission come to.
+    async fn look_at(&self, launch: &Launch, handle: &Handle) -> Result<Observation, EngineError> {
+        let taken = Taken::of(handle)?;
+        let Some(number) = &taken.job else { return Ok(Observation::Ended(lost())) };
+        let jobs = self.records.of(&taken.cluster, number).await?;
+        let stop = AttemptDir::new(&launch.dir).stop_file().exists();
+        Ok(outcome::of(&jobs, number, &launch.token.to_string(), stop, records::now()))
+    }
+
+    async fn end(&self, launch: &Launch, handle: &Handle) -> Result<CancelOutcome, EngineError> {
+        let dir = AttemptDir::new(&launch.dir);
+        let unanswered = |e: std::io::Error| EngineError(e.to_string());
+        let taken = match Taken::of(handle) {
+            Ok(taken) => Some(taken),
+            Err(_) => claim::taken(&dir).map_err(unanswered)?,
+        };
+        let Some(taken) = taken else {
+            // Nobody knows of a submission: either there is none, or it is looked for.
+            return match self.look_for(launch).await? {
+                None => Ok(CancelOutcome::Gone(stopped())),
+                Some(found) => Box::pin(self.end(launch, &found.handle)).await,
+            };
+        };
+        let Some(number) = &taken.job else { return Ok(CancelOutcome::Gone(lost())) };
+        if dir.path().exists() && !dir.stop_file().exists() {
+            records::write_whole(&dir.stop_file(), b"").map_err(unanswered)?;
+        }
+        let handle = handle_of(&taken);
+        if let Observation::Ended(exit) = self.look_at(launch, &handle).await? {
+            return Ok(CancelOutcome::Gone(exit));
+        }
+        let (name, cluster) = self.cluster_of(launch)?;
+        let now = Instant::now();
+        let before = self.cancels.lock().unwrap_or_else(PoisonError::into_inner).get(&launch.token).copied();
+        let cancel = match before {
+            Some(cancel) if cancel.told.elapsed() < TOLD_AGAIN => cancel,
+            Some(_) | None => {
+                match cluster.slurm.cancel(number).await {
+                    // One that Slurm has forgotten has ended; its record says how.
+                    Ok(()) | Err(Error::UnknownJob) => Cancel { told: now, asked: now },
+                    Err(error) => {
+                        self.note_trouble(name, Some(&error));
+                        return Err(EngineError(error.to_string()));
+                    }
+                }
+            }
+        };
+        let ask = cancel.asked.elapsed() >= ASKED_AGAIN;
+        let cancel = if ask { Cancel { asked: now, ..cancel } } else { cancel };
+        self.cancels.lock().unwrap_or_else(PoisonError::into_inner).insert(launch.token, cancel);
+        if ask {
+            self.ask(name, cluster, number).await?;
+            if let Observation::Ended(exit) = self.look_at(launch, &handle).await? {
+                return Ok(CancelOutcome::Gone(exit));
+            }
+        }
+        Ok(CancelOutcome::Stopping)
+    }
+
+    /// Asks for one job beside the shared read: somebody is waiting for its end.
+    async fn ask(&self, name: &str, cluster: &Cluster, number: &str) -> Result<(), EngineError> {
+        let asked_at = records::now();
+        match cluster.slurm.job(number).await {
+            Ok(told) => self.records.hear(name, told, asked_at).await,
+            // Whoever reads the cluster asks accounting.
+            Err(Error::UnknownJob) => Ok(()),
+            Err(error) => Err(EngineError(error.to_string())),
+        }
+    }
+}
+
+impl Engine for SlurmJobs {
+    fn validate(&self, spec: &JobSpec) -> Vec<(String, String)> {
+        let mut wrong = Vec::new();
+        let mut say = |pointer: &str, reason: String| wrong.push((pointer.to_owned(), reason));
+        let cluster = self.cluster(spec);
+        if cluster.is_none() {
+            let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
+            let reason = match &spec.cluster {
+                Some(_) => "no Slurm cluster of this name is configured",
+                None => "is missing: there are several Slurm clusters",
+            };
+            say("/cluster", format!("{reason}; configured: {}", known.join(", ")));
+        }
+        match (&spec.source, cluster) {
+            (Source::File(_), _) => {
+                say("/file", "a script is sent as its text; put it into `code`".to_owned());
+            }
+            (Source::Code(_), Some((_, cluster))) => {
+                let asked =
+                    submission(spec, cluster, &AttemptDir::new("/"), String::from("a"), String::from("a"));
+                if let Err(flaw) = asked.check() {
+                    say(&flaw.pointer, flaw.words);
+                }
+            }
+            (Source::Code(_), None) => {}
+        }
+        let without_effect = [
+            ("/sparkConfig", !spec.spark_config.is_empty()),
+            ("/className", spec.class_name.is_some()),
+            ("/jars", !spec.jars.is_empty()),
+            ("/pyFiles", !spec.py_files.is_empty()),
+            ("/files", !spec.files.is_empty()),
+            ("/archives", !spec.archives.is_empty()),
+            ("/packages", !spec.packages.is_empty()),
+            ("/proxyUser", spec.proxy_user.is_some()),
+        ];
+        for (pointer, _) in without_effect.iter().filter(|(_, given)| *given) {
+            say(pointer, "has no effect on a script for Slurm".to_owned());
+        }
+        wrong
+    }
+
+    fn launch<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Launched, LaunchError>> {
+        self.submit(launch).boxed()
+    }
+
+    fn find<'a>(&'a self, launch: &'a Launch) -> BoxFuture<'a, Result<Option<Launched>, EngineError>> {
+        self.look_for(launch).boxed()
+    }
+
+    fn observe<'a>(&'a self, attempts: &'a [(Launch, Handle)]) -> BoxFuture<'a, Vec<Observation>> {
+        let looks = attempts.iter().map(|(launch, handle)| async {
+            self.look_at(launch, handle).await.unwrap_or_else(|e| Observation::Unknown(e.to_string()))
+        });
+        futures::future::join_all(looks).boxed()
+    }
+
+    fn cancel<'a>(
+        &'a self,
+        launch: &'a Launch,
+        handle: &'a Handle,
+    ) -> BoxFuture<'a, Result<CancelOutcome, EngineError>> {
+        self.end(launch, handle).boxed()
+    }
+
+    fn release<'a>(&'a self, launch: &'a Launch, _handle: &'a Handle) -> BoxFuture<'a, ()> {
+        self.leave(launch.token);
+        futures::future::ready(()).boxed()
+    }
+
+    fn traces(&self, launch: &Launch) -> Running {
+        let taken = claim::taken(&AttemptDir::new(&launch.dir)).ok().flatten();
+        Running { application_id: taken.and_then(|taken| taken.job), ..Running::default() }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().find(|(at, _)| at.elapsed() < TROUBLE_LASTS).map(|(_, words)| words.clone())
+    }
+
+    fn leave(&self, token: Token) {
+        self.cancels.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+    }
+
+    fn changed(&self, _token: Token) -> BoxFuture<'_, ()> {
+        self.heard.notified().boxed()
+    }
+}
+
+fn refused(words: &str) -> LaunchError {
+    let message = format!("Slurm does not take the job: {words}");
+    LaunchError::Refused(Failure::new(ErrorClass::User, "slurm_refused", message))
+}
+
+fn handle_of(taken: &Taken) -> Handle {
+    Handle(json!({"cluster": taken.cluster, "job": taken.job}))
+}
+
+fn launched(taken: &Taken) -> Launched {
+    Launched { handle: handle_of(taken), running_since: None }
+}
+
+/// The end of an attempt that was stopped before Slurm had it.
+fn stopped() -> Exit {
+    Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: records::now() }
+}
+
+/// The end of a submission of which nobody can say whether it arrived.
+fn lost() -> Exit {
+    let message = "its submission had no answer, and by the time that Libra could ask, Slurm no longer knew what came of \
+                   it; with AccountingStoreFlags=job_comment in slurm.conf this is known";
+    let failure = Failure::new(ErrorClass::Infrastructure, "submission_lost", message).with_unknown_outcome();
+    Exit { outcome: Outcome::Failed { failure }, exit_code: None, signal: None, at: records::now() }
+}
+
+fn name_of(launch: &Launch) -> String {
+    launch.spec.name.clone().unwrap_or_else(|| format!("libra-{}", launch.job_id))
+}
+
+/// What is sent for an attempt.
+fn submission_of(launch: &Launch, cluster: &Cluster, dir: &AttemptDir) -> Submission {
+    let mut asked = submission(&launch.spec, cluster, dir, launch.token.to_string(), name_of(launch));
+    asked.environment.insert("LIBRA_JOB_ID".to_owned(), launch.job_id.to_string());
+    asked.environment.insert("LIBRA_ATTEMPT".to_owned(), launch.attempt.to_string());
+    asked
+}
+
+fn submission(
+    spec: &JobSpec,
+    cluster: &Cluster,
+    dir: &AttemptDir,
+    token: String,
+    name: String,
+) -> Submission {
+    let asked = spec.slurm.clone().unwrap_or_default();
+    // Slurm fills in patterns where there are percent signs.
+    let path = |path: std::path::PathBuf| path.to_string_lossy().replace('%', "%%");
+    let (directory, stdout, stderr) = if cluster.shares_files {
+        let directory = asked.directory.unwrap_or_else(|| dir.work_dir().to_string_lossy().into_owned());
+        // Who names one file for both has both in it.
+        let stderr = asked.stderr.or_else(|| asked.stdout.is_none().then(|| path(dir.stderr())));
+        (directory, asked.stdout.or_else(|| Some(path(dir.stdout()))), stderr)
+    } else {
+        (asked.directory.unwrap_or_else(|| ANYWHERE.to_owned()), asked.stdout, asked.stderr)
+    };
+    Submission {
+        script: match &spec.source {
+            Source::Code(text) | Source::File(text) => text.clone(),
+        },
+        token,
+        name: Some(spec.name.clone().unwrap_or(name)),
+        partition: asked.partition,
+        account: asked.account,
+        qos: asked.qos,
+        time_limit_minutes: asked.time_limit_minutes,
+        nodes: asked.nodes,
+        tasks: asked.tasks,
+        cpus_per_task: asked.cpus_per_task,
+        memory_mb_per_node: asked.memory_mb,
+        gpus: asked.gpus,
+        array: asked.array,
+        constraint: asked.constraint,
+        reservation: asked.reservation,
+        requeue: asked.requeue.unwrap_or(false),
+        environment: spec.env.clone(),
+        directory,
+        stdout,
+        stderr,
+    }
+}
+
+/// Makes what the job finds on its nodes.
+fn prepare(dir: &AttemptDir, cluster: &Cluster) -> std::io::Result<()> {
+    if cluster.shares_files {
+        std::fs::create_dir_all(dir.work_dir())?;
+        for file in [dir.stdout(), dir.stderr()] {
+            std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! What several jobs come to, and what is left of a submission when an answer was lost.
+
+use libra_core::attempt::Outcome;
+use libra_core::failure::ErrorClass;
+use libra_core::hpc::job::HpcJob;
+use libra_core::hpc::observe::{Fresh, Means, Outcome as Observed, Word, observe};
+use libra_core::hpc::record::{ArrayTask, ExitStatus, Record};
+use libra_core::id::JobId;
+use libra_core::time::Timestamp;
+
+use super::outcome;
+use crate::engine::Observation;
+
+const NOW: Timestamp = Timestamp(1_764_671_400_000_000);
+
+fn job(number: &str, raw_state: &str) -> HpcJob {
+    task(number, raw_state, None)
+}
+
+fn task(number: &str, raw_state: &str, task: Option<u64>) -> HpcJob {
+    let ended = !["PENDING", "RUNNING"].contains(&raw_state);
+    let record = Record {
+        external_id: number.to_owned(),
+        raw_state: raw_state.to_owned(),
+        reason: Some("Resources".to_owned()),
+        comment: Some("token".to_owned()),
+        started: (raw_state != "PENDING").then_some(NOW),
+        ended: ended.then(|| NOW.plus_seconds(9)),
+        exit: ended.then(|| ExitStatus { code: i32::from(raw_state == "FAILED"), signal: 0 }),
+        array: task.map(|task| ArrayTask { job: 8, task }),
+        ..Record::default()
+    };
+    let fresh = Fresh {
+        id: JobId::new(NOW, [0; 10]),
+        tenant: "t".to_owned(),
+        cluster: "c".to_owned(),
+        correlation_id: "c-1".to_owned(),
+    };
+    match observe(None, Word::Record(Box::new(record), NOW), Means { asks: true }, fresh, NOW) {
+        Observed::New(change) => change.job,
+        Observed::Changed(_) | Observed::Unchanged => panic!("it is new"),
+    }
+}
+
+fn of(jobs: &[HpcJob], stop: bool) -> Observation {
+    outcome::of(jobs, "8", "token", stop, NOW)
+}
+
+/// How it ended, in the class and the code of its failure.
+fn end(jobs: &[HpcJob], stop: bool) -> Result<(), Option<(ErrorClass, String)>> {
+    let Observation::Ended(exit) = of(jobs, stop) else { panic!("it has ended") };
+    match exit.outcome {
+        Outcome::Succeeded => Ok(()),
+        Outcome::Stopped => Err(None),
+        Outcome::Failed { failure } => Err(Some((failure.class, failure.code))),
+    }
+}
+
+fn because(class: ErrorClass, code: &str) -> Result<(), Option<(ErrorClass, String)>> {
+    Err(Some((class, code.to_owned())))
+}
+
+#[test]
+fn one_job_is_what_slurm_says_of_it() {
+    assert_eq!(end(&[job("8", "COMPLETED")], false), Ok(()));
+    assert_eq!(end(&[job("8", "COMPLETED")], true), Ok(()), "it was faster");
+    assert_eq!(end(&[job("8", "CANCELLED by 0")], true), Err(None));
+    for (raw, class, code) in [
+        ("FAILED", ErrorClass::User, "exit_code"),
+        ("TIMEOUT", ErrorClass::Policy, "time_limit"),
+        ("OUT_OF_MEMORY", ErrorClass::Resources, "out_of_memory"),
+        ("NODE_FAIL", ErrorClass::Infrastructure, "node_lost"),
+        ("PREEMPTED", ErrorClass::Infrastructure, "preempted"),
+        ("CANCELLED by 0", ErrorClass::Policy, "cancelled_elsewhere"),
+    ] {
+        assert_eq!(end(&[job("8", raw)], false), because(class, code), "{raw}");
+    }
+}
+
+#[test]
+fn a_job_without_our_mark_is_not_ours() {
+    let mut other = job("8", "COMPLETED");
+    other.record.comment = Some("somebody's".to_owned());
+    assert!(matches!(of(&[other], false), Observation::Waiting(_)));
+    assert!(matches!(of(&[], false), Observation::Waiting(_)));
+}
+
+#[test]
+fn an_array_has_ended_when_all_of_it_has() {
+    let tasks = |states: &[&str]| -> Vec<HpcJob> {
+        states.iter().zip(0..).map(|(state, n)| task(&(8 + n).to_string(), state, Some(n))).collect()
+    };
+    assert_eq!(end(&tasks(&["COMPLETED", "COMPLETED"]), false), Ok(()));
+    assert_eq!(
+        end(&tasks(&["COMPLETED", "FAILED", "FAILED"]), false),
+        because(ErrorClass::User, "tasks_failed")
+    );
+    assert_eq!(end(&tasks(&["COMPLETED", "CANCELLED"]), true), Err(None));
+    let Observation::Running(running) = of(&tasks(&["COMPLETED", "RUNNING", "PENDING"]), false) else {
+        panic!("it runs")
+    };
+    let progress = running.progress.unwrap();
+    assert_eq!((progress.percentage, progress.tasks_completed, progress.tasks_total), (33, 1, 3));
+    assert_eq!(progress.current_stage.as_deref(), Some("Slurm job 8: 1 of 3 run, 1 wait"));
+    assert!(matches!(of(&tasks(&["COMPLETED", "PENDING"]), false), Observation::Running(_)), "it has begun");
+    let Observation::Waiting(waiting) = of(&tasks(&["PENDING"]), false) else { panic!("it waits") };
+    assert_eq!(
+        waiting.progress.unwrap().current_stage.as_deref(),
+        Some("waits in Slurm as job 8: Resources")
+    );
+}
