@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use libra_core::memory::GIB;
 use libra_core::mode::Mode;
 
-use super::keys::{SLURM_CLUSTERS, AUTH_KEYS, KEYS, env_name};
+use super::keys::{AUTH_KEYS, KEYS, SLURM_CLUSTERS, env_name};
 use super::*;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
