@@ -65,7 +65,7 @@ libra_hook() {
     exit 0
 }
 
-# Reads LIBRA_URL, LIBRA_TOKEN_FILE, LIBRA_CLUSTER, LIBRA_SPOOL and LIBRA_CA_FILE. The file is not run: it belongs to
+# Reads LIBRA_URL, LIBRA_TOKEN_FILE, LIBRA_CLUSTER, LIBRA_SPOOL, LIBRA_SPOOL_EVENTS and LIBRA_CA_FILE. The file is not run: it belongs to
 # systemd's units as well. False where nothing is set up.
 libra_settings() {
     settings=${LIBRA_SLURM_ENV:-}
@@ -90,6 +90,12 @@ libra_settings() {
                 LIBRA_CLUSTER=*) LIBRA_CLUSTER=$value ;;
                 LIBRA_SPOOL=*) LIBRA_SPOOL=$value ;;
                 LIBRA_CA_FILE=*) LIBRA_CA_FILE=$value ;;
+                LIBRA_SPOOL_EVENTS=[1-9]*)
+                    case $value in
+                        *[!0-9]*) ;;
+                        *) LIBRA_SPOOL_EVENTS=$value ;;
+                    esac
+                    ;;
             esac
         done <"$settings"
     fi
