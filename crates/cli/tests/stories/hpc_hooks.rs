@@ -131,14 +131,14 @@ async fn hooks_alone_tell_how_every_job_ends() {
 }
 
 #[tokio::test]
-#[ignore = "a drill: several hundred jobs on a real Slurm; make drills"]
+#[ignore = "a drill: make drills"]
 async fn drill_hundreds_of_jobs_end_as_slurm_has_them() {
     let mut cluster = hooked();
     in_three_ways(&asking(&cluster), &mut cluster, 10).await;
 }
 
 #[tokio::test]
-#[ignore = "a drill: several hundred jobs on a real Slurm; make drills"]
+#[ignore = "a drill: make drills"]
 async fn drill_hooks_alone_tell_of_hundreds_of_jobs() {
     let mut cluster = hooked();
     in_three_ways(&sleepy(), &mut cluster, 10).await;
