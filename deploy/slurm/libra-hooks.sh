@@ -34,7 +34,8 @@ umask 077
 # One hook, named as its script, from its environment. A run of its own under `timeout`, where there is one.
 libra_hook() {
     exec </dev/null >/dev/null 2>&1
-    trap 'exit 0' EXIT HUP INT TERM PIPE
+    locked=
+    trap 'libra_unlock; exit 0' EXIT HUP INT TERM PIPE
     if [ -z "${LIBRA_HOOK_DAEMON:-}" ]; then
         # Who has started this may know the file of settings; below `timeout` it is not the parent any more.
         LIBRA_HOOK_DAEMON=$PPID
@@ -289,7 +290,7 @@ libra_drain_while_there_is_time() {
         libra_lock "$now" || return 0
         libra_send_batch "$@"
         sent=$?
-        rm -f lock
+        libra_unlock
         [ "$sent" = 0 ] || return 0
     done
 }
@@ -307,7 +308,10 @@ libra_left_alone() {
 
 # The time is in the link itself. Two that break an old lock at once send the same events, which is as good as once.
 libra_lock() {
-    ln -s "$1" lock && return 0
+    if ln -s "$1" lock; then
+        locked=yes
+        return 0
+    fi
     since=$(readlink lock)
     case $since in
         '' | *[!0-9]*) since=0 ;;
@@ -316,7 +320,12 @@ libra_lock() {
     [ "$age" -le "$LIBRA_LOCK_SECONDS" ] && [ "$age" -ge "-$LIBRA_LOCK_SECONDS" ] && return 1
     mv -f lock ".stale.$$"
     rm -f ".stale.$$"
-    ln -s "$1" lock
+    ln -s "$1" lock && locked=yes
+}
+
+libra_unlock() {
+    [ -z "${locked:-}" ] || rm -f lock
+    locked=
 }
 
 # The first of these files, in one run of curl. True when each is gone from the queue.
@@ -369,7 +378,7 @@ libra_request() {
 # Reads what curl says of each of these files. Taken: it goes. Refused: it is put aside, with the answer, for people to see.
 # Everything else stays and is tried again.
 libra_answers() {
-    taken='' pause='' why='' said=''
+    pause='' why='' said=''
     while read -r line || [ -n "$line" ]; do
         case $line in
             "libra-answer "*) code=${line#* } ;;
@@ -379,7 +388,8 @@ libra_answers() {
                 ;;
         esac
         case $code in
-            2??) taken="$taken $1" ;;
+            # At once: a run that is killed while Libra is slow has not sent them for nothing.
+            2??) rm -f "$1" ;;
             408 | 425 | 429 | 5??)
                 pause=${pause:-$LIBRA_BUSY_SECONDS}
                 why="answer $code"
@@ -393,8 +403,6 @@ libra_answers() {
         said=''
         shift
     done
-    # Names of files here have no blanks.
-    [ -z "$taken" ] || rm -f $taken
     if [ -n "$pause" ]; then
         libra_leave_alone "$pause" "$why"
         return 1
@@ -422,7 +430,7 @@ libra_bound() {
     [ ! -d refused ] || libra_drop refused "$LIBRA_REFUSED_FILES"
     # What a killed run has left half written.
     find . -maxdepth 1 -name '.new.*' -mmin +5 -exec rm -f {} +
-    rm -f lock
+    libra_unlock
 }
 
 libra_drop() {

@@ -10,6 +10,7 @@ use std::process::Command;
 
 use libra_testkit::{Libra, slurm};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::authorisation::with_keys;
 use crate::surroundings::sleepy;
@@ -104,7 +105,11 @@ async fn whatever_users_call_their_jobs_libra_hears_of_them() {
     assert_eq!((&job["state"], &job["scheduler"]["exit_code"]), (&"failed".into(), &3.into()));
     assert_eq!(
         (&job["start_time"], &job["end_time"], &job["scheduler"]["submit_time"]),
-        (&"2026-01-22T10:00:00.000Z".into(), &"2026-01-22T10:30:00.000Z".into(), &"2026-01-22T09:43:20.000Z".into())
+        (
+            &"2026-01-22T10:00:00.000Z".into(),
+            &"2026-01-22T10:30:00.000Z".into(),
+            &"2026-01-22T09:43:20.000Z".into()
+        )
     );
     let changes = api.get("/v1/jobs/12/audit").await.expect(200)["changes"].clone();
     let by: Vec<&Value> = changes.as_array().unwrap().iter().map(|change| &change["changed_by"]).collect();
@@ -231,4 +236,32 @@ async fn the_daemon_that_starts_a_hook_may_name_the_file_of_its_settings() {
     let out = daemon.args(["-c", &script]).env("LIBRA_SLURM_ENV", &elsewhere).output().unwrap();
     assert!(out.status.success(), "{out:?}");
     assert_eq!(libra.api().get("/v1/jobs/7").await.expect(200)["nodes"][0], "n1");
+}
+
+#[tokio::test]
+async fn the_jobs_of_a_cluster_are_its_tenants_whoever_tells_of_them() {
+    // contract: X2. Nobody answers at this address: what is asked of Slurm does not matter here.
+    let key = |secret: &str, tenant: &str| {
+        let sha256 =
+            Sha256::digest(secret).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        format!("{{name: {secret}, sha256: '{sha256}', role: admin, user: hooks, tenant: {tenant}}}")
+    };
+    let config = format!(
+        "libra: {{auth: {{keys: [{}, {}]}}, slurm: {{clusters: [{{name: lab, tenant: physics, rest-url: 'http://127.0.0.1:1'}}]}}}}",
+        key("theirs", "physics"),
+        key("ours", "default")
+    );
+    let libra = sleepy().config(config).start().await;
+    let hooks = installed(&libra);
+    let token = libra.scratch("token");
+    for (secret, job, refused) in [("theirs", 12, 0), ("ours", 13, 1)] {
+        fs::write(&token, secret).unwrap();
+        hooks.tell(libra.url(), "lab", Some(&token));
+        run(&hooks, "prolog", job);
+        assert_eq!((hooks.waiting().len(), hooks.refused().len()), (0, refused), "{secret}");
+    }
+    let answer = fs::read_to_string(format!("{}.answer", hooks.refused()[0].display())).unwrap();
+    assert!(answer.starts_with("403 ") && answer.contains("physics"), "{answer}");
+    assert_eq!(libra.api_as("theirs").get("/v1/jobs").await.expect(200)["total"], 1);
+    assert_eq!(libra.api_as("ours").get("/v1/jobs").await.expect(200)["total"], 0);
 }

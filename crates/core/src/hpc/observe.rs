@@ -216,9 +216,11 @@ fn first(word: Word, means: Means, (fresh, run): (Fresh, u32), now: Timestamp) -
     let turn = match word {
         Word::Started(record) => enter(job(State::Running, running(*record)), false),
         Word::Finished(finished) => {
-            let entered = match finished.ran() {
-                true => job(State::Running, running(finished.record.clone())),
-                false => job(State::Queued, finished.record.clone()),
+            let record = finished.record.clone();
+            let entered = if finished.ran() {
+                job(State::Running, running(record))
+            } else {
+                job(State::Queued, record)
             };
             let mut turn = enter(entered, false);
             turn.finishes(*finished, means);
@@ -275,8 +277,8 @@ impl Turn {
     }
 
     fn has_only_moved_on(&self, before: &HpcJob) -> bool {
-        let Record { priority, reason, .. } = before.record.clone();
-        let record = Record { priority, reason, ..self.job.record.clone() };
+        let Record { reason, priority, .. } = before.record.clone();
+        let record = Record { reason, priority, ..self.job.record.clone() };
         HpcJob { record, ..self.job.clone() } == *before
     }
 

@@ -142,6 +142,11 @@ impl SlurmCluster {
         self.wait_for_nodes(1);
     }
 
+    /// `kill -9` of slurmdbd, where there is accounting.
+    pub fn kill_accounting(&mut self) {
+        self.kill(accounting::ACCOUNTING);
+    }
+
     /// Makes slurmctld hang: connections are accepted, no answer comes.
     pub fn pause_controller(&self) {
         processes::stop(self.pid(CONTROLLER));
