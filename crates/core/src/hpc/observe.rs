@@ -119,7 +119,7 @@ pub fn observe(before: Option<&HpcJob>, word: Word, means: Means, fresh: Fresh, 
         return turn.outcome(before);
     }
     match word {
-        Word::Started(record) => turn.starts(*record),
+        Word::Started(record) => turn.starts(*record, means),
         Word::Finished(finished) => turn.finishes(*finished, means),
         Word::Record(record, asked_at) => turn.is_recorded(*record, asked_at),
         Word::Forgotten => {
@@ -148,19 +148,19 @@ fn is_later(before: &HpcJob, word: &Word) -> bool {
     };
     match word {
         Word::Record(record, _) => {
-            put_back(record) || submitted(record) || started(record, 0) || is_anothers(before, record)
+            put_back(record) || submitted(record) || started(record, 0) || is_anothers_later(before, record)
         }
         Word::Started(record) => {
             put_back(record)
                 || submitted(record)
                 || started(record, CLOCKS_DIFFER)
-                || is_anothers(before, record)
+                || is_anothers_later(before, record)
         }
         // How often it was put back is told by an epilog too early.
         Word::Finished(finished) => {
             let record = &finished.record;
             finished.whole
-                && (submitted(record) || started(record, CLOCKS_DIFFER) || is_anothers(before, record))
+                && (submitted(record) || started(record, CLOCKS_DIFFER) || is_anothers_later(before, record))
         }
         Word::Forgotten => false,
     }
@@ -173,21 +173,25 @@ fn is_of_another(before: &HpcJob, word: &Word) -> bool {
         Word::Record(record, _) => {
             // What is put back is submitted anew as well; it was counted before that.
             let later = record.submitted.zip(before.record.submitted).is_some_and(|(now, then)| now > then);
-            (record.restarts == Some(0) && later) || is_anothers(before, record)
+            (record.restarts == Some(0) && later) || is_anothers_later(before, record)
         }
-        Word::Started(record) => is_anothers(before, record),
-        Word::Finished(finished) => is_anothers(before, &finished.record),
+        Word::Started(record) => is_anothers_later(before, record),
+        Word::Finished(finished) => is_anothers_later(before, &finished.record),
         Word::Forgotten => false,
     }
 }
 
-/// Whether the owner is another one. Who has no name somewhere is told by number there.
-fn is_anothers(before: &HpcJob, record: &Record) -> bool {
+/// Whether the owner is another one, of a job that began long after this one. Names alone prove nothing: machines of one
+/// cluster may know a user by several, or by number only.
+fn is_anothers_later(before: &HpcJob, record: &Record) -> bool {
     let named = |record: &Record| {
         let user = record.user.clone().unwrap_or_default();
         Some(user).filter(|user| user.bytes().any(|b| !b.is_ascii_digit()))
     };
-    named(&before.record).zip(named(record)).is_some_and(|(then, now)| then != now)
+    let differs = named(&before.record).zip(named(record)).is_some_and(|(then, now)| then != now);
+    let known = before.record.started.or(before.record.submitted).unwrap_or(before.created_at);
+    let begins = record.submitted.or(record.started);
+    differs && begins.is_some_and(|at| at > known.plus_micros(CLOCKS_DIFFER))
 }
 
 /// A job that is heard of for the first time enters where the word says it is.
@@ -220,7 +224,7 @@ fn first(word: Word, means: Means, (fresh, run): (Fresh, u32), now: Timestamp) -
             let entered = if finished.ran() {
                 job(State::Running, running(record))
             } else {
-                job(State::Queued, record)
+                job(State::Queued, Record { raw_state: "PENDING".to_owned(), ..record })
             };
             let mut turn = enter(entered, false);
             turn.finishes(*finished, means);
@@ -325,7 +329,7 @@ impl Turn {
         }
     }
 
-    fn starts(&mut self, record: Record) {
+    fn starts(&mut self, record: Record, means: Means) {
         let known = self.job.record.restarts.unwrap_or(0);
         if record.restarts.is_some_and(|restarts| restarts < known) {
             // A message of an earlier run that was late.
@@ -341,8 +345,11 @@ impl Turn {
         };
         // Whose job it is does not change.
         let user = self.job.record.user.clone().filter(|user| !user.is_empty()).or(record.user.clone());
-        // Each node tells it by its own clock.
-        let started = self.job.record.started.into_iter().chain(record.started).min();
+        // Each node tells it by its own clock; the scheduler knows better.
+        let started = match self.job.record.started {
+            Some(known) if means.asks => Some(known),
+            known => known.into_iter().chain(record.started).min(),
+        };
         self.job.record = self.job.record.followed_by(Record { raw_state, user, started, nodes, ..record });
         self.run("a hook of the scheduler says that it runs");
     }

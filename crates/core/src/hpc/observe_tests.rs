@@ -340,6 +340,8 @@ fn where_only_hooks_tell_a_job_that_is_put_back_has_not_ended() {
     use State::{Failed, Queued, Retrying, Running, Scheduled, Succeeded};
     let put_back = || completes("PENDING", (-1, Some(0), 5));
     let words = vec![started(0), put_back(), started(1), completes("COMPLETED", (5, Some(30), 40))];
+    let waits = Story::of(HOOKS, words[..2].to_vec());
+    assert_eq!(waits.end(), (Queued, HpcState::Pending, "PENDING"));
     let story = Story::of(HOOKS, words);
     let again = [
         (None, Running),
@@ -415,14 +417,16 @@ fn numbers_that_begin_anew_close_what_was_open() {
     let mut story = Story::of(ASKS, vec![says("RUNNING", (Some(0), None), 0, 0)]);
     story.hear(ASKS, Word::Record(Box::new(again), at(90)), 91);
     assert_eq!((story.rows.len(), story.last().state), (1, State::Queued));
-    // Where only hooks tell: another's job.
-    let of = |user: &str| {
-        let record = Record { external_id: "12".into(), user: Some(user.into()), ..Record::default() };
-        Word::Started(Box::new(record))
+    // Where only hooks tell: another's job, and later. One user may have several names.
+    let of = |user: &str, second: i64| {
+        let (external_id, user) = ("12".into(), Some(user.to_owned()));
+        Word::Started(Box::new(Record { external_id, user, started: Some(at(second)), ..Record::default() }))
     };
-    let story = Story::of(HOOKS, vec![of("ada"), of("1001"), of("bob")]);
+    let words = vec![of("ada", 0), of("1001", 1), of("ada@lab", 2), of("bob", 5_000)];
+    let story = Story::of(HOOKS, words);
     let users: Vec<Option<&str>> = story.rows.iter().map(|row| row.record.user.as_deref()).collect();
     assert_eq!(users, [Some("ada"), Some("bob")]);
+    assert!(story.rows[0].failure.as_ref().unwrap().outcome_unknown);
 }
 
 #[test]
@@ -491,12 +495,15 @@ proptest! {
         let succeeded = once.rows.iter().any(|row| row.state == State::Succeeded);
         prop_assert!(proved || !succeeded, "called done without the scheduler's word");
         // Each word twice comes to the same: hooks and reads are repeated.
-        let mut twice = Story::default();
-        for (second, word) in (0_i64..).zip(words) {
-            twice.hear(ASKS, word.clone(), 10 * second);
-            twice.hear(ASKS, word, 10 * second);
+        for means in [ASKS, HOOKS] {
+            let once = Story::of(means, words.clone());
+            let mut twice = Story::default();
+            for (second, word) in (0_i64..).zip(words.clone()) {
+                twice.hear(means, word.clone(), 10 * second);
+                twice.hear(means, word, 10 * second);
+            }
+            let states = |story: &Story| story.rows.iter().map(|row| row.state).collect::<Vec<_>>();
+            prop_assert_eq!(states(&once), states(&twice));
         }
-        let states = |story: &Story| story.rows.iter().map(|row| row.state).collect::<Vec<_>>();
-        prop_assert_eq!(states(&once), states(&twice));
     }
 }
