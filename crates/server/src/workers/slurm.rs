@@ -164,6 +164,15 @@ impl Collector {
         Ok(true)
     }
 
+    /// What the cluster calls itself. Before it has told of a job, its configured name, if accounting knows one of that.
+    fn own_name(&self, accounted: &[Record]) -> Option<String> {
+        let configured = || {
+            let name = &self.cluster.name;
+            accounted.iter().any(|record| record.cluster.as_ref() == Some(name)).then(|| name.clone())
+        };
+        self.own_name.clone().or_else(configured)
+    }
+
     fn fact(&self) -> String {
         format!("slurm_looked_at:{}", self.cluster.name)
     }
@@ -179,7 +188,8 @@ impl Collector {
         self.budget.spend(now, 1);
         match self.slurm().accounted_between(from, now).await {
             Ok(listing) => {
-                let records = of_cluster(listing.records, self.own_name.as_deref());
+                let own = self.own_name(&listing.records);
+                let records = of_cluster(listing.records, own.as_deref());
                 self.hear_all(Listing { records, ..listing }, now).await
             }
             Err(Error::NoAccounting(_)) => {
@@ -266,7 +276,8 @@ impl Collector {
                 return Ok(());
             }
         };
-        let mut told = of_cluster(told, self.own_name.as_deref()).into_iter();
+        let own = self.own_name(&told);
+        let mut told = of_cluster(told, own.as_deref()).into_iter();
         let own = told.find(|record| record.external_id == number);
         let word = match own {
             Some(record) => {
