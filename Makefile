@@ -32,7 +32,7 @@ test: setup-test ## Run all tests, those against a real Spark included
 	cargo test --workspace --no-fail-fast
 
 # One command for each loop that is too long for `make test`. Other seeds: make drills FIRST=100001 SEEDS=20000
-drills: setup-test ## Simulate 5,000 seeds of faults; die between any two steps; kill Spark's server 20 times; SQL and TPC-H beside PySpark
+drills: setup-test ## Simulate 5,000 seeds of faults; die between any two steps; kill Spark's server 20 times; SQL and TPC-H beside PySpark; 500 Slurm jobs with hooks that fail
 	LIBRA_SIM_FIRST=$(FIRST) LIBRA_SIM_SEEDS=$(SEEDS) cargo test --release -p libra-server --lib simulation:: -- --nocapture --test-threads 1
 	cargo test -p libra --test stories drill_ -- --ignored --nocapture --test-threads 1
 

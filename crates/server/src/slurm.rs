@@ -22,6 +22,8 @@ pub(crate) struct SlurmClusters {
 pub(crate) struct SlurmCluster {
     /// Its configured name.
     pub(crate) name: String,
+    /// Whose jobs are on it.
+    pub(crate) tenant: String,
     /// Its client.
     pub(crate) slurm: Slurm,
     /// Requests to slurmctld in a minute, at most.
@@ -43,6 +45,7 @@ impl SlurmClusters {
                 .map_err(|why| format!("libra.slurm.clusters: {}: {why}", cluster.name))?;
             Ok(Arc::new(SlurmCluster {
                 name: cluster.name.clone(),
+                tenant: cluster.tenant.clone(),
                 slurm,
                 requests_per_minute: cluster.requests_per_minute,
                 interval_seconds: cluster.interval_seconds,
@@ -69,6 +72,12 @@ impl SlurmClusters {
     /// True where there is a cluster of this name to be asked.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.all.iter().any(|cluster| cluster.name == name)
+    }
+
+    /// Whose the jobs of a cluster are, where it is one of these.
+    pub(crate) fn tenant(&self, name: &str) -> Option<&str> {
+        let named = self.all.iter().find(|cluster| cluster.name == name)?;
+        Some(&named.tenant)
     }
 
     /// The one that is meant where none is named: the only one.

@@ -196,9 +196,9 @@ pub fn started(body: &Value, now: Timestamp) -> Result<StartedEvent, Wrong> {
 pub fn finished(body: &Value, now: Timestamp) -> Result<FinishedEvent, Wrong> {
     read(body, |fields, wrong| {
         let external_id = job_number(fields, wrong);
-        let state =
+        let final_state =
             fields.word("final_state", ENDS, |word| HpcState::parse(word).filter(|s| s.is_terminal()), wrong);
-        let raw = name(fields, "raw_state", wrong);
+        let raw_state = name(fields, "raw_state", wrong);
         let code = number(fields, "exit_code", wrong);
         let signal = number(fields, "signal", wrong);
         let at = time(fields, "timestamp", wrong).unwrap_or(now);
@@ -208,10 +208,21 @@ pub fn finished(body: &Value, now: Timestamp) -> Result<FinishedEvent, Wrong> {
         let restarts = restarts(fields, wrong);
         let exit = (code.is_some() || signal.is_some())
             .then(|| ExitStatus { code: code.unwrap_or(0), signal: signal.unwrap_or(0) });
-        let raw_state = raw.or_else(|| state.map(|state| state.raw().to_owned()));
-        let nodes = node.iter().cloned().collect();
-        let record = Record { external_id, user, nodes, restarts, ..Record::default() };
-        let hint = EndHint { at, exit, raw_state };
+        let mut nodes = fields.texts("node_list", MAX_NODES, MAX_NAME_BYTES, wrong);
+        nodes.extend(node.iter().cloned());
+        let record = Record {
+            external_id,
+            user,
+            nodes,
+            restarts,
+            started: time(fields, "start_time", wrong),
+            submitted: time(fields, "submit_time", wrong),
+            name: name(fields, "name", wrong),
+            partition: name(fields, "partition", wrong),
+            account: name(fields, "account", wrong),
+            ..Record::default()
+        };
+        let hint = EndHint { at, exit, raw_state, final_state };
         // Who names a node speaks of that node.
         let finished = Finished { record, hint, whole: node.is_none() };
         FinishedEvent { cluster, finished }
@@ -344,7 +355,16 @@ mod tests {
         let body = json!({"job_id": "slurm-12345", "final_state": "completed", "exit_code": 0, "signal": 0});
         let event = finished(&body, NOW).unwrap().finished;
         assert_eq!((event.record.external_id.as_str(), event.hint.at, event.whole), ("12345", NOW, true));
-        assert_eq!(event.hint.raw_state.as_deref(), Some("COMPLETED"));
+        let told = (event.hint.raw_state, event.hint.final_state);
+        assert_eq!(
+            told,
+            (None, Some(HpcState::Completed)),
+            "what a hook makes of it is not the scheduler's word"
+        );
+        let body = json!({"job_id": "12", "raw_state": "TIMEOUT", "start_time": "2026-01-22T10:00:00Z",
+            "submit_time": "2026-01-22T09:00:00Z", "node_list": ["n[1-2]"], "name": "a", "partition": "p", "account": "c"});
+        let record = finished(&body, NOW).unwrap().finished.record;
+        assert!(record.started > record.submitted && record.nodes == ["n[1-2]"]);
         let body = json!({"id": "job-001", "user": "alice", "nodes": ["node-01"], "scheduler": {"type": "slurm",
             "external_job_id": "12345", "raw_state": "RUNNING", "submit_time": "2026-01-20T09:55:00Z", "partition": "gpu",
             "account": "project_123", "qos": "normal", "priority": 100}});

@@ -33,6 +33,8 @@ mod failpoints;
 mod flink_client;
 mod given_up;
 mod hpc_face;
+mod hpc_hook_scripts;
+mod hpc_hooks;
 mod hpc_slurm;
 mod hpc_submission;
 mod in_cluster;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::end::End;
 use super::raw_state::{HpcState, Standing};
 use super::record::{ExitStatus, Record};
 use crate::failure::Failure;
@@ -20,6 +21,52 @@ pub struct EndHint {
     /// Its last state, where the scheduler's own record has told the hook.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_state: Option<String>,
+    /// What the hook itself makes of it, which is not the scheduler's word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub final_state: Option<HpcState>,
+}
+
+impl EndHint {
+    /// The end that the scheduler's own word in it names.
+    pub fn proved(&self) -> Option<End> {
+        match self.standing() {
+            Some(Standing::Ended(end)) => Some(end),
+            Some(Standing::Waits | Standing::Suspended | Standing::Runs) | None => None,
+        }
+    }
+
+    /// The end that it tells of, where nobody can be asked: by the scheduler's word, by the hook's, by the exit status. A
+    /// scheduler's word that is no end is none, and without any of them nothing is known (contract L7).
+    pub fn end(&self) -> Option<End> {
+        match self.standing() {
+            Some(Standing::Ended(end)) => return Some(end),
+            Some(Standing::Waits | Standing::Suspended | Standing::Runs) => return None,
+            None => {}
+        }
+        let by_exit = self.exit.map(End::of_exit);
+        match self.final_state {
+            Some(HpcState::Completed) => Some(End::Completed),
+            Some(HpcState::Failed) => Some(End::Failed),
+            Some(HpcState::Cancelled) => Some(End::Cancelled),
+            // Of a word that this build does not know, exit code 0 is no proof.
+            Some(HpcState::Pending | HpcState::Running) | None => {
+                by_exit.filter(|end| self.raw_state.is_none() || *end != End::Completed)
+            }
+        }
+    }
+
+    /// The better of two: the scheduler's word before a hook's, that before an exit status, and the later of equals.
+    #[must_use]
+    pub fn or_better(self, other: Self) -> Self {
+        let weight =
+            |hint: &Self| (hint.proved().is_some(), hint.final_state.is_some(), hint.exit.is_some(), hint.at);
+        if weight(&other) > weight(&self) { other } else { self }
+    }
+
+    /// Where the job stands by the scheduler's word in it.
+    pub fn standing(&self) -> Option<Standing> {
+        self.raw_state.as_deref().and_then(Standing::of)
+    }
 }
 
 /// A job as the store keeps it.

@@ -11,7 +11,7 @@ use crate::failure::as_message;
 use crate::id::JobId;
 use crate::job::State;
 use crate::lifecycle::Transition;
-use crate::time::Timestamp;
+use crate::time::{MICROS_PER_SECOND, Timestamp};
 
 /// Something that is said of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,17 @@ pub struct Finished {
     pub hint: EndHint,
     /// False where it speaks of one node only, as an epilog does: the job may run on elsewhere.
     pub whole: bool,
+}
+
+impl Finished {
+    /// Whether it tells of something that ran: what was cancelled while it waited has had no node.
+    fn ran(&self) -> bool {
+        let cancelled = self.hint.proved().is_some_and(|end| end.state() == State::Cancelled);
+        !cancelled
+            || self.record.started.is_some()
+            || !self.record.nodes.is_empty()
+            || self.hint.exit.is_some()
+    }
 }
 
 /// What is the same for all jobs of a cluster.
@@ -77,7 +88,14 @@ pub struct Change {
     pub log: Vec<Transition>,
     /// The scheduler is to be asked for this job soon.
     pub ask: bool,
+    /// The word is of another job, to which the number was given: it is to be heard once more.
+    pub again: bool,
+    /// Nobody has changed anything: a priority or a reason has moved on by itself. The audit need not have it.
+    pub quiet: bool,
 }
+
+/// Clocks of nodes may be wrong by so much, in microseconds.
+pub const CLOCKS_DIFFER: i64 = 600 * MICROS_PER_SECOND;
 
 /// What `word` makes of `before`, the newest row with the job's number.
 pub fn observe(before: Option<&HpcJob>, word: Word, means: Means, fresh: Fresh, now: Timestamp) -> Outcome {
@@ -85,18 +103,28 @@ pub fn observe(before: Option<&HpcJob>, word: Word, means: Means, fresh: Fresh, 
     if before.state.is_terminal() {
         // Where the scheduler is asked, its record says whether that is another run: clocks of nodes differ, and messages
         // are late.
-        let hint = means.asks && matches!(word, Word::Started(_));
+        let hint = means.asks && matches!(word, Word::Started(_) | Word::Finished(_));
         if hint || !is_later(before, &word) {
             return Outcome::Unchanged;
         }
         return first(word, means, (fresh, before.run.saturating_add(1)), now);
     }
     let mut turn = Turn::of(before.clone(), now);
+    if is_of_another(before, &word) {
+        if means.asks && !matches!(word, Word::Record(..)) {
+            return Outcome::Unchanged;
+        }
+        turn.is_forgotten("its number was given to another job, and nobody has said how it ended");
+        turn.again = true;
+        return turn.outcome(before);
+    }
     match word {
-        Word::Started(record) => turn.starts(*record),
+        Word::Started(record) => turn.starts(*record, means),
         Word::Finished(finished) => turn.finishes(*finished, means),
         Word::Record(record, asked_at) => turn.is_recorded(*record, asked_at),
-        Word::Forgotten => turn.is_forgotten(),
+        Word::Forgotten => {
+            turn.is_forgotten("the scheduler does not know it any more, and nobody knows how it ended");
+        }
     }
     turn.outcome(before)
 }
@@ -104,16 +132,66 @@ pub fn observe(before: Option<&HpcJob>, word: Word, means: Means, fresh: Fresh, 
 /// Whether a word is of another run than the one that `before` tells the end of.
 fn is_later(before: &HpcJob, word: &Word) -> bool {
     let ended = before.record.ended;
-    let again = |record: &Record| {
-        record.restarts.zip(before.record.restarts).is_some_and(|(now, then)| now > then)
-            || record.submitted.zip(ended).is_some_and(|(submitted, ended)| submitted > ended)
-            || record.started.zip(ended).is_some_and(|(started, ended)| started > ended)
+    let put_back =
+        |record: &Record| record.restarts.zip(before.record.restarts).is_some_and(|(now, then)| now > then);
+    // What is put back is submitted anew, in the second in which it ended at the earliest.
+    let submitted = |record: &Record| {
+        let anew = record.submitted.zip(before.record.submitted).is_some_and(|(now, then)| now > then);
+        record.submitted.is_some_and(|at| match ended {
+            Some(ended) => at > ended || (at == ended && anew),
+            None => anew,
+        })
+    };
+    let started = |record: &Record, clocks: i64| {
+        let by_then = |ended: Timestamp| ended.0.saturating_add(clocks);
+        record.started.zip(ended).is_some_and(|(started, ended)| started.0 > by_then(ended))
     };
     match word {
-        Word::Started(record) | Word::Record(record, _) => again(record),
-        // Its beginning comes with the record.
-        Word::Finished(_) | Word::Forgotten => false,
+        Word::Record(record, _) => {
+            put_back(record) || submitted(record) || started(record, 0) || is_anothers_later(before, record)
+        }
+        Word::Started(record) => {
+            put_back(record)
+                || submitted(record)
+                || started(record, CLOCKS_DIFFER)
+                || is_anothers_later(before, record)
+        }
+        // How often it was put back is told by an epilog too early.
+        Word::Finished(finished) => {
+            let record = &finished.record;
+            finished.whole
+                && (submitted(record) || started(record, CLOCKS_DIFFER) || is_anothers_later(before, record))
+        }
+        Word::Forgotten => false,
     }
+}
+
+/// Whether a word is of another job than `before`, which has not ended: a scheduler that has lost what it knew begins its
+/// numbers anew.
+fn is_of_another(before: &HpcJob, word: &Word) -> bool {
+    match word {
+        Word::Record(record, _) => {
+            // What is put back is submitted anew as well; it was counted before that.
+            let later = record.submitted.zip(before.record.submitted).is_some_and(|(now, then)| now > then);
+            (record.restarts == Some(0) && later) || is_anothers_later(before, record)
+        }
+        Word::Started(record) => is_anothers_later(before, record),
+        Word::Finished(finished) => is_anothers_later(before, &finished.record),
+        Word::Forgotten => false,
+    }
+}
+
+/// Whether the owner is another one, of a job that began long after this one. Names alone prove nothing: machines of one
+/// cluster may know a user by several, or by number only.
+fn is_anothers_later(before: &HpcJob, record: &Record) -> bool {
+    let named = |record: &Record| {
+        let user = record.user.clone().unwrap_or_default();
+        Some(user).filter(|user| user.bytes().any(|b| !b.is_ascii_digit()))
+    };
+    let differs = named(&before.record).zip(named(record)).is_some_and(|(then, now)| then != now);
+    let known = before.record.started.or(before.record.submitted).unwrap_or(before.created_at);
+    let begins = record.submitted.or(record.started);
+    differs && begins.is_some_and(|at| at > known.plus_micros(CLOCKS_DIFFER))
 }
 
 /// A job that is heard of for the first time enters where the word says it is.
@@ -137,12 +215,18 @@ fn first(word: Word, means: Means, (fresh, run): (Fresh, u32), now: Timestamp) -
     let enter = |job: HpcJob, ask: bool| {
         let (to, reason) = (job.state, reason_of(&job.record));
         let log = vec![Transition { from: None, to, reason, attempt: attempt(&job) }];
-        Turn { job, log, ask, now, changed: true }
+        Turn { job, log, ask, now, changed: true, again: false }
     };
     let turn = match word {
         Word::Started(record) => enter(job(State::Running, running(*record)), false),
         Word::Finished(finished) => {
-            let mut turn = enter(job(State::Running, running(finished.record.clone())), false);
+            let record = finished.record.clone();
+            let entered = if finished.ran() {
+                job(State::Running, running(record))
+            } else {
+                job(State::Queued, Record { raw_state: "PENDING".to_owned(), ..record })
+            };
+            let mut turn = enter(entered, false);
             turn.finishes(*finished, means);
             turn
         }
@@ -163,7 +247,7 @@ fn first(word: Word, means: Means, (fresh, run): (Fresh, u32), now: Timestamp) -
         }
         Word::Forgotten => return Outcome::Unchanged,
     };
-    Outcome::New(Box::new(Change { job: turn.job, log: turn.log, ask: turn.ask }))
+    Outcome::New(Box::new(Change { job: turn.job, log: turn.log, ask: turn.ask, again: false, quiet: false }))
 }
 
 fn running(record: Record) -> Record {
@@ -177,20 +261,29 @@ struct Turn {
     ask: bool,
     now: Timestamp,
     changed: bool,
+    again: bool,
 }
 
 impl Turn {
     fn of(job: HpcJob, now: Timestamp) -> Self {
-        Self { job, log: Vec::new(), ask: false, now, changed: false }
+        Self { job, log: Vec::new(), ask: false, now, changed: false, again: false }
     }
 
     fn outcome(mut self, before: &HpcJob) -> Outcome {
         if !self.changed && self.job == *before {
             return Outcome::Unchanged;
         }
+        let quiet = self.log.is_empty() && self.has_only_moved_on(before);
         self.job.revision = before.revision + 1;
         self.job.updated_at = self.now;
-        Outcome::Changed(Box::new(Change { job: self.job, log: self.log, ask: self.ask }))
+        let Self { job, log, ask, again, .. } = self;
+        Outcome::Changed(Box::new(Change { job, log, ask, again, quiet }))
+    }
+
+    fn has_only_moved_on(&self, before: &HpcJob) -> bool {
+        let Record { reason, priority, .. } = before.record.clone();
+        let record = Record { reason, priority, ..self.job.record.clone() };
+        HpcJob { record, ..self.job.clone() } == *before
     }
 
     fn to(&mut self, state: State, reason: &str) {
@@ -236,7 +329,7 @@ impl Turn {
         }
     }
 
-    fn starts(&mut self, record: Record) {
+    fn starts(&mut self, record: Record, means: Means) {
         let known = self.job.record.restarts.unwrap_or(0);
         if record.restarts.is_some_and(|restarts| restarts < known) {
             // A message of an earlier run that was late.
@@ -247,47 +340,83 @@ impl Turn {
         nodes.extend(record.nodes.iter().filter(|node| !self.job.record.nodes.contains(node)).cloned());
         let raw_state = match self.job.state {
             // What the scheduler says of a job that runs is more than this.
-            State::Running => self.job.record.raw_state.clone(),
+            State::Running => String::new(),
             _ => "RUNNING".to_owned(),
         };
         // Whose job it is does not change.
         let user = self.job.record.user.clone().filter(|user| !user.is_empty()).or(record.user.clone());
-        let started = self.job.record.started.or(record.started);
+        // Each node tells it by its own clock; the scheduler knows better.
+        let started = match self.job.record.started {
+            Some(known) if means.asks => Some(known),
+            known => known.into_iter().chain(record.started).min(),
+        };
         self.job.record = self.job.record.followed_by(Record { raw_state, user, started, nodes, ..record });
         self.run("a hook of the scheduler says that it runs");
     }
 
     fn finishes(&mut self, finished: Finished, means: Means) {
-        let Finished { record, hint, whole } = finished;
         let known = self.job.record.restarts.unwrap_or(0);
+        let (ran, Finished { record, hint, whole }) = (finished.ran(), finished);
         if record.restarts.is_some_and(|restarts| restarts < known) {
             return;
         }
+        self.ask = means.asks;
         if !whole {
             // One of its nodes is done; the job may be as well.
-            self.ask = means.asks;
             return;
         }
-        self.run("a hook of the scheduler says that it ran");
-        let better = self.job.hint.take().filter(|known| known.raw_state.is_some());
-        let hint = better.unwrap_or(hint);
+        let standing = hint.standing();
         if means.asks {
-            self.ask = true;
-            self.job.hint = Some(hint);
-        } else {
-            self.ends_as_told(&hint);
+            // What is in its queue again is told by the scheduler itself.
+            if standing != Some(Standing::Waits) {
+                if ran && standing != Some(Standing::Runs) {
+                    self.run("a hook of the scheduler says that it ran");
+                }
+                self.keep(hint);
+            }
+            return;
         }
+        // The end of the run before this one, told late.
+        if known > 0 && self.job.record.started.is_some_and(|started| hint.at < started) {
+            return;
+        }
+        match (hint.end(), standing) {
+            (None, Some(Standing::Waits)) => {
+                self.put_back("a hook of the scheduler says that it is in its queue again");
+                self.job.record.raw_state = hint.raw_state.unwrap_or_default();
+            }
+            // How it ended is told by another hook, or by nobody.
+            (None, _) => self.keep(hint),
+            (Some(_), _) => {
+                // Whose job it is does not change, and how often it was put back is told too early here.
+                let user =
+                    self.job.record.user.clone().filter(|user| !user.is_empty()).or(record.user.clone());
+                let record = Record { user, restarts: None, raw_state: String::new(), ..record };
+                self.job.record = self.job.record.followed_by(record);
+                if ran {
+                    self.run("a hook of the scheduler says that it ran");
+                }
+                self.ends_as_told(&hint);
+            }
+        }
+    }
+
+    /// Remembers the best that hooks have said of its end.
+    fn keep(&mut self, hint: EndHint) {
+        self.job.hint = Some(match self.job.hint.take() {
+            Some(known) => known.or_better(hint),
+            None => hint,
+        });
     }
 
     /// Its end by a hook's word alone, where there is nobody to ask.
     fn ends_as_told(&mut self, hint: &EndHint) {
-        let told = hint.raw_state.as_deref().and_then(Standing::of);
-        let end = match (told, hint.exit) {
-            (Some(Standing::Ended(end)), _) => end,
-            (_, Some(exit)) => End::of_exit(exit),
-            (_, None) => End::Completed,
+        let by_exit = || hint.exit.map_or(End::Failed, End::of_exit);
+        let end = hint.end().unwrap_or_else(by_exit);
+        let raw_state = match hint.proved() {
+            Some(_) => hint.raw_state.clone().unwrap_or_default(),
+            None => end.hpc_state().raw().to_owned(),
         };
-        let raw_state = hint.raw_state.clone().unwrap_or_else(|| end.hpc_state().raw().to_owned());
         let record = Record { raw_state, ended: Some(hint.at), exit: hint.exit, ..Record::default() };
         self.job.record = self.job.record.followed_by(record);
         self.end(end, "a hook of the scheduler says that it has ended");
@@ -338,12 +467,9 @@ impl Turn {
     }
 
     /// Nobody knows how it ended but a hook, perhaps.
-    fn is_forgotten(&mut self) {
-        let hint = self.job.hint.clone();
-        match hint {
-            Some(hint) if hint.raw_state.as_deref().and_then(Standing::of).is_some_and(is_end) => {
-                self.ends_as_told(&hint);
-            }
+    fn is_forgotten(&mut self, reason: &str) {
+        match self.job.hint.clone() {
+            Some(hint) if hint.proved().is_some() => self.ends_as_told(&hint),
             Some(hint) if hint.exit.is_some_and(|exit| exit.code != 0) => self.ends_as_told(&hint),
             hint => {
                 let record = &mut self.job.record;
@@ -352,17 +478,10 @@ impl Turn {
                 record.ended = record.ended.map(|_| ended(record, self.now));
                 self.job.failure = Some(no_record());
                 self.job.hint = None;
-                self.to(
-                    State::Failed,
-                    "the scheduler does not know it any more, and nobody knows how it ended",
-                );
+                self.to(State::Failed, reason);
             }
         }
     }
-}
-
-fn is_end(standing: Standing) -> bool {
-    matches!(standing, Standing::Ended(_))
 }
 
 /// When it ended, as far as is known by now. No job ends before it begins, whatever the clocks of three machines say.

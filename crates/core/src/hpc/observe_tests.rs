@@ -50,6 +50,7 @@ fn finished(code: i32, signal: i32, raw_state: Option<&str>, second: i64) -> Wor
         at: at(second),
         exit: Some(ExitStatus { code, signal }),
         raw_state: raw_state.map(str::to_owned),
+        final_state: None,
     };
     let record = Record { external_id: "12".into(), ..Record::default() };
     Word::Finished(Box::new(Finished { record, hint, whole: true }))
@@ -77,8 +78,9 @@ impl Story {
     }
 
     fn hear(&mut self, means: Means, word: Word, second: i64) {
+        let of_another = word.clone();
         let outcome = observe(self.rows.last(), word, means, fresh(second), at(second));
-        let Change { job, log, ask } = match outcome {
+        let Change { job, log, ask, again, .. } = match outcome {
             Outcome::Unchanged => return,
             Outcome::New(change) => {
                 self.rows.push(change.job.clone());
@@ -100,6 +102,9 @@ impl Story {
             self.moves.push((row.from, row.to));
         }
         assert!(log.is_empty() || state == Some(job.state), "the log ends elsewhere");
+        if again {
+            self.hear(means, of_another, second);
+        }
     }
 
     fn last(&self) -> &HpcJob {
@@ -156,7 +161,12 @@ fn words_that_come_in_the_wrong_order_come_to_the_same() {
 
 #[test]
 fn one_node_of_several_that_is_done_ends_nothing() {
-    let hint = EndHint { at: at(5), exit: Some(ExitStatus { code: 0, signal: 0 }), raw_state: None };
+    let hint = EndHint {
+        at: at(5),
+        exit: Some(ExitStatus { code: 0, signal: 0 }),
+        raw_state: None,
+        final_state: None,
+    };
     let word = Finished { record: record("", (None, None), 0), hint, whole: false };
     for means in [ASKS, HOOKS] {
         let story = Story::of(means, vec![started(0), Word::Finished(Box::new(word.clone()))]);
@@ -270,6 +280,178 @@ fn what_nobody_knows_is_not_called_done() {
     assert_eq!(failed.last().failure.as_ref().unwrap().code, "exit_code");
 }
 
+/// What the job-completion script says: the scheduler's word, with its times.
+fn completes(state: &str, times: (i64, Option<i64>, i64)) -> Word {
+    let (submitted, started, ended) = times;
+    let record = Record {
+        external_id: "12".into(),
+        submitted: Some(at(submitted)),
+        started: started.map(at),
+        nodes: started.map(|_| "n1".into()).into_iter().collect(),
+        ..Record::default()
+    };
+    let hint = EndHint { at: at(ended), exit: None, raw_state: Some(state.into()), final_state: None };
+    Word::Finished(Box::new(Finished { record, hint, whole: true }))
+}
+
+fn ends(exit: Option<(i32, i32)>, raw_state: Option<&str>, final_state: Option<HpcState>) -> Word {
+    let exit = exit.map(|(code, signal)| ExitStatus { code, signal });
+    let hint = EndHint { at: at(5), exit, raw_state: raw_state.map(str::to_owned), final_state };
+    let record = Record { external_id: "12".into(), ..Record::default() };
+    Word::Finished(Box::new(Finished { record, hint, whole: true }))
+}
+
+#[test]
+fn a_hook_that_knows_neither_exit_nor_state_ends_nothing() {
+    // contract: L7
+    for word in [
+        ends(None, None, None),
+        ends(Some((0, 0)), Some("COMPLETING"), None),
+        ends(Some((0, 0)), Some("ODD"), None),
+    ] {
+        for means in [ASKS, HOOKS] {
+            let mut story = Story::of(means, vec![started(0), word.clone()]);
+            assert_eq!(story.last().state, State::Running, "{word:?}");
+            story.hear(means, completes("CANCELLED", (-1, Some(0), 6)), 20);
+            story.hear(means, says("CANCELLED", (Some(0), Some(6)), 0, 30), 31);
+            assert_eq!(story.last().state, State::Cancelled, "{word:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_hook_makes_of_an_end_is_not_the_schedulers_word() {
+    let done = || ends(Some((0, 0)), None, Some(HpcState::Completed));
+    let lost = Story::of(ASKS, vec![started(0), done(), Word::Forgotten]);
+    assert!(lost.last().failure.as_ref().unwrap().outcome_unknown);
+    // The scheduler's word counts, whichever came first.
+    for words in [
+        vec![started(0), done(), completes("TIMEOUT", (-1, Some(0), 5)), Word::Forgotten],
+        vec![started(0), completes("TIMEOUT", (-1, Some(0), 5)), done(), Word::Forgotten],
+    ] {
+        assert_eq!(Story::of(ASKS, words).end(), (State::Timeout, HpcState::Failed, "TIMEOUT"));
+    }
+    let told = Story::of(HOOKS, vec![started(0), ends(None, None, Some(HpcState::Cancelled))]);
+    assert_eq!(told.end(), (State::Cancelled, HpcState::Cancelled, "CANCELLED"));
+}
+
+#[test]
+fn where_only_hooks_tell_a_job_that_is_put_back_has_not_ended() {
+    use State::{Failed, Queued, Retrying, Running, Scheduled, Succeeded};
+    let put_back = || completes("PENDING", (-1, Some(0), 5));
+    let words = vec![started(0), put_back(), started(1), completes("COMPLETED", (5, Some(30), 40))];
+    let waits = Story::of(HOOKS, words[..2].to_vec());
+    assert_eq!(waits.end(), (Queued, HpcState::Pending, "PENDING"));
+    let story = Story::of(HOOKS, words);
+    let again = [
+        (None, Running),
+        (Some(Running), Failed),
+        (Some(Failed), Retrying),
+        (Some(Retrying), Queued),
+        (Some(Queued), Scheduled),
+        (Some(Scheduled), Running),
+        (Some(Running), Succeeded),
+    ];
+    assert_eq!((story.moves, story.rows.len()), (again.to_vec(), 1));
+    // The word of the run before comes late.
+    let mut second = started(1);
+    if let Word::Started(record) = &mut second {
+        record.started = Some(at(30));
+    }
+    let mut story = Story::of(HOOKS, vec![started(0), second, put_back()]);
+    assert_eq!(story.last().state, State::Running);
+    story.hear(HOOKS, completes("NODE_FAIL", (-1, Some(0), 5)), 30);
+    assert_eq!(story.last().state, State::Running);
+    story.hear(HOOKS, completes("COMPLETED", (5, Some(30), 40)), 41);
+    assert_eq!((story.last().state, story.rows.len()), (State::Succeeded, 1));
+    // One that a node was lost under has ended, and runs again as another run.
+    let words = vec![
+        started(0),
+        completes("NODE_FAIL", (-1, Some(0), 5)),
+        started(1),
+        completes("COMPLETED", (5, Some(30), 40)),
+    ];
+    let story = Story::of(HOOKS, words);
+    let states: Vec<State> = story.rows.iter().map(|row| row.state).collect();
+    assert_eq!(states, [State::Failed, State::Succeeded]);
+}
+
+#[test]
+fn a_hook_tells_of_a_job_that_was_cancelled_before_it_ran() {
+    let story = Story::of(HOOKS, vec![completes("CANCELLED", (0, None, 5))]);
+    assert_eq!(story.moves, [(None, State::Queued), (Some(State::Queued), State::Cancelled)]);
+    assert_eq!((story.last().record.started, story.last().record.submitted), (None, Some(at(0))));
+}
+
+#[test]
+fn a_node_whose_clock_is_ahead_makes_no_second_job() {
+    let mut late = started(0);
+    if let Word::Started(record) = &mut late {
+        record.started = Some(at(300));
+    }
+    let mut story = Story::of(HOOKS, vec![completes("COMPLETED", (-1, Some(0), 5)), late.clone()]);
+    assert_eq!((story.rows.len(), story.last().state), (1, State::Succeeded));
+    // What begins long after is another job of that number.
+    if let Word::Started(record) = &mut late {
+        record.started = Some(at(6_000));
+    }
+    story.hear(HOOKS, late, 6_000);
+    assert_eq!((story.rows.len(), story.last().state), (2, State::Running));
+}
+
+#[test]
+fn numbers_that_begin_anew_close_what_was_open() {
+    // contract: L7, L8. slurmctld has lost its state, and gives the number once more.
+    let mut anew = record("RUNNING", (Some(80), None), 0);
+    anew.submitted = Some(at(70));
+    let word = Word::Record(Box::new(anew), at(90));
+    let mut story = Story::of(ASKS, vec![says("RUNNING", (Some(0), None), 0, 0)]);
+    story.hear(ASKS, word.clone(), 91);
+    story.hear(ASKS, word, 92);
+    let states: Vec<State> = story.rows.iter().map(|row| row.state).collect();
+    assert_eq!(states, [State::Failed, State::Running]);
+    assert!(story.rows[0].failure.as_ref().unwrap().outcome_unknown);
+    // Put back, it is submitted anew as well, and is the same job.
+    let mut again = record("PENDING", (None, None), 1);
+    again.submitted = Some(at(70));
+    let mut story = Story::of(ASKS, vec![says("RUNNING", (Some(0), None), 0, 0)]);
+    story.hear(ASKS, Word::Record(Box::new(again), at(90)), 91);
+    assert_eq!((story.rows.len(), story.last().state), (1, State::Queued));
+    // Where only hooks tell: another's job, and later. One user may have several names.
+    let of = |user: &str, second: i64| {
+        let (external_id, user) = ("12".into(), Some(user.to_owned()));
+        Word::Started(Box::new(Record { external_id, user, started: Some(at(second)), ..Record::default() }))
+    };
+    let words = vec![of("ada", 0), of("1001", 1), of("ada@lab", 2), of("bob", 5_000)];
+    let story = Story::of(HOOKS, words);
+    let users: Vec<Option<&str>> = story.rows.iter().map(|row| row.record.user.as_deref()).collect();
+    assert_eq!(users, [Some("ada"), Some("bob")]);
+    assert!(story.rows[0].failure.as_ref().unwrap().outcome_unknown);
+}
+
+#[test]
+fn a_priority_that_moves_on_is_nothing_that_anybody_did() {
+    let waits = |priority, reason: Option<&str>| Record {
+        priority: Some(priority),
+        reason: reason.map(str::to_owned),
+        ..record("PENDING", (None, None), 0)
+    };
+    let mut story = Story::of(ASKS, vec![Word::Record(Box::new(waits(1, Some("Resources"))), at(0))]);
+    let says = |story: &Story, record: Record| {
+        observe(story.rows.last(), Word::Record(Box::new(record), at(5)), ASKS, fresh(6), at(6))
+    };
+    let Outcome::Changed(change) = says(&story, waits(2, Some("Priority"))) else { panic!() };
+    assert!(change.quiet && change.job.record.priority == Some(2));
+    let Outcome::Changed(change) = says(&story, Record { qos: Some("high".into()), ..waits(2, None) }) else {
+        panic!()
+    };
+    assert!(!change.quiet);
+    // Why it waited is not why it runs.
+    let runs = Record { priority: Some(2), ..record("RUNNING", (Some(7), None), 0) };
+    story.hear(ASKS, Word::Record(Box::new(runs), at(8)), 9);
+    assert_eq!(story.last().record.reason, None);
+}
+
 #[test]
 fn a_state_that_is_not_known_changes_none() {
     let story = Story::of(ASKS, vec![started(0), says("TELEPORTED", (Some(0), None), 0, 10)]);
@@ -313,12 +495,15 @@ proptest! {
         let succeeded = once.rows.iter().any(|row| row.state == State::Succeeded);
         prop_assert!(proved || !succeeded, "called done without the scheduler's word");
         // Each word twice comes to the same: hooks and reads are repeated.
-        let mut twice = Story::default();
-        for (second, word) in (0_i64..).zip(words) {
-            twice.hear(ASKS, word.clone(), 10 * second);
-            twice.hear(ASKS, word, 10 * second);
+        for means in [ASKS, HOOKS] {
+            let once = Story::of(means, words.clone());
+            let mut twice = Story::default();
+            for (second, word) in (0_i64..).zip(words.clone()) {
+                twice.hear(means, word.clone(), 10 * second);
+                twice.hear(means, word, 10 * second);
+            }
+            let states = |story: &Story| story.rows.iter().map(|row| row.state).collect::<Vec<_>>();
+            prop_assert_eq!(states(&once), states(&twice));
         }
-        let states = |story: &Story| story.rows.iter().map(|row| row.state).collect::<Vec<_>>();
-        prop_assert_eq!(states(&once), states(&twice));
     }
 }

@@ -141,11 +141,13 @@ impl Record {
     pub fn followed_by(&self, newer: Self) -> Self {
         let known = self.clone();
         let text = |newer: String, known: String| if newer.is_empty() { known } else { newer };
+        // A reason is the reason of a state: who says the one says the other.
+        let reason = if newer.raw_state.is_empty() { newer.reason.or(known.reason) } else { newer.reason };
         Self {
+            reason,
             external_id: text(newer.external_id, known.external_id),
             cluster: newer.cluster.or(known.cluster),
             raw_state: text(newer.raw_state, known.raw_state),
-            reason: newer.reason.or(known.reason),
             name: newer.name.or(known.name),
             user: newer.user.or(known.user),
             account: newer.account.or(known.account),

@@ -7,7 +7,7 @@ use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 
 use super::answer::{Answer, Listing, Load};
 use super::commands::{COMMAND_PATIENCE, Commands, LIST_COMMAND_PATIENCE, Order};
-use super::error::{Error, of_command, words};
+use super::error::{Error, is_not_configured, of_accounting, of_command, words};
 use super::rest::{ASK_PATIENCE, About, LIST_PATIENCE, Rest, Told};
 use super::submission::Submission;
 
@@ -360,13 +360,16 @@ fn carrying(token: &str, records: &[Record]) -> Vec<String> {
     ids.into_iter().map(|id| id.to_string()).collect()
 }
 
-/// What accounting has told. Its word for nothing found is an error; and slurmrestd says in many ways that it does not reach
-/// slurmdbd.
+/// What accounting has told. Its word for nothing found is an error; and that a cluster has no accounting is another thing
+/// than that slurmdbd does not answer, which it will one day.
 fn kept(told: Result<Told, Error>) -> Result<Listing, Error> {
     match told {
         Ok(told) => answer(told)?.listing(),
         Err(Error::UnknownJob) => Ok(Listing::default()),
-        Err(Error::ControllerAway(words) | Error::Failed(words)) => Err(Error::NoAccounting(words)),
+        Err(Error::ControllerAway(words) | Error::Failed(words)) if is_not_configured(&words) => {
+            Err(Error::NoAccounting(words))
+        }
+        Err(Error::ControllerAway(words) | Error::Failed(words)) => Err(of_accounting(&words)),
         Err(other) => Err(other),
     }
 }
@@ -374,7 +377,8 @@ fn kept(told: Result<Told, Error>) -> Result<Listing, Error> {
 /// Asks `sacct`. It tells 0 for every exit code in the JSON of 22.05, so the codes of failed jobs are asked for in words.
 async fn sacct(commands: &Commands, which: &[&str]) -> Result<Listing, Error> {
     let arguments = [&["--json"], which].concat();
-    let mut listing = commands.json("sacct", &arguments, LIST_COMMAND_PATIENCE).await?.listing()?;
+    let answer = commands.json("sacct", &arguments, LIST_COMMAND_PATIENCE).await;
+    let mut listing = kept(answer.map(Told::Answer))?;
     let failed = |record: &Record| record.exit.is_none() && record.raw_state == "FAILED";
     if listing.records.iter().any(failed) {
         let own = ["--allocations", "--noheader", "--parsable2", "--format=JobIDRaw,ExitCode"];

@@ -49,7 +49,7 @@ pub enum Error {
     /// The job has ended before.
     #[error("the job has ended")]
     AlreadyEnded,
-    /// The cluster keeps no accounting, or none that answers.
+    /// The cluster keeps no accounting. One that does not answer is [`Error::Failed`].
     #[error("there is no accounting: {0}")]
     NoAccounting(String),
     /// slurmctld does not answer; slurmrestd and the commands do. An old slurmrestd says the same of a token that is wrong.
@@ -168,8 +168,19 @@ const AWAY: [&str; 6] = [
     "Could not establish a configuration source",
 ];
 /// Words that say that there is no accounting.
-const NO_ACCOUNTING: [&str; 3] =
-    ["accounting storage is disabled", "not configured with slurmdbd", "Problem talking to the database"];
+const NO_ACCOUNTING: [&str; 2] = ["accounting storage is disabled", "not configured with slurmdbd"];
+/// Words that say that there is one, and that it does not answer.
+const ACCOUNTING_AWAY: [&str; 2] = ["Problem talking to the database", "Unable to connect to database"];
+
+/// True where these words say that the cluster has no accounting at all.
+pub(super) fn is_not_configured(words: &str) -> bool {
+    NO_ACCOUNTING.iter().any(|part| words.contains(part))
+}
+
+/// An accounting that does not answer.
+pub(super) fn of_accounting(complaint: &str) -> Error {
+    Error::Failed(words(&format!("accounting (slurmdbd) gave no answer: {complaint}")))
+}
 
 /// Words of a command that was told no. One that was killed says nothing, and may have done its work.
 const REFUSES: [&str; 2] = ["error:", "fatal:"];
@@ -181,8 +192,10 @@ pub(super) fn of_command(complaint: &str, is_request: bool) -> Error {
         Error::UnknownJob
     } else if complaint.contains("already completing or completed") {
         Error::AlreadyEnded
-    } else if says(&NO_ACCOUNTING) {
+    } else if is_not_configured(complaint) {
         Error::NoAccounting(words(complaint))
+    } else if says(&ACCOUNTING_AWAY) {
+        of_accounting(complaint)
     } else if says(&AWAY) {
         Error::ControllerAway(words(complaint))
     } else if is_request && says(&REFUSES) {
@@ -236,6 +249,8 @@ mod tests {
             Error::UnknownJob
         );
         assert!(matches!(of_command("Slurm accounting storage is disabled", false), Error::NoAccounting(_)));
+        let away = "sacct: error: Problem talking to the database: Connection refused";
+        assert!(matches!(of_command(away, false), Error::Failed(words) if words.contains("slurmdbd")));
         assert!(matches!(of_command("", false), Error::Failed(_)));
         assert!(of_command("", true).is_unclear(), "it was killed");
     }

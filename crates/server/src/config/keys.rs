@@ -177,7 +177,7 @@ pub const KEYS: &[Key] = &[
     key(
         SLURM_CLUSTERS,
         "",
-        "Slurm clusters whose jobs are seen: a list of {name, rest-url, api-version, user, jwt-file or jwt-key-file, ca-file, sbatch, \
+        "Slurm clusters whose jobs are seen: a list of {name, tenant, rest-url, api-version, user, jwt-file or jwt-key-file, ca-file, sbatch, \
          slurm-conf, path, requests-per-minute, interval}. Without a rest-url, or with sbatch: always, Slurm's commands are used.",
     ),
     key(

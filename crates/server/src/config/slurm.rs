@@ -8,12 +8,15 @@ use serde_json::Value;
 use super::ConfigError;
 use super::fields::{Fields, is_web_address, list};
 use super::keys::SLURM_CLUSTERS;
+use crate::auth::Principal;
 
 /// A cluster of Slurm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlurmCluster {
     /// Its name: what hooks, agents and lists call it.
     pub name: String,
+    /// Whose tenant its jobs are.
+    pub tenant: String,
     /// How it is asked.
     pub way: SlurmWay,
     /// Requests to slurmctld in a minute, at most.
@@ -52,8 +55,9 @@ pub enum SlurmWay {
 }
 
 const EXAMPLE: &str = "libra.slurm.clusters: [{name: main, rest-url: \"http://127.0.0.1:6820\", user: slurm, jwt-key-file: /etc/slurm/jwt.key}]";
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "name",
+    "tenant",
     "rest-url",
     "api-version",
     "jwt-file",
@@ -96,6 +100,7 @@ fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
     let mut fields = Fields::of(place, value, &KNOWN)?;
     let wrong = |what: String| ConfigError::new(format!("{place}{what}")).hinting(EXAMPLE);
     let name = fields.name()?;
+    let tenant = fields.text("tenant")?.unwrap_or_else(|| Principal::DEFAULT_TENANT.to_owned());
     let sbatch = fields.text("sbatch")?;
     let commands = match sbatch.as_deref() {
         None | Some("auto") => None,
@@ -152,6 +157,7 @@ fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
         number.map_or(usual, |number| u32::try_from(number).unwrap_or(usual).max(1))
     };
     Ok(SlurmCluster {
+        tenant,
         name,
         way,
         requests_per_minute: small(fields.number("requests-per-minute", REQUESTS.1)?, REQUESTS.0),

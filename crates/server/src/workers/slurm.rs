@@ -3,11 +3,11 @@
 //!
 //! Hooks are hints; what is read here is the truth. A Libra that was away asks accounting for what has ended meanwhile.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libra_core::hpc::collect::{is_forgotten, unlisted, unseen_since};
+use libra_core::hpc::collect::{Asked, is_forgotten, is_number, of_cluster, unlisted, unseen_since};
 use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::observe::Word;
 use libra_core::hpc::record::Record;
@@ -79,6 +79,10 @@ struct Collector {
     settled: HashMap<String, Record>,
     /// Jobs that nobody knows, and since when.
     missed: HashMap<JobId, Timestamp>,
+    /// Jobs that are in no list, and how they were asked for.
+    asked: HashMap<JobId, Asked>,
+    /// What the cluster calls itself, once it has told of a job.
+    own_name: Option<String>,
     /// What was last said of its trouble, so that it is logged once.
     trouble: Option<String>,
     /// True once accounting has said that there is none.
@@ -95,6 +99,8 @@ impl Collector {
             listed: None,
             settled: HashMap::new(),
             missed: HashMap::new(),
+            asked: HashMap::new(),
+            own_name: None,
             trouble: None,
             no_accounting: false,
         }
@@ -109,11 +115,14 @@ impl Collector {
         if self.budget.shared_read_at(now, REQUESTS_OF_A_LOOK) > now {
             return Ok(());
         }
-        self.look(now).await?;
-        self.ask_for_the_unlisted().await
+        if self.look(now).await? {
+            self.ask_for_the_unlisted().await?;
+        }
+        Ok(())
     }
 
-    async fn look(&mut self, asked_at: Timestamp) -> Result<(), StoreError> {
+    /// False where nobody has answered.
+    async fn look(&mut self, asked_at: Timestamp) -> Result<bool, StoreError> {
         self.budget.spend(asked_at, REQUESTS_OF_A_LOOK);
         let looked = self.slurm().look(self.mark).await;
         let now = self.service.clock.now();
@@ -122,13 +131,16 @@ impl Collector {
             Err(error) => {
                 self.budget.failed(now);
                 self.is_in_trouble(&error);
-                return Ok(());
+                return Ok(false);
             }
         };
         self.budget.read(now, now.0.saturating_sub(asked_at.0), look.load);
         if self.trouble.take().is_some() {
             tracing::info!(cluster = self.cluster.name, "Slurm answers again");
         }
+        let named =
+            look.jobs.iter().flat_map(|listing| &listing.records).find_map(|record| record.cluster.clone());
+        self.own_name = named.or(self.own_name.take());
         let nothing_unseen = self.ask_for_the_unseen(now).await?;
         let mut mark = look.mark;
         if let Some(listing) = look.jobs {
@@ -145,11 +157,20 @@ impl Collector {
             *at = asked_at;
         }
         self.mark = mark;
-        if !nothing_unseen {
-            return Ok(());
+        if nothing_unseen {
+            let fact = self.fact();
+            self.service.db.write(move |tx| facts::set(tx, &fact, &asked_at.0.to_string())).await?;
         }
-        let fact = self.fact();
-        self.service.db.write(move |tx| facts::set(tx, &fact, &asked_at.0.to_string())).await
+        Ok(true)
+    }
+
+    /// What the cluster calls itself. Before it has told of a job, its configured name, if accounting knows one of that.
+    fn own_name(&self, accounted: &[Record]) -> Option<String> {
+        let configured = || {
+            let name = &self.cluster.name;
+            accounted.iter().any(|record| record.cluster.as_ref() == Some(name)).then(|| name.clone())
+        };
+        self.own_name.clone().or_else(configured)
     }
 
     fn fact(&self) -> String {
@@ -166,7 +187,11 @@ impl Collector {
         };
         self.budget.spend(now, 1);
         match self.slurm().accounted_between(from, now).await {
-            Ok(listing) => self.hear_all(listing, now).await,
+            Ok(listing) => {
+                let own = self.own_name(&listing.records);
+                let records = of_cluster(listing.records, own.as_deref());
+                self.hear_all(Listing { records, ..listing }, now).await
+            }
             Err(Error::NoAccounting(_)) => {
                 self.no_accounting = true;
                 Ok(true)
@@ -210,16 +235,25 @@ impl Collector {
         let Some((listed, at)) = &self.listed else { return Ok(()) };
         let of = self.cluster.name.clone();
         let open = self.service.db.read(move |tx| list::open(tx, &of)).await?;
-        let missing: Vec<HpcJob> =
-            unlisted(&open, listed, *at).into_iter().take(MOST_SINGLE).cloned().collect();
+        let missing =
+            unlisted(&open, listed, *at).into_iter().filter(|job| is_number(&job.record.external_id));
+        let mut missing: Vec<HpcJob> = missing.cloned().collect();
         // Who is listed again in between is missed anew.
-        self.missed.retain(|id, _| missing.iter().any(|job| job.id == *id));
-        for job in missing {
+        let ids: HashSet<JobId> = missing.iter().map(|job| job.id).collect();
+        self.missed.retain(|id, _| ids.contains(id));
+        self.asked.retain(|id, _| ids.contains(id));
+        // Those that have waited longest for their question: nobody is kept from it by those who are asked for in vain.
+        missing.sort_by_key(|job| self.asked.get(&job.id).unwrap_or(&Asked::NEVER).next);
+        for (n, job) in missing.into_iter().take(MOST_SINGLE).enumerate() {
             let now = self.service.clock.now();
-            if self.budget.free_at(now, 2) > now {
+            let asked = self.asked.get(&job.id).copied().unwrap_or(Asked::NEVER);
+            // The next shared read is worth more than single questions; one of them has to be possible with any budget.
+            let kept_free = if n == 0 { 0 } else { REQUESTS_OF_A_LOOK };
+            if asked.next > now || self.budget.free_at(now, 2 + kept_free) > now {
                 break;
             }
             self.budget.spend(now, 2);
+            self.asked.insert(job.id, asked.once_more(now));
             self.ask_for(&job, now).await?;
         }
         Ok(())
@@ -242,7 +276,9 @@ impl Collector {
                 return Ok(());
             }
         };
-        let own = told.into_iter().find(|record| record.external_id == number);
+        let own = self.own_name(&told);
+        let mut told = of_cluster(told, own.as_deref()).into_iter();
+        let own = told.find(|record| record.external_id == number);
         let word = match own {
             Some(record) => {
                 self.missed.remove(&job.id);

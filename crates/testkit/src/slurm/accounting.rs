@@ -8,7 +8,8 @@ use super::configuration::{host, secret};
 use super::{SlurmCluster, programs};
 
 const DATABASE: &str = "mariadbd";
-const ACCOUNTING: &str = "slurmdbd";
+/// What keeps the accounts of a cluster.
+pub(super) const ACCOUNTING: &str = "slurmdbd";
 /// Debian's user for MariaDB, which refuses root.
 const DATABASE_USER: &str = "mysql";
 /// The account that jobs are charged to.

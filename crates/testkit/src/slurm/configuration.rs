@@ -19,6 +19,8 @@ const TOKEN_KEY: usize = 32;
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Processors of a node: none of the machine's, jobs here do little.
 pub(super) const CPUS: usize = 16;
+/// How long a job may be launched with its credential, in seconds; 120 without it.
+const CREDENTIAL_SECONDS: u32 = 20;
 /// Memory of a node in MiB.
 const MEMORY: usize = 16_000;
 
@@ -126,7 +128,8 @@ fn slurm_conf(dir: &Path, ports: &Ports, setup: &Setup, cgroups: bool) -> String
         format!("SlurmUser={user}"),
         format!("SlurmdUser={user}"),
         "AuthType=auth/munge".to_owned(),
-        format!("AuthInfo=socket={at}/run/munge.sock"),
+        // What is put back waits until its old credential is worth nothing any more.
+        format!("AuthInfo=socket={at}/run/munge.sock,cred_expire={CREDENTIAL_SECONDS}"),
         "AuthAltTypes=auth/jwt".to_owned(),
         format!("AuthAltParameters=jwt_key={at}/etc/jwt.key"),
         format!("SlurmctldPort={}", ports.controller),
@@ -154,6 +157,7 @@ fn slurm_conf(dir: &Path, ports: &Ports, setup: &Setup, cgroups: bool) -> String
         "MaxArraySize=5001".to_owned(),
         "MaxJobCount=20000".to_owned(),
         "DefMemPerCPU=50".to_owned(),
+        // Without it a node's prolog waits for the first step there, and a node without one has none.
         "PrologFlags=Alloc".to_owned(),
         "PrologEpilogTimeout=10".to_owned(),
     ];

@@ -6,6 +6,7 @@
 
 mod accounting;
 mod configuration;
+mod hooks;
 mod programs;
 mod setup;
 
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use crate::{processes, wait};
 use configuration::Ports;
+pub use hooks::Hooks;
 pub use setup::Setup;
 
 /// One that has not started by then does not start at all.
@@ -33,6 +35,8 @@ const LOG_LINES: usize = 20;
 /// The slurmctld of a cluster.
 const CONTROLLER: &str = "slurmctld";
 const REST: &str = "slurmrestd";
+/// Where Libra's hooks are in a cluster's directory.
+const HOOKS: &str = "hooks";
 
 /// A running cluster. It ends when this is dropped, with its jobs, and at the latest a second after the test process.
 #[derive(Debug)]
@@ -64,6 +68,11 @@ impl SlurmCluster {
     /// A directory for jobs.
     pub fn work(&self) -> PathBuf {
         self.dir.join("work")
+    }
+
+    /// Libra's hooks, where it was set up with them.
+    pub fn hooks(&self) -> Hooks {
+        Hooks::at(&self.dir.join(HOOKS))
     }
 
     /// Its slurm.conf.
@@ -131,6 +140,11 @@ impl SlurmCluster {
     pub fn start_controller(&mut self) {
         self.launch_controller();
         self.wait_for_nodes(1);
+    }
+
+    /// `kill -9` of slurmdbd, where there is accounting.
+    pub fn kill_accounting(&mut self) {
+        self.kill(accounting::ACCOUNTING);
     }
 
     /// Makes slurmctld hang: connections are accepted, no answer comes.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::configuration::{self, Ports};
-use super::{SlurmCluster, accounting, programs};
+use super::{HOOKS, Hooks, SlurmCluster, accounting, programs};
 use crate::watchdog;
 
 /// A cluster to start.
@@ -16,12 +16,13 @@ pub struct Setup {
     pub(super) nodes: usize,
     pub(super) gpus: usize,
     pub(super) accounting: bool,
+    pub(super) told: bool,
     pub(super) lines: Vec<String>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { name: "lab".to_owned(), nodes: 2, gpus: 0, accounting: false, lines: Vec::new() }
+        Self { name: "lab".to_owned(), nodes: 2, gpus: 0, accounting: false, told: false, lines: Vec::new() }
     }
 }
 
@@ -82,6 +83,13 @@ impl Setup {
         self
     }
 
+    /// With Libra's own hooks; [`SlurmCluster::hooks`] says whom they tell.
+    #[must_use]
+    pub fn libra_hooks(mut self) -> Self {
+        self.told = true;
+        self
+    }
+
     /// With a line of its own in slurm.conf. Of two that set the same key Slurm takes the last and complains.
     #[must_use]
     pub fn line(mut self, line: &str) -> Self {
@@ -90,7 +98,7 @@ impl Setup {
     }
 
     /// Starts it and waits until all nodes are idle. Panics, saying what to install, where there is no Slurm.
-    pub fn start(self) -> SlurmCluster {
+    pub fn start(mut self) -> SlurmCluster {
         for program in ["munged", "slurmctld", "slurmd", "slurmrestd", "sbatch", "squeue"] {
             programs::find(program);
         }
@@ -106,6 +114,10 @@ impl Setup {
         let (ports, cgroups) = (Ports::take(self.nodes), configuration::has_cgroups());
         for number in 1..=self.nodes {
             fs::create_dir(dir.join("spool").join(ports.node(number))).unwrap();
+        }
+        if self.told {
+            let hooks = Hooks::install(&dir.join(HOOKS));
+            self = self.hooks(&hooks.scripts());
         }
         if cgroups {
             configuration::watch_cgroups(&dir, &ports);

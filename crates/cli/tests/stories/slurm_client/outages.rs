@@ -93,3 +93,21 @@ async fn what_has_not_changed_is_not_sent_again() {
     let look = slurm.look(mark.get()).await.unwrap();
     assert_eq!(look.jobs.map(|jobs| jobs.records.len()), Some(1), "a change is seen");
 }
+
+#[tokio::test]
+async fn an_accounting_that_is_dead_is_not_taken_for_none() {
+    let mut cluster = Setup::new().nodes(1).accounting().start();
+    let both = doors(&cluster);
+    for slurm in &both {
+        slurm.accounted_between(ALWAYS.0, ALWAYS.1).await.unwrap();
+    }
+    cluster.kill_accounting();
+    for slurm in &both {
+        let between = slurm.accounted_between(ALWAYS.0, ALWAYS.1).await.unwrap_err();
+        let one = slurm.accounted(&["1".to_owned()]).await.unwrap_err();
+        for error in [between, one] {
+            assert!(error.is_unclear(), "{error}");
+            assert!(matches!(&error, Error::Failed(words) if words.contains("slurmdbd")), "{error:?}");
+        }
+    }
+}

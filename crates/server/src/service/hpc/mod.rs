@@ -10,11 +10,14 @@ mod view;
 
 use libra_api::problem::Code;
 use libra_core::hpc::job::HpcJob;
-use libra_core::hpc::observe::{Fresh, Means, Outcome as Observed, Word, observe};
+use libra_core::hpc::observe::{Change, Fresh, Means, Outcome as Observed, Word, observe};
 use libra_core::id::JobId;
+use libra_core::time::Timestamp;
+use libra_store::StoreError;
 use libra_store::lane::Outcome;
 use libra_store::tables::hpc::audit::{Author, ChangeType};
 use libra_store::tables::hpc::jobs::{self as rows, Write};
+use libra_store::tx::Tx;
 
 use super::{Service, ServiceError};
 use crate::auth::{Principal, Role, may_see};
@@ -53,6 +56,42 @@ impl ByWhom {
     }
 }
 
+/// What is to be stored of a word.
+enum Step {
+    /// A change, for the log and the audit.
+    Change(Write),
+    /// What has moved on by itself.
+    Refresh(HpcJob),
+}
+
+impl Step {
+    fn of(change: Change, new: bool, by: &ByWhom, at: Timestamp) -> Self {
+        if change.quiet {
+            return Self::Refresh(change.job);
+        }
+        let author = by.author(ChangeType::Upsert);
+        Self::Change(Write { job: change.job, new, log: change.log, author, at })
+    }
+
+    /// The row afterwards.
+    fn job(&self) -> &HpcJob {
+        match self {
+            Self::Change(write) => &write.job,
+            Self::Refresh(job) => job,
+        }
+    }
+
+    fn apply(&self, tx: &mut dyn Tx) -> Result<Outcome, StoreError> {
+        match self {
+            Self::Change(write) => {
+                let outcomes = rows::apply(tx, std::slice::from_ref(write))?;
+                Ok(outcomes.first().copied().unwrap_or(Outcome::Stale))
+            }
+            Self::Refresh(job) => rows::refresh(tx, job),
+        }
+    }
+}
+
 impl Service {
     /// Whether a cluster's scheduler is asked before anything is an end.
     fn means_of(&self, cluster: &str) -> Means {
@@ -72,6 +111,13 @@ impl Service {
         number: &str,
         word: &Word,
     ) -> Result<(Option<HpcJob>, bool), ServiceError> {
+        if let Some(tenant) = self.slurm.tenant(cluster)
+            && tenant != by.who.tenant
+        {
+            let message =
+                format!("the jobs of {cluster} are the tenant {tenant}'s; use a key of that tenant");
+            return Err(ServiceError::new(Code::Forbidden, message));
+        }
         for _ in 0..MOST_TRIES {
             let (of, external_id) = (cluster.to_owned(), number.to_owned());
             let before = self.db.read(move |tx| rows::newest(tx, &of, &external_id)).await?;
@@ -92,9 +138,11 @@ impl Service {
                 Observed::Changed(change) => (change, false),
                 Observed::New(change) => (change, true),
             };
-            let author = by.author(ChangeType::Upsert);
-            let write = Write { job: change.job, new, log: change.log, author, at: now };
-            if let Some(job) = self.write_hpc(write).await? {
+            let again = change.again;
+            let step = Step::of(*change, new, by, now);
+            let job = step.job().clone();
+            let outcome = self.db.write(move |tx| step.apply(tx)).await?;
+            if outcome == Outcome::Updated && !again {
                 return Ok((Some(job), true));
             }
         }

@@ -9,11 +9,10 @@ use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
 use libra_store::lane::Outcome;
-use libra_store::tables::hpc::audit::ChangeType;
-use libra_store::tables::hpc::jobs::{self as rows, Write};
+use libra_store::tables::hpc::jobs as rows;
 use libra_store::tables::hpc::list;
 
-use super::ByWhom;
+use super::{ByWhom, Step};
 use crate::auth::Principal;
 use crate::service::Service;
 
@@ -43,25 +42,32 @@ impl Service {
         let known: HashMap<&str, &HpcJob> =
             known.iter().map(|job| (job.record.external_id.as_str(), job)).collect();
         let mut heard = Vec::new();
-        let mut writes = Vec::new();
+        let mut steps = Vec::new();
         for record in records {
             let before = known.get(record.external_id.as_str()).copied();
             let word = Word::Record(Box::new(record.clone()), asked_at);
-            let write = self.write_of(cluster, before, word);
-            let after = write.as_ref().map(|write| &write.job).or(before);
+            let (step, again) = self.step_of(cluster, before, word).unzip();
+            // The word is of another job than the one that it has closed.
+            let done = again != Some(true);
+            let after = step.as_ref().map(Step::job).or(before);
             let ended = after.is_some_and(|job| job.state.is_terminal());
-            heard.push((Heard { record: record.clone(), ended }, write.as_ref().map(|_| writes.len())));
-            writes.extend(write);
+            let one = Heard { record: record.clone(), ended };
+            heard.push((one, done, step.as_ref().map(|_| steps.len())));
+            steps.extend(step);
         }
-        let outcomes = if writes.is_empty() {
+        let outcomes = if steps.is_empty() {
             Vec::new()
         } else {
-            let outcomes = self.db.write(move |tx| rows::apply(tx, &writes)).await?;
+            let outcomes = self
+                .db
+                .write(move |tx| steps.iter().map(|step| step.apply(tx)).collect::<Result<Vec<Outcome>, _>>())
+                .await?;
             self.slurm.heard.notify_waiters();
             outcomes
         };
-        let stored = |write: &Option<usize>| write.is_none_or(|n| outcomes.get(n) == Some(&Outcome::Updated));
-        Ok(heard.into_iter().filter(|(_, write)| stored(write)).map(|(heard, _)| heard).collect())
+        let stored = |step: &Option<usize>| step.is_none_or(|n| outcomes.get(n) == Some(&Outcome::Updated));
+        let heard = heard.into_iter().filter(|(_, done, step)| *done && stored(step));
+        Ok(heard.map(|(heard, ..)| heard).collect())
     }
 
     /// Hears a word about one job of a cluster.
@@ -73,20 +79,23 @@ impl Service {
     ) -> Result<(), StoreError> {
         let (of, external_id) = (cluster.to_owned(), number.to_owned());
         let before = self.db.read(move |tx| rows::newest(tx, &of, &external_id)).await?;
-        if let Some(write) = self.write_of(cluster, before.as_ref(), word) {
-            self.db.write(move |tx| rows::apply(tx, &[write])).await?;
+        if let Some((step, _)) = self.step_of(cluster, before.as_ref(), word) {
+            self.db.write(move |tx| step.apply(tx)).await?;
             self.slurm.heard.notify_waiters();
         }
         Ok(())
     }
 
-    fn write_of(&self, cluster: &str, before: Option<&HpcJob>, word: Word) -> Option<Write> {
+    /// What is to be stored of a word, and whether that has to be heard once more afterwards.
+    fn step_of(&self, cluster: &str, before: Option<&HpcJob>, word: Word) -> Option<(Step, bool)> {
         let now = self.clock.now();
         let id = JobId::new(now, self.clock.entropy());
+        // Hooks of this cluster have to have a key of the same tenant.
+        let tenant = self.slurm.tenant(cluster).unwrap_or(Principal::DEFAULT_TENANT);
         let by = collector(before.map_or_else(|| id.to_string(), |job| job.correlation_id.clone()));
         let fresh = Fresh {
             id,
-            tenant: by.who.tenant.clone(),
+            tenant: tenant.to_owned(),
             cluster: cluster.to_owned(),
             correlation_id: by.correlation_id.clone(),
         };
@@ -95,7 +104,8 @@ impl Service {
             Observed::Changed(change) => (change, false),
             Observed::New(change) => (change, true),
         };
-        Some(Write { job: change.job, new, log: change.log, author: by.author(ChangeType::Upsert), at: now })
+        let again = change.again;
+        Some((Step::of(*change, new, &by, now), again))
     }
 }
 

@@ -116,6 +116,12 @@ fn apply_one(tx: &mut dyn Tx, write: &Write) -> Result<Outcome, StoreError> {
     Ok(Outcome::Updated)
 }
 
+/// Stores what has moved on by itself, such as a priority: nobody has changed anything, so neither log nor audit has it.
+/// [`Outcome::Stale`] as of [`apply`].
+pub fn refresh(tx: &mut dyn Tx, job: &HpcJob) -> Result<Outcome, StoreError> {
+    Ok(if update(tx, job)? { Outcome::Updated } else { Outcome::Stale })
+}
+
 /// What is written of a row, as text.
 struct Texts {
     id: String,
