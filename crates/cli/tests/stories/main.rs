@@ -34,6 +34,7 @@ mod flink_client;
 mod flink_proxy;
 mod given_up;
 mod hpc_face;
+mod hpc_figures;
 mod hpc_slurm;
 mod in_cluster;
 mod kills;

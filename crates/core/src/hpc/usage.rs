@@ -22,6 +22,8 @@ pub struct Sample {
     pub millicores: Option<i64>,
     /// Memory, MiB.
     pub memory_mb: Option<i64>,
+    /// The most memory since it began, MiB.
+    pub memory_peak_mb: Option<i64>,
     /// How busy its GPUs are; thousandths of a percent.
     pub gpu: Option<i64>,
     /// Memory of its GPUs, MiB.
@@ -44,6 +46,7 @@ impl Sample {
             cpu: None,
             millicores: None,
             memory_mb: None,
+            memory_peak_mb: None,
             gpu: None,
             gpu_memory_mb: None,
             power_milliwatts: None,
@@ -96,8 +99,12 @@ pub struct Totals {
     pub samples: i64,
     /// Shares of its processors.
     pub cpu: Figure,
+    /// Processors at work, thousandths.
+    pub millicores: Figure,
     /// Memory, MiB.
     pub memory_mb: Figure,
+    /// The most memory at any time, where somebody has kept a mark of it, MiB.
+    pub memory_peak_mb: Option<i64>,
     /// Shares of its GPUs.
     pub gpu: Figure,
     /// The most memory of its GPUs, MiB.
@@ -108,17 +115,29 @@ pub struct Totals {
     pub read_bytes: Option<i64>,
     /// Bytes written so far.
     pub written_bytes: Option<i64>,
+    /// For how long it was measured, in microseconds: between two samples that are not too far apart.
+    pub covered: i64,
 }
+
+/// Between two samples that are further apart than this, in microseconds, nothing is known: ten of an agent's usual looks.
+pub const MOST_APART: i64 = 300 * crate::time::MICROS_PER_SECOND;
 
 impl Totals {
     /// Counts a sample in. What counts up since the job began never falls.
     pub fn add(&mut self, sample: &Sample) {
         let newest = self.last_at.is_none_or(|last| sample.at >= last);
+        // What comes late fills a gap, but who knows which part of it.
+        if let Some(last) = self.last_at.filter(|_| newest) {
+            let apart = sample.at.0.saturating_sub(last.0);
+            self.covered = self.covered.saturating_add(if apart <= MOST_APART { apart } else { 0 });
+        }
         self.first_at = Some(self.first_at.map_or(sample.at, |first| first.min(sample.at)));
         self.last_at = self.last_at.max(Some(sample.at));
         self.samples = self.samples.saturating_add(1);
         self.cpu.add(sample.cpu, newest);
+        self.millicores.add(sample.millicores, newest);
         self.memory_mb.add(sample.memory_mb, newest);
+        self.memory_peak_mb = self.memory_peak_mb.max(sample.memory_peak_mb);
         self.gpu.add(sample.gpu, newest);
         self.gpu_memory_mb = self.gpu_memory_mb.max(sample.gpu_memory_mb);
         self.energy_joules = self.energy_joules.max(sample.energy_joules);

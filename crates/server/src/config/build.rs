@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use libra_core::admission::{Limits, ModeQuota};
+use libra_core::hpc::figures::Bounds;
 use libra_core::memory::{self, GIB, MIB};
 use libra_core::mode::Mode;
 use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
@@ -258,6 +259,11 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             v.must(FLINK_SIGNATURES, "`off`, `if-present` or `required`", flink::policy)?,
         )?,
         slurm: slurm::clusters(tree(SLURM_CLUSTERS))?,
+        figures: Bounds {
+            jobs: v.number("libra.slurm.metrics.max-jobs")?,
+            nodes: v.number("libra.slurm.metrics.max-nodes")?,
+            names: v.number("libra.slurm.metrics.max-names")?,
+        },
         queue_times: turns.times,
         enabled,
         queue_wait: v.limit("libra.queue.max-wait-time")?,

@@ -181,6 +181,18 @@ pub const KEYS: &[Key] = &[
          slurm-conf, path, requests-per-minute, interval}. Without a rest-url, or with sbatch: always, Slurm's commands are used.",
     ),
     key(
+        "libra.slurm.metrics.max-jobs",
+        "2000",
+        "Running jobs that have figures of their own in /metrics; a job on three nodes counts three times. The rest is counted \
+         in hpc_left_out; sums are of all jobs.",
+    ),
+    key("libra.slurm.metrics.max-nodes", "5000", "Nodes that have figures in /metrics."),
+    key(
+        "libra.slurm.metrics.max-names",
+        "1000",
+        "Users that have figures in /metrics, those with the most jobs; and so many accounts, and partitions.",
+    ),
+    key(
         FLINK_DIRECTORIES,
         "",
         "Directories in which `artifact_path` of a deployment is looked for, in this order.",

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use libra_core::admission::Limits;
+use libra_core::hpc::figures::Bounds;
 use libra_core::mode::Mode;
 use libra_core::turn::Policy;
 use libra_engines::logs::LogLimits;
@@ -88,6 +89,8 @@ pub struct Config {
     pub flink: Flink,
     /// Slurm's clusters.
     pub slurm: Vec<SlurmCluster>,
+    /// How much of observed jobs is shown in the figures.
+    pub figures: Bounds,
     /// When to warn about full resources.
     pub monitor: Monitor,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `libra_server=debug`.

@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0007_artifact_versions.sql"),
     include_str!("../../migrations/postgres/0008_begins_alone.sql"),
     include_str!("../../migrations/postgres/0009_hpc.sql"),
+    include_str!("../../migrations/postgres/0010_hpc_figures.sql"),
 ];
 
 /// Whoever migrates holds this advisory lock of the database.

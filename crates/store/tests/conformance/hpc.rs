@@ -229,10 +229,16 @@ async fn what_is_old_is_forgotten_and_long_ranges_stay(store: Store) {
         let of = of.clone();
         db.write(move |tx| retention::forget_samples(tx, &of, at(second))).await.unwrap()
     };
-    assert_eq!(forget(600).await, Some(0), "it is not rolled up yet");
+    assert_eq!(forget(2_900).await, Some(0), "it is not rolled up yet");
     let by = fence.clone();
     db.write(move |tx| rollups::roll(tx, &by, at(9_000))).await.unwrap();
-    assert_eq!((forget(600).await, forget(600).await), (Some(1), Some(0)));
+    assert_eq!(forget(2_700).await, Some(0), "an hour is forgotten as a whole");
+    assert_eq!((forget(2_900).await, forget(2_900).await), (Some(1), Some(0)));
+    // What comes late would be rolled up without the others of its hour.
+    let late = Batch { job: id, node: "n1".into(), samples: vec![sample(45, 9, 9), sample(2_810, 100, 100)] };
+    assert_eq!(db.write(move |tx| samples::record(tx, vec![late])).await.unwrap(), 1);
+    let by = fence.clone();
+    db.write(move |tx| rollups::roll(tx, &by, at(20_000))).await.unwrap();
     let (series, left, minutes) = db
         .read(move |tx| {
             let series = samples::of_job(tx, id)?.remove(0);
@@ -243,8 +249,8 @@ async fn what_is_old_is_forgotten_and_long_ranges_stay(store: Store) {
         })
         .await
         .unwrap();
-    assert_eq!((left.len(), left[0].at, series.totals.samples), (80, at(600), 100));
-    assert_eq!(minutes.iter().map(|minute| minute.samples).sum::<i64>(), 100);
+    assert_eq!((left.len(), left[0].at, series.totals.samples), (7, at(2_810), 101));
+    assert_eq!(minutes.iter().map(|minute| minute.samples).sum::<i64>(), 101);
     write(&db, vec![said(Some(&job), record("7", "COMPLETED", "n1"), 3)]).await;
     let gone = db.write(move |tx| retention::forget_jobs(tx, &fence, at(11))).await.unwrap();
     assert_eq!(gone, Some(1));

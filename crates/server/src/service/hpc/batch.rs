@@ -9,10 +9,11 @@ use libra_core::hpc::record::Record;
 use libra_core::hpc::usage::{PER_PERCENT, Sample};
 use libra_core::id::JobId;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
-use libra_store::tables::hpc::list;
 use libra_store::tables::hpc::samples::{self, Batch};
+use libra_store::tables::hpc::{figures, list};
 
 use super::ByWhom;
+use super::figures::node_totals;
 use super::metrics::MOST_AHEAD;
 use crate::service::{Service, ServiceError};
 
@@ -45,11 +46,19 @@ impl Service {
                 Err(reason) => rejected.push(Rejected { index: Some(index), reason }),
             }
         }
+        let told = batch.node_totals.as_ref().filter(|_| rejected.iter().all(|one| one.index.is_some()));
+        let told = told.and_then(|told| node_totals(&batch.cluster, &batch.node, told));
         let node = batch.node;
         let of = |(job, samples)| Batch { job, node: node.clone(), samples };
         let batches: Vec<Batch> = taken.into_iter().map(of).collect();
-        if !batches.is_empty() {
-            self.db.write(move |tx| samples::record(tx, batches)).await?;
+        if !batches.is_empty() || told.is_some() {
+            let stored = self.db.write(move |tx| {
+                if let Some(told) = &told {
+                    figures::tell_node(tx, told)?;
+                }
+                samples::record(tx, batches)
+            });
+            stored.await?;
         }
         rejected.sort_by_key(|one| one.index);
         Ok(BatchAnswer { accepted, rejected })
@@ -120,6 +129,7 @@ fn measured(sample: &JobSample, at: Timestamp) -> Sample {
         cpu: whole(sample.cpu_usage, PER_PERCENT),
         millicores: whole(sample.cpu_cores, THOUSANDTHS),
         memory_mb: whole(sample.memory_usage_mb, 1.0),
+        memory_peak_mb: whole(sample.memory_peak_mb, 1.0),
         gpu: whole(sample.gpu_usage, PER_PERCENT),
         gpu_memory_mb: whole(sample.gpu_memory_mb, 1.0),
         power_milliwatts: whole(sample.gpu_power_watts, THOUSANDTHS),

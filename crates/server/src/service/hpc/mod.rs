@@ -2,6 +2,7 @@
 
 mod batch;
 mod events;
+mod figures;
 mod jobs;
 mod metrics;
 mod slurm;
@@ -102,10 +103,13 @@ impl Service {
 
     /// Stores a row that was decided on; None where it is not as it was read.
     pub(super) async fn write_hpc(&self, write: Write) -> Result<Option<HpcJob>, ServiceError> {
-        let job = write.job.clone();
+        let (job, new) = (write.job.clone(), write.new);
         let outcomes = self.db.write(move |tx| rows::apply(tx, &[write])).await?;
         match outcomes.as_slice() {
-            [Outcome::Updated] => Ok(Some(job)),
+            [Outcome::Updated] => {
+                self.metrics.hpc.heard(u64::from(new));
+                Ok(Some(job))
+            }
             _ => Ok(None),
         }
     }

@@ -53,11 +53,15 @@ impl Service {
             heard.push((Heard { record: record.clone(), ended }, write.as_ref().map(|_| writes.len())));
             writes.extend(write);
         }
+        let new: Vec<bool> = writes.iter().map(|write| write.new).collect();
         let outcomes = if writes.is_empty() {
             Vec::new()
         } else {
             self.db.write(move |tx| rows::apply(tx, &writes)).await?
         };
+        let heard_first =
+            new.iter().zip(&outcomes).filter(|(new, outcome)| **new && **outcome == Outcome::Updated);
+        self.metrics.hpc.heard(heard_first.count() as u64);
         let stored = |write: &Option<usize>| write.is_none_or(|n| outcomes.get(n) == Some(&Outcome::Updated));
         Ok(heard.into_iter().filter(|(_, write)| stored(write)).map(|(heard, _)| heard).collect())
     }
@@ -72,7 +76,9 @@ impl Service {
         let (of, external_id) = (cluster.to_owned(), number.to_owned());
         let before = self.db.read(move |tx| rows::newest(tx, &of, &external_id)).await?;
         if let Some(write) = self.write_of(cluster, before.as_ref(), word) {
-            self.db.write(move |tx| rows::apply(tx, &[write])).await?;
+            let new = write.new;
+            let outcomes = self.db.write(move |tx| rows::apply(tx, &[write])).await?;
+            self.metrics.hpc.heard(u64::from(new && outcomes == [Outcome::Updated]));
         }
         Ok(())
     }

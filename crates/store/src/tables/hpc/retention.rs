@@ -3,6 +3,7 @@
 use libra_core::time::Timestamp;
 
 use super::jobs::forget_what_belongs_to;
+use super::rollups::HOUR;
 use crate::error::StoreError;
 use crate::lane::Fence;
 use crate::tables::feed::holds;
@@ -14,7 +15,8 @@ pub const MOST_AT_ONCE: u32 = 100;
 /// Forgets samples from before `before` of some series; says of how many. What they came to stays, and so do the minutes
 /// and hours of them. None when the fence is broken.
 ///
-/// What is not rolled up yet stays: nothing is lost from long ranges.
+/// Whole hours are forgotten, and none is taken of them any more: what comes late would be rolled up without the others of its
+/// hour. What is not rolled up yet stays: nothing is lost from long ranges.
 pub fn forget_samples(
     tx: &mut dyn Tx,
     fence: &Fence,
@@ -23,6 +25,7 @@ pub fn forget_samples(
     if !holds(tx, fence)? {
         return Ok(None);
     }
+    let before = before.plus_micros(-before.0.rem_euclid(HOUR));
     let sql = format!(
         "SELECT id FROM hpc_series WHERE kept_from < ?1 AND (roll_at IS NULL OR rolled_until >= ?1) ORDER BY kept_from, id LIMIT {MOST_AT_ONCE}"
     );
@@ -30,7 +33,7 @@ pub fn forget_samples(
     for series in &old {
         let args = [Arg::from(*series), before.0.into()];
         tx.execute("DELETE FROM hpc_samples WHERE series = ?1 AND at < ?2", &args)?;
-        tx.execute("UPDATE hpc_series SET kept_from = ?2 WHERE id = ?1", &args)?;
+        tx.execute("UPDATE hpc_series SET kept_from = ?2, forgotten_until = ?2 WHERE id = ?1", &args)?;
     }
     Ok(Some(old.len()))
 }
