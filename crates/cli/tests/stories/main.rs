@@ -33,6 +33,7 @@ mod failpoints;
 mod flink_client;
 mod flink_proxy;
 mod given_up;
+mod hpc_efficiency;
 mod hpc_face;
 mod hpc_figures;
 mod hpc_slurm;

@@ -3,6 +3,7 @@
 
 pub mod collect;
 pub mod efficiency;
+pub mod efficiency_sums;
 pub mod end;
 pub mod figures;
 pub mod job;

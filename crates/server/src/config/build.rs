@@ -22,7 +22,7 @@ use super::source::Gathered;
 use super::units::duration;
 use super::{
     Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, Source, SparkSubmit,
-    Webhooks, Written, backend, flink, replicas, slurm, turns,
+    Webhooks, Written, backend, flink, hpc, replicas, slurm, turns,
 };
 use crate::auth;
 use crate::{host, webhooks};
@@ -80,7 +80,7 @@ impl Values {
         self.must(name, "`true` or `false`", |t| t.parse().ok())
     }
 
-    fn memory(&self, name: &str) -> Result<u64, ConfigError> {
+    pub(super) fn memory(&self, name: &str) -> Result<u64, ConfigError> {
         self.must(name, "an amount of memory such as `4g`", |t| memory::parse(t, MIB).ok())
     }
 
@@ -259,6 +259,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             v.must(FLINK_SIGNATURES, "`off`, `if-present` or `required`", flink::policy)?,
         )?,
         slurm: slurm::clusters(tree(SLURM_CLUSTERS))?,
+        efficiency: hpc::efficiency(&v)?,
         figures: Bounds {
             jobs: v.number("libra.slurm.metrics.max-jobs")?,
             nodes: v.number("libra.slurm.metrics.max-nodes")?,

@@ -181,6 +181,39 @@ pub const KEYS: &[Key] = &[
          slurm-conf, path, requests-per-minute, interval}. Without a rest-url, or with sbatch: always, Slurm's commands are used.",
     ),
     key(
+        "libra.slurm.efficiency.interval",
+        "1m",
+        "How often running jobs are looked at for what they waste. What is wasted is told once for each job and kind.",
+    ),
+    key("libra.slurm.efficiency.least-runtime", "10m", "Nothing is said of a job that has run for less."),
+    key(
+        "libra.slurm.efficiency.least-coverage",
+        "50",
+        "Nothing is said where less of a job's time on its nodes was measured, percent.",
+    ),
+    key(
+        "libra.slurm.efficiency.idle-gpu-percent",
+        "1",
+        "GPUs that were this busy in the mean, or less, are idle.",
+    ),
+    key(
+        "libra.slurm.efficiency.memory-factor",
+        "5",
+        "Memory is too large when it is so many times what the job needed at most.",
+    ),
+    key("libra.slurm.efficiency.least-memory", "4g", "Nothing is said of jobs with less memory."),
+    key(
+        "libra.slurm.efficiency.busy-cores",
+        "1.25",
+        "A job that has kept so many processors at work in the mean, or less, uses one of many.",
+    ),
+    key("libra.slurm.efficiency.least-cores", "4", "Nothing is said of jobs with fewer processors."),
+    key(
+        "libra.slurm.efficiency.webhook",
+        "",
+        "An address that is told of what running jobs waste; nobody besides the feed when absent.",
+    ),
+    key(
         "libra.slurm.metrics.max-jobs",
         "2000",
         "Running jobs that have figures of their own in /metrics; a job on three nodes counts three times. The rest is counted \

@@ -1,5 +1,7 @@
 //! The older text format of Prometheus, for those who do not ask for OpenMetrics: `curl`, `promtool check metrics`.
 
+use std::fmt::Write as _;
+
 /// The content type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -14,9 +16,9 @@ pub fn of_open_metrics(text: &str) -> String {
         {
             let total = if kind == "counter" { "_total" } else { "" };
             if let Some((of, words)) = help.take().filter(|(of, _)| *of == name) {
-                classic += &format!("# HELP {of}{total} {words}\n");
+                let _ = writeln!(classic, "# HELP {of}{total} {words}");
             }
-            classic += &format!("# TYPE {name}{total} {kind}\n");
+            let _ = writeln!(classic, "# TYPE {name}{total} {kind}");
         } else if !line.starts_with("# UNIT ") && line != "# EOF" {
             classic += line;
             classic.push('\n');

@@ -24,7 +24,7 @@ CREATE TABLE hpc_nodes (
 CREATE INDEX hpc_nodes_by_time ON hpc_nodes (at);
 -- What was found to be wasted while a job ran, once for each kind.
 CREATE TABLE hpc_verdicts (
-    job_id TEXT NOT NULL,
+    job_id TEXT COLLATE "C" NOT NULL,
     kind TEXT NOT NULL,
     at BIGINT NOT NULL,
     message TEXT NOT NULL,
@@ -34,3 +34,9 @@ CREATE TABLE hpc_verdicts (
 CREATE INDEX hpc_jobs_pending ON hpc_jobs (user_name, account, partition_name) WHERE hpc_state = 'pending';
 CREATE INDEX hpc_jobs_by_partition ON hpc_jobs (partition_name, id);
 CREATE INDEX hpc_jobs_by_tenant ON hpc_jobs (tenant, id);
+-- As the ids and users of all other tables: else no join with them finds an index, and no two of them can be compared.
+ALTER TABLE hpc_jobs ALTER COLUMN id TYPE TEXT COLLATE "C", ALTER COLUMN user_name TYPE TEXT COLLATE "C",
+    ALTER COLUMN tenant TYPE TEXT COLLATE "C";
+ALTER TABLE hpc_job_nodes ALTER COLUMN job_id TYPE TEXT COLLATE "C";
+ALTER TABLE hpc_series ALTER COLUMN job_id TYPE TEXT COLLATE "C";
+ALTER TABLE hpc_audit ALTER COLUMN job_id TYPE TEXT COLLATE "C";

@@ -1,6 +1,7 @@
 //! Jobs of batch schedulers that Libra sees (contract H).
 
 mod batch;
+mod efficiency;
 mod events;
 mod figures;
 mod jobs;

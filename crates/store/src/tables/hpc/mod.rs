@@ -7,3 +7,4 @@ pub mod list;
 pub mod retention;
 pub mod rollups;
 pub mod samples;
+pub mod verdicts;
