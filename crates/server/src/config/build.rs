@@ -15,8 +15,8 @@ use libra_engines::logs::LogLimits;
 use libra_engines::spark_submit::History;
 
 use super::keys::{
-    AUTH_KEYS, CLUSTERS, FLINK_SIGNATURES, IN_CLUSTER_CONF, KEYS, QUEUES, SLURM_CLUSTERS, SPARK_SUBMIT_CONF,
-    TENANTS, USERS,
+    AUTH_KEYS, CLUSTERS, FLINK_SIGNATURES, IN_CLUSTER_CONF, KEYS, QUEUES, SLURM_BASE_URL, SLURM_CLUSTERS,
+    SPARK_SUBMIT_CONF, TENANTS, USERS,
 };
 use super::source::Gathered;
 use super::units::duration;
@@ -258,7 +258,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             tree,
             v.must(FLINK_SIGNATURES, "`off`, `if-present` or `required`", flink::policy)?,
         )?,
-        slurm: slurm::clusters(tree(SLURM_CLUSTERS))?,
+        slurm: slurm::clusters(tree(SLURM_CLUSTERS), v.text(SLURM_BASE_URL).as_deref())?,
         efficiency: hpc::efficiency(&v)?,
         figures: Bounds {
             jobs: v.number("libra.slurm.metrics.max-jobs")?,

@@ -56,6 +56,8 @@ pub const FLINK_HOSTS: &str = "libra.flink.artifacts.hosts";
 pub const FLINK_S3: &str = "libra.flink.artifacts.s3";
 /// Slurm's clusters, by name.
 pub const SLURM_CLUSTERS: &str = "libra.slurm.clusters";
+/// The address of the only cluster of Slurm.
+pub const SLURM_BASE_URL: &str = "libra.slurm.base-url";
 /// The keys with lists or maps below them. In the environment their value is YAML.
 pub const TREES: [&str; 11] = [
     AUTH_KEYS,
@@ -180,6 +182,14 @@ pub const KEYS: &[Key] = &[
         "Slurm clusters whose jobs are seen: a list of {name, rest-url, api-version, user, jwt-file or jwt-key-file, ca-file, sbatch, \
          slurm-conf, path, requests-per-minute, interval}. Without a rest-url, or with sbatch: always, Slurm's commands are used.",
     ),
+    Key {
+        name: SLURM_BASE_URL,
+        aliases: &[],
+        env: &["SLURM_BASE_URL"],
+        default: "",
+        doc: "The slurmrestd of the one cluster `default`, as the reference names it; with a user and a token, libra.slurm.clusters says \
+              it.",
+    },
     key(
         "libra.slurm.efficiency.interval",
         "1m",
@@ -306,12 +316,14 @@ pub const KEYS: &[Key] = &[
         "30d",
         "Logs and results are removed this long after the end; 0 = with their job.",
     ),
-    key(
-        "libra.retention.samples",
-        "30d",
-        "Samples of what observed jobs used are removed after this long; their minutes and hours stay as long as the job. 0 = as \
-         long as the job.",
-    ),
+    Key {
+        name: "libra.retention.samples",
+        aliases: &[],
+        env: &["METRICS_RETENTION_DAYS"],
+        default: "30d",
+        doc: "Samples of what observed jobs used are removed after this long; their minutes and hours stay as long as the job. 0 = as \
+              long as the job. METRICS_RETENTION_DAYS is a number of days.",
+    },
     key(
         "libra.retention.artifacts",
         "7d",

@@ -35,13 +35,17 @@ impl Service {
             let (jobs, next) = self.db.read(move |tx| rows::running(tx, &from)).await?;
             after = next;
             running += jobs.len() as u64;
-            jobs.into_iter().for_each(|job| figures.run(job));
+            for job in jobs {
+                figures.run(job);
+            }
         }
         let most = bounds.nodes.saturating_add(1);
         let since = now.plus_micros(-STALE_AFTER);
         let (pending, nodes) =
             self.db.read(move |tx| Ok((rows::pending(tx)?, rows::nodes(tx, since, most)?))).await?;
-        pending.iter().for_each(|pending| figures.wait(pending));
+        for pending in &pending {
+            figures.wait(pending);
+        }
         figures.totals = nodes;
         figures.bound();
         figures.states = states;
