@@ -146,9 +146,90 @@ impl Totals {
     }
 }
 
+/// Clocks differ by no more than this, in microseconds.
+pub const CLOCKS_DIFFER: i64 = 300 * crate::time::MICROS_PER_SECOND;
+/// What a job has used is measured a little after its end, too, in microseconds.
+pub const AFTER_ITS_END: i64 = 60 * crate::time::MICROS_PER_SECOND;
+
+/// When samples of a job can have been taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// When it began; None while that is unknown.
+    pub started: Option<Timestamp>,
+    /// When it ended; None while it has not.
+    pub ended: Option<Timestamp>,
+    /// Samples from before this are not kept.
+    pub kept_from: Option<Timestamp>,
+}
+
+/// Why a sample can't be one of its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfTime {
+    /// Its time has not come.
+    #[error("is in the future; look at the clock of the node")]
+    Ahead,
+    /// The job had not begun.
+    #[error("is before the job began")]
+    BeforeItsJob,
+    /// The job had ended.
+    #[error("is after the job's end")]
+    AfterItsJob,
+    /// Its like are forgotten.
+    #[error("is older than samples are kept (libra.retention.samples)")]
+    Forgotten,
+}
+
+impl Span {
+    /// Whether a sample that was taken at `at` can be one of the job.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn takes(&self, at: Timestamp, now: Timestamp) -> Result<(), OutOfTime> {
+        if at > now.plus_micros(CLOCKS_DIFFER) {
+            Err(OutOfTime::Ahead)
+        } else if self.started.is_some_and(|started| at < started.plus_micros(-CLOCKS_DIFFER)) {
+            Err(OutOfTime::BeforeItsJob)
+        } else if self.ended.is_some_and(|ended| at > ended.plus_micros(AFTER_ITS_END)) {
+            Err(OutOfTime::AfterItsJob)
+        } else if self.kept_from.is_some_and(|kept| at < kept) {
+            Err(OutOfTime::Forgotten)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_is_of_the_time_of_its_job() {
+        let at = |second| Timestamp(0).plus_seconds(second);
+        let span = Span { started: Some(at(1_000)), ended: Some(at(2_000)), kept_from: Some(at(800)) };
+        let now = at(1_700);
+        for (second, why) in [
+            (699, Some(OutOfTime::BeforeItsJob)),
+            (799, Some(OutOfTime::Forgotten)),
+            (800, None),
+            (2_000, None),
+            (2_001, Some(OutOfTime::Ahead)),
+        ] {
+            assert_eq!(span.takes(at(second), now).err(), why, "{second}");
+        }
+        assert_eq!(span.takes(at(2_060), at(9_000)), Ok(()));
+        assert_eq!(span.takes(at(2_061), at(9_000)), Err(OutOfTime::AfterItsJob));
+        assert_eq!(Span::default().takes(at(-9_000), now), Ok(()), "nothing is known of it");
+    }
+
+    #[test]
+    fn time_between_samples_counts_as_measured_unless_it_is_long() {
+        let mut totals = Totals::default();
+        for second in [0, 30, 60, 1_000, 1_030, 500] {
+            totals.add(&Sample::at(Timestamp(0).plus_seconds(second)));
+        }
+        assert_eq!((totals.covered, totals.samples), (90 * crate::time::MICROS_PER_SECOND, 6));
+    }
 
     #[test]
     fn what_is_unknown_counts_for_nothing() {

@@ -245,15 +245,22 @@ async fn long_ranges_are_rolled_up_and_what_comes_late_is_in_them(store: Store) 
     };
     send((0..240).map(|n| sample(from + 30 * n, 1_000 * n, n)).collect()).await;
     assert_eq!(roll(from).await, 0, "it is not due yet");
+    let series = db.read(move |tx| samples::of_job(tx, job)).await.unwrap()[0].id;
+    let range = (at(from), at(from + 7_200));
+    let (fresh, few) = db
+        .read(move |tx| {
+            let of = |tx: &mut dyn Tx, most| rollups::fresh(tx, series, MINUTE, range, most);
+            Ok((of(tx, 1_000)?, of(tx, 7)?))
+        })
+        .await
+        .unwrap();
     assert_eq!(roll(from + 9_000).await, 1);
     assert_eq!(roll(from + 9_000).await, 0, "nothing is new");
-    let series = db.read(move |tx| samples::of_job(tx, job)).await.unwrap()[0].id;
-    let read = async |step: i64| {
-        let range = (at(from), at(from + 7_200));
-        db.read(move |tx| rollups::between(tx, series, step, range)).await.unwrap()
-    };
+    let read =
+        async |step: i64| db.read(move |tx| rollups::between(tx, series, step, range, 1_000)).await.unwrap();
     let minutes = read(MINUTE).await;
     assert_eq!((minutes.len(), minutes[0].samples, minutes[0].cpu.sum), (120, 2, 1_000));
+    assert_eq!((&fresh, &few[..]), (&minutes, &minutes[..7]), "summed up before it was rolled up");
     let hours = read(HOUR).await;
     assert_eq!((hours.len(), hours[1].samples, hours[1].memory_mb.max), (2, 120, Some(239)));
     assert_eq!(send(vec![sample(from + 45, 90_000, 5_000)]).await, 1);
@@ -293,7 +300,7 @@ async fn what_is_old_is_forgotten_and_long_ranges_stay(store: Store) {
             let series = samples::of_job(tx, id)?.remove(0);
             let range = (at(-60), at(9_000));
             let left = samples::between(tx, series.id, range, 1_000)?;
-            let minutes = rollups::between(tx, series.id, MINUTE, range)?;
+            let minutes = rollups::between(tx, series.id, MINUTE, range, 1_000)?;
             Ok((series, left, minutes))
         })
         .await
