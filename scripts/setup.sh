@@ -3,7 +3,7 @@
 # system's package manager), and Spark (from PyPI, into a directory of its own). Quick when nothing is to do.
 # `setup.sh sail` adds Sail (from PyPI, into a directory of its own), a Spark server without Java. `setup.sh test` adds
 # what only the tests use for themselves: Sail, Flink (from PyPI, into a directory of its own), PostgreSQL, Redis, Slurm with
-# a MariaDB for its accounting, openssl, a JDK; `setup.sh bench` also adds Node, on which graphile-worker runs, beside which
+# a MariaDB for its accounting, openssl, promtool, a JDK; `setup.sh bench` also adds Node, on which graphile-worker runs, beside which
 # Libra is measured.
 set -euo pipefail
 
@@ -241,6 +241,7 @@ if [[ $for_tests == yes ]]; then
   slurm_is_there ||
     packages+=(slurmctld slurmd slurmrestd slurmdbd slurm-client slurm-wlm-jwt-plugin munge mariadb-server)
   command -v openssl >/dev/null || packages+=(openssl)
+  command -v promtool >/dev/null || packages+=(prometheus)
   jdk_is_there || packages+=(openjdk-17-jdk-headless)
 fi
 if ((${#packages[@]})); then install_packages "${packages[@]}"; fi

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use crate::Outcome;
 
 /// An answer that is longer than this is none of ours, in bytes.
-const LONGEST_ANSWER: usize = 1 << 20;
+const LONGEST_ANSWER: usize = 1 << 23;
 
 /// A kept-alive connection.
 pub(crate) struct Connection {

@@ -8,6 +8,7 @@ mod end_to_end;
 mod figures;
 mod flink;
 mod follow;
+mod hpc;
 mod http1;
 mod jobs;
 mod latency;
@@ -55,6 +56,8 @@ enum Part {
     Follow,
     /// Giving turns as the queue grows.
     Turns,
+    /// Jobs of batch schedulers: events, samples, ranges, a scrape.
+    Hpc,
     /// The gap of a Flink job's redeploy beside the bare REST sequence.
     FlinkRedeploy,
     /// A pass over many deployments of which nothing changes.
@@ -178,6 +181,10 @@ fn measure(part: Part, options: &Options, table: &mut Table) -> Outcome<()> {
         Part::Turns => {
             eprintln!("turns …");
             all_threads()?.block_on(turns::measure(table))
+        }
+        Part::Hpc => {
+            eprintln!("observed jobs …");
+            all_threads()?.block_on(hpc::measure(&libra, time, table))
         }
         Part::FlinkRedeploy => {
             eprintln!("redeploys on Flink …");

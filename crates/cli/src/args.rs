@@ -3,6 +3,7 @@
 mod agent;
 mod context;
 mod deployments;
+mod efficiency;
 mod events;
 mod simulate;
 mod submit;
@@ -17,6 +18,7 @@ pub(crate) use deployments::{
     ApplyArgs, ArtifactCommand, ArtifactListArgs, ArtifactPushArgs, DeleteArgs, DeploymentArgs,
     DeploymentCommand, PlanArgs, ResumeArgs, RollbackArgs, SavepointArgs, SchemaArgs, SchemaOf, SourceArgs,
 };
+pub(crate) use efficiency::EfficiencyArgs;
 pub(crate) use events::{EventsArgs, ReplayArgs, WebhookListArgs, WebhooksCommand};
 pub(crate) use simulate::{PolicyName, SimulateArgs};
 pub(crate) use submit::{SessionMode, SubmitArgs};
@@ -123,6 +125,8 @@ pub(crate) enum ClientCommand {
     /// See how the delivery of webhooks goes, and send them again.
     #[command(subcommand)]
     Webhooks(WebhooksCommand),
+    /// Show what jobs of Slurm have made of what they were given.
+    Efficiency(EfficiencyArgs),
     #[command(flatten)]
     Deployments(DeploymentCommand),
     /// Upload versions of programs, and list them.

@@ -4,6 +4,7 @@ mod apply;
 mod artifacts;
 pub(crate) mod context;
 mod deployments;
+mod efficiency;
 mod events;
 mod follow;
 mod logs;
@@ -36,6 +37,7 @@ pub(crate) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
         ClientCommand::Queue(args) => queue::queue(&args).await,
         ClientCommand::Top(args) => queue::top(&args).await,
         ClientCommand::Events(args) => events::run(&args).await,
+        ClientCommand::Efficiency(args) => efficiency::run(&args).await,
         ClientCommand::Webhooks(command) => webhooks::run(&command).await,
         ClientCommand::Deployments(command) => deployments::run(&command).await,
         ClientCommand::Artifact(command) => artifacts::run(&command).await,

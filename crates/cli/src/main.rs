@@ -10,6 +10,7 @@ mod commands;
 mod contexts;
 mod deployment_page;
 mod doctor;
+mod efficiency_page;
 mod failure;
 mod feed_table;
 mod job_page;

@@ -1,8 +1,9 @@
-//! What a node agent asks: to take its samples.
+//! What a node agent asks: to take its samples. And what people ask of observed jobs.
 
 use reqwest::Method;
 
-use super::{CALL_TIMEOUT, Client, ClientError};
+use super::{CALL_TIMEOUT, Client, ClientError, percent};
+use crate::hpc::efficiency::{EfficiencyListView, EfficiencyView};
 use crate::hpc::samples::BatchAnswer;
 
 /// Who says so, for Libra's record of changes.
@@ -30,5 +31,21 @@ impl Client {
             .header(SOURCE.0, SOURCE.1)
             .body(batch);
         self.answer(request).await
+    }
+
+    /// What an observed job has made of what it was given.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn efficiency(&self, id: &str) -> Result<EfficiencyView, ClientError> {
+        self.get(&format!("/v1/jobs/{}/efficiency", percent(id)), &[]).await
+    }
+
+    /// The same of many jobs, by user. `query` has `user`, `account` and `since`.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn efficiencies(&self, query: &[(&str, String)]) -> Result<EfficiencyListView, ClientError> {
+        self.get("/v1/efficiency", query).await
     }
 }

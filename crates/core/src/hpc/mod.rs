@@ -2,7 +2,10 @@
 //! changes of what is known. Libra has not started these jobs, and holds nothing for them.
 
 pub mod collect;
+pub mod efficiency;
+pub mod efficiency_sums;
 pub mod end;
+pub mod figures;
 pub mod job;
 pub mod observe;
 #[cfg(test)]

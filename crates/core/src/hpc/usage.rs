@@ -22,6 +22,8 @@ pub struct Sample {
     pub millicores: Option<i64>,
     /// Memory, MiB.
     pub memory_mb: Option<i64>,
+    /// The most memory since it began, MiB.
+    pub memory_peak_mb: Option<i64>,
     /// How busy its GPUs are; thousandths of a percent.
     pub gpu: Option<i64>,
     /// Memory of its GPUs, MiB.
@@ -44,6 +46,7 @@ impl Sample {
             cpu: None,
             millicores: None,
             memory_mb: None,
+            memory_peak_mb: None,
             gpu: None,
             gpu_memory_mb: None,
             power_milliwatts: None,
@@ -96,8 +99,12 @@ pub struct Totals {
     pub samples: i64,
     /// Shares of its processors.
     pub cpu: Figure,
+    /// Processors at work, thousandths.
+    pub millicores: Figure,
     /// Memory, MiB.
     pub memory_mb: Figure,
+    /// The most memory at any time, where somebody has kept a mark of it, MiB.
+    pub memory_peak_mb: Option<i64>,
     /// Shares of its GPUs.
     pub gpu: Figure,
     /// The most memory of its GPUs, MiB.
@@ -108,17 +115,29 @@ pub struct Totals {
     pub read_bytes: Option<i64>,
     /// Bytes written so far.
     pub written_bytes: Option<i64>,
+    /// For how long it was measured, in microseconds: between two samples that are not too far apart.
+    pub covered: i64,
 }
+
+/// Between two samples that are further apart than this, in microseconds, nothing is known: ten of an agent's usual looks.
+pub const MOST_APART: i64 = 300 * crate::time::MICROS_PER_SECOND;
 
 impl Totals {
     /// Counts a sample in. What counts up since the job began never falls.
     pub fn add(&mut self, sample: &Sample) {
         let newest = self.last_at.is_none_or(|last| sample.at >= last);
+        // What comes late fills a gap, but who knows which part of it.
+        if let Some(last) = self.last_at.filter(|_| newest) {
+            let apart = sample.at.0.saturating_sub(last.0);
+            self.covered = self.covered.saturating_add(if apart <= MOST_APART { apart } else { 0 });
+        }
         self.first_at = Some(self.first_at.map_or(sample.at, |first| first.min(sample.at)));
         self.last_at = self.last_at.max(Some(sample.at));
         self.samples = self.samples.saturating_add(1);
         self.cpu.add(sample.cpu, newest);
+        self.millicores.add(sample.millicores, newest);
         self.memory_mb.add(sample.memory_mb, newest);
+        self.memory_peak_mb = self.memory_peak_mb.max(sample.memory_peak_mb);
         self.gpu.add(sample.gpu, newest);
         self.gpu_memory_mb = self.gpu_memory_mb.max(sample.gpu_memory_mb);
         self.energy_joules = self.energy_joules.max(sample.energy_joules);
@@ -127,9 +146,90 @@ impl Totals {
     }
 }
 
+/// Clocks differ by no more than this, in microseconds.
+pub const CLOCKS_DIFFER: i64 = 300 * crate::time::MICROS_PER_SECOND;
+/// What a job has used is measured a little after its end, too, in microseconds.
+pub const AFTER_ITS_END: i64 = 60 * crate::time::MICROS_PER_SECOND;
+
+/// When samples of a job can have been taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// When it began; None while that is unknown.
+    pub started: Option<Timestamp>,
+    /// When it ended; None while it has not.
+    pub ended: Option<Timestamp>,
+    /// Samples from before this are not kept.
+    pub kept_from: Option<Timestamp>,
+}
+
+/// Why a sample can't be one of its job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutOfTime {
+    /// Its time has not come.
+    #[error("is in the future; look at the clock of the node")]
+    Ahead,
+    /// The job had not begun.
+    #[error("is before the job began")]
+    BeforeItsJob,
+    /// The job had ended.
+    #[error("is after the job's end")]
+    AfterItsJob,
+    /// Its like are forgotten.
+    #[error("is older than samples are kept (libra.retention.samples)")]
+    Forgotten,
+}
+
+impl Span {
+    /// Whether a sample that was taken at `at` can be one of the job.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn takes(&self, at: Timestamp, now: Timestamp) -> Result<(), OutOfTime> {
+        if at > now.plus_micros(CLOCKS_DIFFER) {
+            Err(OutOfTime::Ahead)
+        } else if self.started.is_some_and(|started| at < started.plus_micros(-CLOCKS_DIFFER)) {
+            Err(OutOfTime::BeforeItsJob)
+        } else if self.ended.is_some_and(|ended| at > ended.plus_micros(AFTER_ITS_END)) {
+            Err(OutOfTime::AfterItsJob)
+        } else if self.kept_from.is_some_and(|kept| at < kept) {
+            Err(OutOfTime::Forgotten)
+        } else {
+            Ok(())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sample_is_of_the_time_of_its_job() {
+        let at = |second| Timestamp(0).plus_seconds(second);
+        let span = Span { started: Some(at(1_000)), ended: Some(at(2_000)), kept_from: Some(at(800)) };
+        let now = at(1_700);
+        for (second, why) in [
+            (699, Some(OutOfTime::BeforeItsJob)),
+            (799, Some(OutOfTime::Forgotten)),
+            (800, None),
+            (2_000, None),
+            (2_001, Some(OutOfTime::Ahead)),
+        ] {
+            assert_eq!(span.takes(at(second), now).err(), why, "{second}");
+        }
+        assert_eq!(span.takes(at(2_060), at(9_000)), Ok(()));
+        assert_eq!(span.takes(at(2_061), at(9_000)), Err(OutOfTime::AfterItsJob));
+        assert_eq!(Span::default().takes(at(-9_000), now), Ok(()), "nothing is known of it");
+    }
+
+    #[test]
+    fn time_between_samples_counts_as_measured_unless_it_is_long() {
+        let mut totals = Totals::default();
+        for second in [0, 30, 60, 1_000, 1_030, 500] {
+            totals.add(&Sample::at(Timestamp(0).plus_seconds(second)));
+        }
+        assert_eq!((totals.covered, totals.samples), (90 * crate::time::MICROS_PER_SECOND, 6));
+    }
 
     #[test]
     fn what_is_unknown_counts_for_nothing() {

@@ -123,7 +123,9 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
     if let Some(rest) = route.strip_prefix("/v1/jobs") {
         return match (method.as_str(), rest) {
             ("POST", "" | "/{id}/metrics") | ("PATCH" | "DELETE", "/{id}") => Some(Permission::Tell),
-            ("GET" | "HEAD", "" | "/{id}" | "/{id}/metrics" | "/{id}/audit") => Some(Permission::View),
+            ("GET" | "HEAD", "" | "/{id}" | "/{id}/metrics" | "/{id}/audit" | "/{id}/efficiency") => {
+                Some(Permission::View)
+            }
             _ => None,
         };
     }
@@ -136,7 +138,9 @@ pub fn permission_of(method: &Method, route: &str) -> Option<Permission> {
         | ("GET" | "HEAD", "/api/v1/artifacts/{digest}" | "/api/v1/artifacts/{name}/versions") => {
             Some(Permission::Submit)
         }
-        ("GET" | "HEAD", "/api/v1/events" | "/api/v1/webhooks" | "/api/v1/queue") => Some(Permission::View),
+        ("GET" | "HEAD", "/api/v1/events" | "/api/v1/webhooks" | "/api/v1/queue" | "/v1/efficiency") => {
+            Some(Permission::View)
+        }
         ("POST", "/api/v1/webhooks/replay" | "/api/v1/webhooks/{id}/replay") => Some(Permission::Replay),
         ("GET" | "HEAD", "/metrics" | "/actuator/prometheus" | "/api/v1/replicas") => {
             Some(Permission::Operate)

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use libra_core::admission::{Limits, ModeQuota};
+use libra_core::hpc::figures::Bounds;
 use libra_core::memory::{self, GIB, MIB};
 use libra_core::mode::Mode;
 use libra_core::requirement::{DEFAULT_OVERHEAD_MILLI, MIN_OVERHEAD, master};
@@ -14,14 +15,14 @@ use libra_engines::logs::LogLimits;
 use libra_engines::spark_submit::History;
 
 use super::keys::{
-    AUTH_KEYS, CLUSTERS, FLINK_SIGNATURES, IN_CLUSTER_CONF, KEYS, QUEUES, SLURM_CLUSTERS, SPARK_SUBMIT_CONF,
-    TENANTS, USERS,
+    AUTH_KEYS, CLUSTERS, FLINK_SIGNATURES, IN_CLUSTER_CONF, KEYS, QUEUES, SLURM_BASE_URL, SLURM_CLUSTERS,
+    SPARK_SUBMIT_CONF, TENANTS, USERS,
 };
 use super::source::Gathered;
 use super::units::duration;
 use super::{
     Backend, Config, ConfigError, InCluster, Logs, Monitor, Retention, SecretText, Source, SparkSubmit,
-    Webhooks, Written, backend, flink, replicas, slurm, turns,
+    Webhooks, Written, backend, flink, hpc, replicas, slurm, turns,
 };
 use crate::auth;
 use crate::{host, webhooks};
@@ -79,7 +80,7 @@ impl Values {
         self.must(name, "`true` or `false`", |t| t.parse().ok())
     }
 
-    fn memory(&self, name: &str) -> Result<u64, ConfigError> {
+    pub(super) fn memory(&self, name: &str) -> Result<u64, ConfigError> {
         self.must(name, "an amount of memory such as `4g`", |t| memory::parse(t, MIB).ok())
     }
 
@@ -159,7 +160,7 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             run_timeout.insert(mode, v.minutes(mode)?);
         }
     }
-    let slurm = slurm::clusters(gathered.trees.get(SLURM_CLUSTERS))?;
+    let slurm = slurm::clusters(gathered.trees.get(SLURM_CLUSTERS), v.text(SLURM_BASE_URL).as_deref())?;
     if !slurm.is_empty() && v.flag("libra.execution.modes.slurm.enabled")? {
         enabled.push(Mode::Slurm);
         modes.insert(Mode::Slurm, v.slurm_quota()?);
@@ -274,6 +275,12 @@ pub(super) fn build(gathered: Gathered) -> Result<Config, ConfigError> {
             v.must(FLINK_SIGNATURES, "`off`, `if-present` or `required`", flink::policy)?,
         )?,
         slurm,
+        efficiency: hpc::efficiency(&v)?,
+        figures: Bounds {
+            jobs: v.number("libra.slurm.metrics.max-jobs")?,
+            nodes: v.number("libra.slurm.metrics.max-nodes")?,
+            names: v.number("libra.slurm.metrics.max-names")?,
+        },
         queue_times: turns.times,
         enabled,
         queue_wait: v.limit("libra.queue.max-wait-time")?,

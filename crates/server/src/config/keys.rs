@@ -56,6 +56,8 @@ pub const FLINK_HOSTS: &str = "libra.flink.artifacts.hosts";
 pub const FLINK_S3: &str = "libra.flink.artifacts.s3";
 /// Slurm's clusters, by name.
 pub const SLURM_CLUSTERS: &str = "libra.slurm.clusters";
+/// The address of the only cluster of Slurm.
+pub const SLURM_BASE_URL: &str = "libra.slurm.base-url";
 /// The keys with lists or maps below them. In the environment their value is YAML.
 pub const TREES: [&str; 11] = [
     AUTH_KEYS,
@@ -180,6 +182,59 @@ pub const KEYS: &[Key] = &[
         "Slurm clusters whose jobs are seen: a list of {name, tenant, rest-url, api-version, user, jwt-file or jwt-key-file, ca-file, sbatch, \
          slurm-conf, path, requests-per-minute, interval}. Without a rest-url, or with sbatch: always, Slurm's commands are used.",
     ),
+    Key {
+        name: SLURM_BASE_URL,
+        aliases: &[],
+        env: &["SLURM_BASE_URL"],
+        default: "",
+        doc: "The slurmrestd of the one cluster `default`, as the reference names it; with a user and a token, libra.slurm.clusters says \
+              it.",
+    },
+    key(
+        "libra.slurm.efficiency.interval",
+        "1m",
+        "How often running jobs are looked at for what they waste. What is wasted is told once for each job and kind.",
+    ),
+    key("libra.slurm.efficiency.least-runtime", "10m", "Nothing is said of a job that has run for less."),
+    key(
+        "libra.slurm.efficiency.least-coverage",
+        "50",
+        "Nothing is said where less of a job's time on its nodes was measured, percent.",
+    ),
+    key(
+        "libra.slurm.efficiency.idle-gpu-percent",
+        "1",
+        "GPUs that were this busy in the mean, or less, are idle.",
+    ),
+    key(
+        "libra.slurm.efficiency.memory-factor",
+        "5",
+        "Memory is too large when it is so many times what the job needed at most.",
+    ),
+    key("libra.slurm.efficiency.least-memory", "4g", "Nothing is said of jobs with less memory."),
+    key(
+        "libra.slurm.efficiency.busy-cores",
+        "1.25",
+        "A job that has kept so many processors at work in the mean, or less, uses one of many.",
+    ),
+    key("libra.slurm.efficiency.least-cores", "4", "Nothing is said of jobs with fewer processors."),
+    key(
+        "libra.slurm.efficiency.webhook",
+        "",
+        "An address that is told of what running jobs waste; nobody besides the feed when absent.",
+    ),
+    key(
+        "libra.slurm.metrics.max-jobs",
+        "2000",
+        "Running jobs that have figures of their own in /metrics; a job on three nodes counts three times. The rest is counted \
+         in hpc_left_out; sums are of all jobs.",
+    ),
+    key("libra.slurm.metrics.max-nodes", "5000", "Nodes that have figures in /metrics."),
+    key(
+        "libra.slurm.metrics.max-names",
+        "1000",
+        "Users that have figures in /metrics, those with the most jobs; and so many accounts, and partitions.",
+    ),
     key(
         FLINK_DIRECTORIES,
         "",
@@ -261,12 +316,14 @@ pub const KEYS: &[Key] = &[
         "30d",
         "Logs and results are removed this long after the end; 0 = with their job.",
     ),
-    key(
-        "libra.retention.samples",
-        "30d",
-        "Samples of what observed jobs used are removed after this long; their minutes and hours stay as long as the job. 0 = as \
-         long as the job.",
-    ),
+    Key {
+        name: "libra.retention.samples",
+        aliases: &[],
+        env: &["METRICS_RETENTION_DAYS"],
+        default: "30d",
+        doc: "Samples of what observed jobs used are removed after this long; their minutes and hours stay as long as the job. 0 = as \
+              long as the job. METRICS_RETENTION_DAYS is a number of days.",
+    },
     key(
         "libra.retention.artifacts",
         "7d",

@@ -6,6 +6,7 @@ mod backend;
 mod build;
 mod fields;
 mod flink;
+mod hpc;
 pub mod keys;
 mod origins;
 mod replicas;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use libra_core::admission::Limits;
+use libra_core::hpc::figures::Bounds;
 use libra_core::mode::Mode;
 use libra_core::turn::Policy;
 use libra_engines::logs::LogLimits;
@@ -28,6 +30,7 @@ use libra_engines::spark_submit::History;
 use libra_store::{PoolSettings, StoreUrl};
 
 pub use flink::{Flink, FlinkCluster};
+pub use hpc::EfficiencyRules;
 pub use keys::{KEYS, Key};
 pub use slurm::{SlurmCluster, SlurmWay};
 pub use source::Source;
@@ -88,6 +91,10 @@ pub struct Config {
     pub flink: Flink,
     /// Slurm's clusters.
     pub slurm: Vec<SlurmCluster>,
+    /// How much of observed jobs is shown in the figures.
+    pub figures: Bounds,
+    /// When observed jobs waste what they were given.
+    pub efficiency: EfficiencyRules,
     /// When to warn about full resources.
     pub monitor: Monitor,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `libra_server=debug`.

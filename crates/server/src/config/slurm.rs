@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ConfigError;
 use super::fields::{Fields, is_web_address, list};
-use super::keys::SLURM_CLUSTERS;
+use super::keys::{SLURM_BASE_URL, SLURM_CLUSTERS};
 use crate::auth::Principal;
 
 /// A cluster of Slurm.
@@ -78,12 +78,36 @@ const INTERVAL: u32 = 10;
 /// The longest pause, in seconds.
 const MOST_INTERVAL: u64 = 300;
 
-/// The clusters, from the list in the configuration.
+/// The clusters, from the list in the configuration, or the one of which only the address is given.
 ///
 /// # Errors
 /// A value that is no list, an unknown field, an address that is none, a name that comes twice, two ways to show who we
-/// are.
-pub(super) fn clusters(value: Option<&Value>) -> Result<Vec<SlurmCluster>, ConfigError> {
+/// are, a list and another address.
+pub(super) fn clusters(
+    value: Option<&Value>,
+    base_url: Option<&str>,
+) -> Result<Vec<SlurmCluster>, ConfigError> {
+    let Some(url) = base_url else { return listed(value) };
+    let named = listed(value)?;
+    let of = |cluster: &SlurmCluster| match &cluster.way {
+        SlurmWay::Rest { url, .. } => Some(url.trim_end_matches('/').to_owned()),
+        SlurmWay::Commands { .. } => None,
+    };
+    match named.as_slice() {
+        [] => {
+            let only = serde_json::json!({"name": ONLY_CLUSTER, "rest-url": url});
+            Ok(vec![cluster(SLURM_BASE_URL, &only)?])
+        }
+        [one] if of(one).as_deref() == Some(url.trim_end_matches('/')) => Ok(named),
+        _ => Err(ConfigError::new(format!("{SLURM_BASE_URL} is {url}, and {SLURM_CLUSTERS} names others"))
+            .hinting("they are two spellings of the same: keep the list")),
+    }
+}
+
+/// What the cluster is called of which only the address is given.
+const ONLY_CLUSTER: &str = "default";
+
+fn listed(value: Option<&Value>) -> Result<Vec<SlurmCluster>, ConfigError> {
     let mut found: Vec<SlurmCluster> = Vec::new();
     for (n, value) in list(SLURM_CLUSTERS, value, EXAMPLE)?.iter().enumerate() {
         let cluster = cluster(&format!("{SLURM_CLUSTERS}[{n}]"), value)?;

@@ -177,8 +177,12 @@ impl Gathered {
             for name in names {
                 let Some(value) = env.get(&name).filter(|v| !v.is_empty()) else { continue };
                 used.push(name.clone());
-                let value =
-                    if name.ends_with("MAX_WAIT_TIME_MINUTES") { format!("{value}m") } else { value.clone() };
+                // Two of the names say their unit.
+                let value = match name.as_str() {
+                    "METRICS_RETENTION_DAYS" => format!("{value}d"),
+                    name if name.ends_with("MAX_WAIT_TIME_MINUTES") => format!("{value}m"),
+                    _ => value.clone(),
+                };
                 match &found {
                     Some((other, before)) if *before != value => {
                         let said = if secret(key.name) {

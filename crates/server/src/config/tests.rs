@@ -38,6 +38,19 @@ fn every_key_takes_effect() {
         ("libra.quotas.tenants", "{blue: {memory: 7g}}"),
         ("libra.clusters", "[{name: east, master: 'spark://h:7'}]"),
         ("libra.flink.clusters", "[{name: east, url: 'http://h:7'}]"),
+        ("libra.slurm.base-url", "http://h:6820"),
+        ("libra.slurm.efficiency.interval", "7s"),
+        ("libra.slurm.efficiency.least-runtime", "7s"),
+        ("libra.slurm.efficiency.least-coverage", "7"),
+        ("libra.slurm.efficiency.idle-gpu-percent", "7"),
+        ("libra.slurm.efficiency.memory-factor", "7"),
+        ("libra.slurm.efficiency.least-memory", "7g"),
+        ("libra.slurm.efficiency.busy-cores", "7"),
+        ("libra.slurm.efficiency.least-cores", "7"),
+        ("libra.slurm.efficiency.webhook", "https://a.example/hook"),
+        ("libra.slurm.metrics.max-jobs", "7"),
+        ("libra.slurm.metrics.max-nodes", "7"),
+        ("libra.slurm.metrics.max-names", "7"),
         ("libra.slurm.clusters", "[{name: main, rest-url: 'http://h:6820'}]"),
         ("libra.flink.artifacts.directories", "[/jobs]"),
         ("libra.flink.artifacts.signatures", "off"),
@@ -150,6 +163,7 @@ fn every_key_takes_effect() {
         let spellings = key.aliases.iter().chain([&key.name]).map(|n| env_name(n));
         for name in spellings.chain(key.env.iter().map(|e| (*e).to_owned())) {
             let value = if name.ends_with("MINUTES") { value.trim_end_matches('m') } else { value };
+            let value = if name.ends_with("DAYS") { value.trim_end_matches('d') } else { value };
             let mut pairs: Vec<(&str, &str)> =
                 around.iter().copied().filter(|(other, _)| *other != name).collect();
             pairs.push((&name, value));
@@ -466,6 +480,24 @@ fn shares_and_quotas_that_make_no_sense_are_refused_by_their_key() {
         let error = from_yaml(&format!("libra: {{{yaml}}}")).unwrap_err();
         assert!(error.to_string().contains(wanted), "{yaml}: {error}");
     }
+}
+
+#[test]
+fn the_names_of_the_reference_are_taken_and_may_not_contradict() {
+    // contract: H0, P5
+    let days = from_env(&[("METRICS_RETENTION_DAYS", "7")]).unwrap().retention.samples;
+    assert_eq!(days, Some(Duration::from_hours(7 * 24)));
+    let both = |samples| from_env(&[("METRICS_RETENTION_DAYS", "7"), ("LIBRA_RETENTION_SAMPLES", samples)]);
+    assert!(both("7d").is_ok() && both("8d").is_err());
+    assert!(from_env(&[("METRICS_RETENTION_DAYS", "soon")]).is_err());
+    let slurm = |clusters: &str, url: &str| {
+        from_env(&[("SLURM_BASE_URL", url), ("LIBRA_SLURM_CLUSTERS", clusters)]).map(|config| config.slurm)
+    };
+    let only = slurm("", "http://slurmrestd:6820").unwrap();
+    assert_eq!((only.len(), only[0].name.as_str()), (1, "default"));
+    assert_eq!(slurm("[{name: a, rest-url: 'http://h:1/'}]", "http://h:1").unwrap()[0].name, "a");
+    assert!(slurm("[{name: a, rest-url: 'http://h:2'}]", "http://h:1").is_err());
+    assert!(slurm("", "slurmrestd").is_err());
 }
 
 #[test]

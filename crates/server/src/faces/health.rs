@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use libra_api::problem::Code;
 use libra_api::views::HealthView;
@@ -15,8 +15,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::service::{Service, ServiceError, machine_of, usage_of};
+use crate::telemetry::classic;
 use crate::telemetry::metrics::{Present, TurnFigures};
 
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Waiting jobs are counted no further than this for the figures.
 const COUNTED: u64 = 1_000_000;
 
@@ -118,19 +120,22 @@ async fn actuator_readiness(State(service): State<Arc<Service>>) -> Response {
     readiness(&service).await
 }
 
-/// All figures, in the text format of OpenMetrics.
+/// All figures, in the text format of OpenMetrics for those who ask for it, else in the older one of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
-async fn metrics(State(service): State<Arc<Service>>) -> Result<Response, ServiceError> {
-    figures(&service).await
+async fn metrics(State(service): State<Arc<Service>>, headers: HeaderMap) -> Result<Response, ServiceError> {
+    figures(&service, &headers).await
 }
 
 /// All figures, at the path of Spring Boot.
 #[utoipa::path(get, path = "/actuator/prometheus", tag = "health", responses((status = 200, content_type = "application/openmetrics-text", body = String)))]
-async fn actuator_prometheus(State(service): State<Arc<Service>>) -> Result<Response, ServiceError> {
-    figures(&service).await
+async fn actuator_prometheus(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+) -> Result<Response, ServiceError> {
+    figures(&service, &headers).await
 }
 
-async fn figures(service: &Service) -> Result<Response, ServiceError> {
+async fn figures(service: &Service, headers: &HeaderMap) -> Result<Response, ServiceError> {
     let now = service.clock.now();
     let present = service
         .db
@@ -149,12 +154,18 @@ async fn figures(service: &Service) -> Result<Response, ServiceError> {
         })
         .await?;
     let present = Present { turns: service.turn_figures().await?, ..present };
+    service.metrics.hpc.scraped(now);
     let text = service
         .metrics
         .render(&present, &service.rules().limits, machine_of(&service.standing.me.host))
         .map_err(|e| ServiceError::new(Code::Internal, format!("the figures can't be written: {e}")))?;
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let (text, format) = if classic::wants_open_metrics(accept) {
+        (text, OPEN_METRICS)
+    } else {
+        (classic::of_open_metrics(&text), classic::CONTENT_TYPE)
+    };
     let mut response = text.into_response();
-    let format = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, format);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));
     Ok(response)
 }

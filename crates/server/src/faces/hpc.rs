@@ -6,6 +6,7 @@ use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
+use libra_api::hpc::efficiency::{EfficiencyListView, EfficiencyView};
 use libra_api::hpc::jobs::{
     AuditListView, HpcEventView, HpcJobListView, HpcJobView, SampleListView, SampleView,
 };
@@ -29,6 +30,8 @@ const JOBS: (u32, u32) = (100, 1_000);
 const MOST_SKIPPED: u32 = 100_000;
 /// Samples in an answer when nothing is said, and at most.
 const SAMPLES: (u32, u32) = (1_000, 100_000);
+/// What a report is of when nothing is said: seven days, in seconds.
+const REPORTED_SECONDS: i64 = 7 * 24 * 3_600;
 const CHANGED_BY: &str = "x-changed-by";
 const SOURCE: &str = "x-source";
 /// The source of changes that name none.
@@ -41,6 +44,8 @@ pub(super) fn router() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(get_hpc_samples, record_hpc_sample))
         .routes(routes!(record_hpc_batch))
         .routes(routes!(get_hpc_audit))
+        .routes(routes!(get_hpc_efficiency))
+        .routes(routes!(list_hpc_efficiency))
         .routes(routes!(job_started))
         .routes(routes!(job_finished))
 }
@@ -250,6 +255,44 @@ async fn get_hpc_audit(
 ) -> Result<Json<AuditListView>, ServiceError> {
     jobs_query::none(pairs)?;
     Ok(Json(service.hpc_audit(&who, &id).await?))
+}
+
+/// What a job has made of what it was given, and what was found to be wasted. Null is unknown, which is not zero.
+#[utoipa::path(get, path = "/v1/jobs/{id}/efficiency", tag = "hpc", params(("id" = String, Path)),
+    responses((status = 200, body = EfficiencyView), (status = 401, body = Problem), (status = 404, body = Problem),
+        (status = 409, description = "Several clusters have had a job of this number", body = Problem)))]
+async fn get_hpc_efficiency(
+    State(service): State<Arc<Service>>,
+    Extension(who): Extension<Principal>,
+    Path(id): Path<String>,
+    Query(pairs): Query<Pairs>,
+) -> Result<Json<EfficiencyView>, ServiceError> {
+    jobs_query::none(pairs)?;
+    Ok(Json(service.hpc_efficiency(&who, &id).await?))
+}
+
+/// What all jobs of some time have made of what they were given, by user.
+#[utoipa::path(get, path = "/v1/efficiency", tag = "hpc",
+    params(("user" = Option<String>, Query), ("account" = Option<String>, Query),
+        ("since" = Option<String>, Query, description = "Jobs that Libra first heard of at this time or later; seven days ago when absent")),
+    responses((status = 200, body = EfficiencyListView), (status = 400, body = Problem), (status = 401, body = Problem)))]
+async fn list_hpc_efficiency(
+    State(service): State<Arc<Service>>,
+    Extension(who): Extension<Principal>,
+    Query(pairs): Query<Pairs>,
+) -> Result<Json<EfficiencyListView>, ServiceError> {
+    const KNOWN: [&str; 3] = ["user", "account", "since"];
+    let (mut user, mut account) = (None, None);
+    let mut since = service.clock.now().plus_seconds(-REPORTED_SECONDS);
+    for (name, value) in pairs {
+        match name.as_str() {
+            "user" => user = Some(value),
+            "account" => account = Some(value),
+            "since" => since = time("since", &value)?,
+            _ => return Err(unknown(&name, &KNOWN)),
+        }
+    }
+    Ok(Json(service.hpc_efficiencies(&who, (user, account), since).await?))
 }
 
 /// A hook says that a job runs. The same again, late or out of order changes nothing that is known.

@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::flink::FlinkMetrics;
+use super::hpc::HpcMetrics;
 
 /// Bounds of durations of jobs, seconds.
 const JOB_SECONDS: [f64; 12] =
@@ -107,6 +108,8 @@ pub struct Metrics {
     share_deviation: Family<Share, FloatGauge>,
     /// Of Flink deployments.
     pub flink: FlinkMetrics,
+    /// Of observed jobs.
+    pub hpc: HpcMetrics,
 }
 
 /// How turns stand at the moment of a scrape.
@@ -290,6 +293,7 @@ impl Metrics {
                 Family::default()
             ),
             flink: FlinkMetrics::new(&mut r),
+            hpc: HpcMetrics::new(&mut r),
             registry: r,
             rendering: Mutex::default(),
         }

@@ -11,6 +11,8 @@ mod follow;
 mod hand_off;
 mod heartbeat;
 mod hpc;
+mod hpc_figures;
+mod hpc_verdicts;
 mod lost_hosts;
 mod monitor;
 mod programs;
@@ -70,6 +72,8 @@ pub(crate) fn start(
     workers.spawn(webhooks::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(slurm::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(hpc::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(hpc_figures::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(hpc_verdicts::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(stragglers::run(Arc::clone(service), shutdown.clone()));
     workers

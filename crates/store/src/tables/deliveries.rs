@@ -79,6 +79,9 @@ impl Delivery {
     }
 }
 
+/// Whose jobs messages are about: those that Libra runs, and those that it sees.
+const JOBS: [&str; 2] = ["jobs", "(SELECT id, user_name AS user_id, tenant FROM hpc_jobs)"];
+
 const COLUMNS: &str = "o.id, o.job_id, j.user_id, j.tenant, o.topic, o.target, o.payload, o.created_at, o.tries, \
      o.next_at, o.done_at, o.dead_at, o.last_error";
 
@@ -168,26 +171,43 @@ pub fn list(
         sql = format!("{sql} AND ({key}, o.id) {beyond} (?{}, ?{})", args.len() - 1, args.len());
     }
     let direction = if ascending { "ASC" } else { "DESC" };
-    let sql = format!(
-        "SELECT {COLUMNS} FROM outbox o {join} jobs j WHERE {sql} \
-         ORDER BY {key} {direction}, o.id {direction} LIMIT {}",
-        u64::from(limit) + 1
-    );
-    let mut found = all(tx, &sql, &args, read)?;
+    let mut found = Vec::new();
+    for jobs in JOBS {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM outbox o {join} {jobs} j WHERE {sql} \
+             ORDER BY {key} {direction}, o.id {direction} LIMIT {}",
+            u64::from(limit) + 1
+        );
+        found.extend(all(tx, &sql, &args, read)?);
+    }
+    found.sort_by_key(|delivery| place(filter, delivery));
+    if !ascending {
+        found.reverse();
+    }
     let more = found.len() > limit as usize;
     found.truncate(limit as usize);
-    let last = found.last().filter(|_| more).map(|d| match filter.standing {
+    let last = found.last().filter(|_| more).map(|delivery| place(filter, delivery));
+    Ok((found, last))
+}
+
+/// Where a message stands in its list.
+fn place(filter: &DeliveryFilter, d: &Delivery) -> Place {
+    match filter.standing {
         Some(Standing::Dead) => (d.dead_at.map_or(0, |t| t.0), d.id),
         Some(Standing::Pending) => (d.next_at.0, d.id),
         Some(Standing::Delivered) | None => (d.id, d.id),
-    });
-    Ok((found, last))
+    }
 }
 
 /// One message.
 pub fn get(tx: &mut dyn Tx, id: i64) -> Result<Option<Delivery>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM outbox o JOIN jobs j ON j.id = o.job_id WHERE o.id = ?1");
-    first(tx, &sql, &[id.into()], read)
+    for jobs in JOBS {
+        let sql = format!("SELECT {COLUMNS} FROM outbox o JOIN {jobs} j ON j.id = o.job_id WHERE o.id = ?1");
+        if let Some(found) = first(tx, &sql, &[id.into()], read)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// Makes a message due at once, with all its tries before it, unless it was delivered; says whether it was made so.
@@ -210,11 +230,16 @@ pub fn replay_dead(
     let job = filter.job.map(|id| id.to_string());
     let (conditions, mut args) = conditions(&filter, job.as_ref());
     args.push(until.0.into());
-    let sql = format!(
-        "UPDATE outbox SET dead_at = NULL, tries = 0, next_at = 0 WHERE id IN (\
-           SELECT o.id FROM outbox o CROSS JOIN jobs j WHERE {conditions} AND o.dead_at <= ?{} \
-           ORDER BY o.dead_at, o.id LIMIT {limit})",
-        args.len()
-    );
-    tx.execute(&sql, &args)
+    let mut made = 0;
+    for jobs in JOBS {
+        let left = u64::from(limit).saturating_sub(made);
+        let sql = format!(
+            "UPDATE outbox SET dead_at = NULL, tries = 0, next_at = 0 WHERE id IN (\
+               SELECT o.id FROM outbox o CROSS JOIN {jobs} j WHERE {conditions} AND o.dead_at <= ?{} \
+               ORDER BY o.dead_at, o.id LIMIT {left})",
+            args.len()
+        );
+        made += tx.execute(&sql, &args)?;
+    }
+    Ok(made)
 }

@@ -109,14 +109,23 @@ fn rows(
     Ok(rows)
 }
 
+/// SQL: a row's job, which Libra runs or sees. LEFT keeps SQLite from beginning with all jobs of a user.
+const JOBS: &str = "LEFT JOIN jobs j ON j.id = t.job_id LEFT JOIN hpc_jobs h ON h.id = t.job_id";
+/// SQL: the job is known.
+const KNOWN: &str = "(j.id IS NOT NULL OR h.id IS NOT NULL)";
+/// SQL: its user.
+const USER: &str = "COALESCE(j.user_id, h.user_name)";
+/// SQL: the user's tenant.
+const TENANT: &str = "COALESCE(j.tenant, h.tenant)";
+
 /// The rows of one job that have numbers.
 fn of_job(tx: &mut dyn Tx, filter: &FeedFilter) -> Result<Vec<FeedRow>, StoreError> {
     let job = filter.job.map(|id| id.to_string());
     let mut args: Vec<Arg<'_>> = vec![job.as_ref().into()];
     let conditions = conditions(filter, &mut args);
     let sql = format!(
-        "SELECT {}, t.job_id, j.user_id FROM transitions t CROSS JOIN jobs j \
-         WHERE j.id = t.job_id AND t.job_id = ?1{conditions} ORDER BY t.id",
+        "SELECT {}, t.job_id, {USER} FROM transitions t {JOBS} \
+         WHERE {KNOWN} AND t.job_id = ?1{conditions} ORDER BY t.id",
         transitions::columns(numbering::NUMBER)
     );
     Ok(all(tx, &sql, &args, read)?.into_iter().flatten().collect())
@@ -135,10 +144,9 @@ fn of_segment(
     let last = (segment.end_seq() - 1).min(between.1);
     let mut args: Vec<Arg<'_>> = vec![(first - shift).into(), (last - shift).into(), shift.into()];
     let conditions = conditions(filter, &mut args);
-    // CROSS keeps SQLite from beginning with all jobs of a user.
     let sql = format!(
-        "SELECT {}, t.job_id, j.user_id FROM transitions t CROSS JOIN jobs j \
-         WHERE j.id = t.job_id AND t.id >= ?1 AND t.id <= ?2{conditions} ORDER BY t.id LIMIT {limit}",
+        "SELECT {}, t.job_id, {USER} FROM transitions t {JOBS} \
+         WHERE {KNOWN} AND t.id >= ?1 AND t.id <= ?2{conditions} ORDER BY t.id LIMIT {limit}",
         transitions::columns("t.id + ?3")
     );
     Ok(all(tx, &sql, &args, read)?.into_iter().flatten().collect())
@@ -149,7 +157,7 @@ fn conditions<'a>(filter: &'a FeedFilter, args: &mut Vec<Arg<'a>>) -> String {
     let mut conditions = String::new();
     if let Some((user, tenant)) = &filter.owner {
         args.extend([Arg::from(user), Arg::from(tenant)]);
-        let _ = write!(conditions, " AND j.user_id = ?{} AND j.tenant = ?{}", args.len() - 1, args.len());
+        let _ = write!(conditions, " AND {USER} = ?{} AND {TENANT} = ?{}", args.len() - 1, args.len());
     }
     for (key, value) in &filter.labels {
         args.extend([Arg::from(key), Arg::from(value)]);

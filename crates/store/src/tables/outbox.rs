@@ -72,11 +72,11 @@ pub struct Due {
 pub fn due(tx: &mut dyn Tx, limit: u32) -> Result<Vec<Due>, StoreError> {
     let now = tx.now()?;
     let sql = format!(
-        "SELECT o.id, o.job_id, o.target, o.payload, o.created_at, o.tries, j.correlation_id, (\
+        "SELECT o.id, o.job_id, o.target, o.payload, o.created_at, o.tries, COALESCE(j.correlation_id, h.correlation_id), (\
            SELECT MAX(e.next_at) FROM outbox e WHERE e.job_id = o.job_id AND e.id < o.id AND e.target = o.target \
            AND e.done_at IS NULL AND e.dead_at IS NULL) \
-         FROM outbox o CROSS JOIN jobs j \
-         WHERE j.id = o.job_id AND o.done_at IS NULL AND o.dead_at IS NULL AND o.next_at <= ?1 \
+         FROM outbox o LEFT JOIN jobs j ON j.id = o.job_id LEFT JOIN hpc_jobs h ON h.id = o.job_id \
+         WHERE (j.id IS NOT NULL OR h.id IS NOT NULL) AND o.done_at IS NULL AND o.dead_at IS NULL AND o.next_at <= ?1 \
          ORDER BY o.next_at, o.id LIMIT {limit}"
     );
     all(tx, &sql, &[now.0.into()], |row| {

@@ -8,15 +8,17 @@ use libra_core::hpc::usage::Sample;
 use libra_core::id::JobId;
 use libra_core::job::State;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
+use libra_store::StoreError;
 use libra_store::db::Db;
 use libra_store::lane::{Fence, Outcome};
 use libra_store::tables::hpc::audit::{self, Author, ChangeType};
 use libra_store::tables::hpc::jobs::{self, Write};
 use libra_store::tables::hpc::list::{self, Filter};
-use libra_store::tables::hpc::retention;
 use libra_store::tables::hpc::rollups::{self, HOUR, MINUTE};
 use libra_store::tables::hpc::samples::{self, Batch};
+use libra_store::tables::hpc::{figures, retention, verdicts};
 use libra_store::tables::{leases, transitions};
+use libra_store::tx::Tx;
 
 use crate::given::Store;
 use crate::on_every_store;
@@ -75,6 +77,53 @@ async fn write(db: &Db, writes: Vec<Write>) -> Vec<Outcome> {
 async fn led(db: &Db) -> Fence {
     let epoch = db.write(|tx| leases::take(tx, "leader", "a", 60_000_000, true)).await.unwrap();
     Fence { lease: "leader".into(), epoch: epoch.unwrap() }
+}
+
+/// Jobs of observed clusters that run on some nodes, for those who look at plans.
+pub(crate) async fn many(db: &Db, jobs: u32) {
+    let writes = (0..jobs).map(|n| {
+        let mut write = said(None, record(&n.to_string(), "RUNNING", &format!("n{}", n % 50)), 1);
+        let mut entropy = [0; 10];
+        entropy[..4].copy_from_slice(&n.to_be_bytes());
+        write.job.id = JobId::new(at(i64::from(n)), entropy);
+        write
+    });
+    let writes: Vec<Write> = writes.collect();
+    let batches = writes.iter().map(|write| Batch {
+        job: write.job.id,
+        node: write.job.record.nodes[0].clone(),
+        samples: vec![sample(5, 1, 1)],
+    });
+    let batches: Vec<Batch> = batches.collect();
+    db.write(move |tx| jobs::apply(tx, &writes)).await.unwrap();
+    db.write(move |tx| samples::record(tx, batches)).await.unwrap();
+}
+
+/// What is asked of observed jobs again and again.
+pub(crate) fn reads(tx: &mut dyn Tx) -> Result<(), StoreError> {
+    let of = || Filter { tenant: "t".into(), ..Filter::default() };
+    for filter in [
+        of(),
+        Filter { state: Some(HpcState::Running), ..of() },
+        Filter { user: Some("ann".into()), ..of() },
+        Filter { node: Some("n7".into()), ..of() },
+        Filter { account: Some("physics".into()), ..of() },
+        Filter { partition: Some("gpu".into()), ..of() },
+    ] {
+        list::list(tx, &filter, 0, 50)?;
+    }
+    let id = JobId::new(at(7), [0; 10]);
+    jobs::newest(tx, "c", "7")?;
+    list::newest_of(tx, "c", &["7", "8"])?;
+    samples::of_jobs(tx, &[id])?;
+    figures::running(tx, "")?;
+    figures::pending(tx)?;
+    figures::nodes(tx, at(0), 10)?;
+    verdicts::running(tx, "", 10)?;
+    verdicts::of_jobs(tx, &[id])?;
+    let of = verdicts::Of { tenant: "t".into(), user: Some("ann".into()), account: None };
+    verdicts::begun(tx, &of, at(100), 10)?;
+    Ok(())
 }
 
 async fn runs(db: &Db, number: &str, node: &str, made: u8) -> HpcJob {
@@ -220,15 +269,22 @@ async fn long_ranges_are_rolled_up_and_what_comes_late_is_in_them(store: Store) 
     };
     send((0..240).map(|n| sample(from + 30 * n, 1_000 * n, n)).collect()).await;
     assert_eq!(roll(from).await, 0, "it is not due yet");
+    let series = db.read(move |tx| samples::of_job(tx, job)).await.unwrap()[0].id;
+    let range = (at(from), at(from + 7_200));
+    let (fresh, few) = db
+        .read(move |tx| {
+            let of = |tx: &mut dyn Tx, most| rollups::fresh(tx, series, MINUTE, range, most);
+            Ok((of(tx, 1_000)?, of(tx, 7)?))
+        })
+        .await
+        .unwrap();
     assert_eq!(roll(from + 9_000).await, 1);
     assert_eq!(roll(from + 9_000).await, 0, "nothing is new");
-    let series = db.read(move |tx| samples::of_job(tx, job)).await.unwrap()[0].id;
-    let read = async |step: i64| {
-        let range = (at(from), at(from + 7_200));
-        db.read(move |tx| rollups::between(tx, series, step, range)).await.unwrap()
-    };
+    let read =
+        async |step: i64| db.read(move |tx| rollups::between(tx, series, step, range, 1_000)).await.unwrap();
     let minutes = read(MINUTE).await;
     assert_eq!((minutes.len(), minutes[0].samples, minutes[0].cpu.sum), (120, 2, 1_000));
+    assert_eq!((&fresh, &few[..]), (&minutes, &minutes[..7]), "summed up before it was rolled up");
     let hours = read(HOUR).await;
     assert_eq!((hours.len(), hours[1].samples, hours[1].memory_mb.max), (2, 120, Some(239)));
     assert_eq!(send(vec![sample(from + 45, 90_000, 5_000)]).await, 1);
@@ -253,23 +309,33 @@ async fn what_is_old_is_forgotten_and_long_ranges_stay(store: Store) {
         let of = of.clone();
         db.write(move |tx| retention::forget_samples(tx, &of, at(second))).await.unwrap()
     };
-    assert_eq!(forget(600).await, Some(0), "it is not rolled up yet");
+    assert_eq!(forget(2_900).await, Some(0), "it is not rolled up yet");
     let by = fence.clone();
     db.write(move |tx| rollups::roll(tx, &by, at(9_000))).await.unwrap();
-    assert_eq!((forget(600).await, forget(600).await), (Some(1), Some(0)));
+    assert_eq!(forget(2_700).await, Some(0), "an hour is forgotten as a whole");
+    assert_eq!((forget(2_900).await, forget(2_900).await), (Some(1), Some(0)));
+    // What comes late would be rolled up without the others of its hour.
+    let late = Batch { job: id, node: "n1".into(), samples: vec![sample(45, 9, 9), sample(2_810, 100, 100)] };
+    assert_eq!(db.write(move |tx| samples::record(tx, vec![late])).await.unwrap(), 1);
+    let by = fence.clone();
+    db.write(move |tx| rollups::roll(tx, &by, at(20_000))).await.unwrap();
     let (series, left, minutes) = db
         .read(move |tx| {
             let series = samples::of_job(tx, id)?.remove(0);
             let range = (at(-60), at(9_000));
             let left = samples::between(tx, series.id, range, 1_000)?;
-            let minutes = rollups::between(tx, series.id, MINUTE, range)?;
+            let minutes = rollups::between(tx, series.id, MINUTE, range, 1_000)?;
             Ok((series, left, minutes))
         })
         .await
         .unwrap();
-    assert_eq!((left.len(), left[0].at, series.totals.samples), (80, at(600), 100));
-    assert_eq!(minutes.iter().map(|minute| minute.samples).sum::<i64>(), 100);
+    assert_eq!((left.len(), left[0].at, series.totals.samples), (7, at(2_810), 101));
+    assert_eq!(minutes.iter().map(|minute| minute.samples).sum::<i64>(), 101);
     write(&db, vec![said(Some(&job), record("7", "COMPLETED", "n1"), 3)]).await;
+    let by = fence.clone();
+    let early = db.write(move |tx| retention::forget_jobs(tx, &by, at(11))).await.unwrap();
+    assert_eq!(early, Some(0), "the feed has not told of it yet");
+    assert_eq!(db.number_feed(fence.clone()).await.unwrap(), 3);
     let gone = db.write(move |tx| retention::forget_jobs(tx, &fence, at(11))).await.unwrap();
     assert_eq!(gone, Some(1));
     let stale = Fence { lease: "leader".into(), epoch: -1 };

@@ -110,6 +110,7 @@ fn filters() -> Vec<Filter> {
 }
 
 fn reads(tx: &mut dyn Tx) -> Result<(), StoreError> {
+    crate::hpc::reads(tx)?;
     let id = new_job(7).job.id;
     for filter in filters() {
         // The few lookups end these pages before they are full.
@@ -232,10 +233,11 @@ async fn fill(db: &Db) {
         all.spawn(async move { assert_eq!(db.submit(new_job(n)).await.unwrap(), Submitted::Stored) });
     }
     all.join_all().await;
+    crate::hpc::many(db, 1_000).await;
 }
 
 /// Tables of a handful of rows, which may be read whole.
-const SMALL: [&str; 3] = ["leases", "replicas", "facts"];
+const SMALL: [&str; 5] = ["leases", "replicas", "facts", "hpc_nodes", "hpc_verdicts"];
 
 /// True when a statement is no list of jobs, or one that may sort: the few that a page looked at, or those of several
 /// states, of each of which there are no more than fit on a page.

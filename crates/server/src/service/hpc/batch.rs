@@ -8,18 +8,16 @@ use libra_core::hpc::observe::Word;
 use libra_core::hpc::record::Record;
 use libra_core::hpc::usage::{PER_PERCENT, Sample};
 use libra_core::id::JobId;
-use libra_core::time::{MICROS_PER_SECOND, Timestamp};
-use libra_store::tables::hpc::list;
+use libra_core::time::Timestamp;
 use libra_store::tables::hpc::samples::{self, Batch};
+use libra_store::tables::hpc::{figures, list};
 
 use super::ByWhom;
-use super::metrics::MOST_AHEAD;
+use super::figures::node_totals;
 use crate::service::{Service, ServiceError};
 
 /// Of a processor, and of a watt.
 const THOUSANDTHS: f64 = 1_000.0;
-/// What a job has used is measured a little after its end, too, in microseconds.
-const AFTER_ITS_END: i64 = 60 * MICROS_PER_SECOND;
 
 impl Service {
     /// Takes what an agent has measured. A sample that can't be taken holds up no other; the same batch again is the same.
@@ -37,7 +35,7 @@ impl Service {
         let mut taken: BTreeMap<JobId, Vec<Sample>> = BTreeMap::new();
         let mut accepted = 0;
         for (index, sample) in fine {
-            match placed(by, sample, &jobs) {
+            match self.placed(by, sample, &jobs, now) {
                 Ok((job, sample)) => {
                     taken.entry(job).or_default().push(sample);
                     accepted += 1;
@@ -45,11 +43,19 @@ impl Service {
                 Err(reason) => rejected.push(Rejected { index: Some(index), reason }),
             }
         }
+        let told = batch.node_totals.as_ref().filter(|_| rejected.iter().all(|one| one.index.is_some()));
+        let told = told.and_then(|told| node_totals(&batch.cluster, &batch.node, told));
         let node = batch.node;
         let of = |(job, samples)| Batch { job, node: node.clone(), samples };
         let batches: Vec<Batch> = taken.into_iter().map(of).collect();
-        if !batches.is_empty() {
-            self.db.write(move |tx| samples::record(tx, batches)).await?;
+        if !batches.is_empty() || told.is_some() {
+            let stored = self.db.write(move |tx| {
+                if let Some(told) = &told {
+                    figures::tell_node(tx, told)?;
+                }
+                samples::record(tx, batches)
+            });
+            stored.await?;
         }
         rejected.sort_by_key(|one| one.index);
         Ok(BatchAnswer { accepted, rejected })
@@ -89,27 +95,25 @@ impl Service {
     }
 }
 
-/// Whose sample it is, or why it is nobody's.
-fn placed(
-    by: &ByWhom,
-    sample: &JobSample,
-    jobs: &HashMap<String, HpcJob>,
-) -> Result<(JobId, Sample), String> {
-    let Some(number) = &sample.external_job_id else {
-        return Err("attempt: what attempts of Libra's own use is measured by Libra itself".to_owned());
-    };
-    let job = jobs.get(number).filter(|job| job.tenant == by.who.tenant);
-    let job = job.ok_or_else(|| format!("external_job_id: no job {number} of this cluster is known"))?;
-    let at = Timestamp::parse_rfc3339(&sample.timestamp).ok_or("timestamp must be a time")?;
-    let early = job.record.started.is_some_and(|started| at < started.plus_micros(-MOST_AHEAD));
-    if early {
-        return Err(format!("timestamp {} is before the job began", sample.timestamp));
+impl Service {
+    /// Whose sample it is, or why it is nobody's.
+    fn placed(
+        &self,
+        by: &ByWhom,
+        sample: &JobSample,
+        jobs: &HashMap<String, HpcJob>,
+        now: Timestamp,
+    ) -> Result<(JobId, Sample), String> {
+        let Some(number) = &sample.external_job_id else {
+            return Err("attempt: what attempts of Libra's own use is measured by Libra itself".to_owned());
+        };
+        let job = jobs.get(number).filter(|job| job.tenant == by.who.tenant);
+        let job = job.ok_or_else(|| format!("external_job_id: no job {number} of this cluster is known"))?;
+        let at = Timestamp::parse_rfc3339(&sample.timestamp).ok_or("timestamp must be a time")?;
+        let taken = self.span_of(job, now).takes(at, now);
+        taken.map_err(|why| format!("timestamp {} {why}", sample.timestamp))?;
+        Ok((job.id, measured(sample, at)))
     }
-    let late = job.record.ended.is_some_and(|ended| at > ended.plus_micros(AFTER_ITS_END));
-    if job.state.is_terminal() && late {
-        return Err(format!("timestamp {} is after the job's end", sample.timestamp));
-    }
-    Ok((job.id, measured(sample, at)))
 }
 
 fn measured(sample: &JobSample, at: Timestamp) -> Sample {
@@ -120,6 +124,7 @@ fn measured(sample: &JobSample, at: Timestamp) -> Sample {
         cpu: whole(sample.cpu_usage, PER_PERCENT),
         millicores: whole(sample.cpu_cores, THOUSANDTHS),
         memory_mb: whole(sample.memory_usage_mb, 1.0),
+        memory_peak_mb: whole(sample.memory_peak_mb, 1.0),
         gpu: whole(sample.gpu_usage, PER_PERCENT),
         gpu_memory_mb: whole(sample.gpu_memory_mb, 1.0),
         power_milliwatts: whole(sample.gpu_power_watts, THOUSANDTHS),

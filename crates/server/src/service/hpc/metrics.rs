@@ -2,23 +2,26 @@
 
 use libra_api::hpc::jobs::{SampleListView, SampleView};
 use libra_api::hpc::requests;
-use libra_core::hpc::usage::{Figure, Sample};
-use libra_core::time::{MICROS_PER_SECOND, Timestamp};
+use libra_api::problem::Violation;
+use libra_core::hpc::job::HpcJob;
+use libra_core::hpc::usage::{OutOfTime, Sample, Span};
+use libra_core::time::Timestamp;
+use libra_store::StoreError;
 use libra_store::tables::hpc::rollups::{self, HOUR, MINUTE, Rollup};
 use libra_store::tables::hpc::samples::{self, Batch, Series};
+use libra_store::tx::Tx;
 use serde_json::Value;
 
 use super::jobs::{first_node, job_terminal};
 use super::view::{mean_percent, percent};
 use super::{ByWhom, Service, ServiceError};
 use crate::auth::Principal;
+use crate::service::expiry::before;
 
 /// A range up to this is answered with the samples themselves, in microseconds.
 const RAW_UP_TO: i64 = 6 * HOUR;
 /// A range up to this is answered in minutes, in microseconds.
 const MINUTES_UP_TO: i64 = 7 * 24 * HOUR;
-/// A sample may be so long ahead of Libra's clock, in microseconds.
-pub(super) const MOST_AHEAD: i64 = 300 * MICROS_PER_SECOND;
 
 /// Which samples are asked for.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +73,13 @@ impl Step {
 }
 
 impl Service {
+    /// When samples of a job can have been taken.
+    pub(super) fn span_of(&self, job: &HpcJob, now: Timestamp) -> Span {
+        let ended = job.state.is_terminal().then(|| job.record.ended.unwrap_or(job.updated_at));
+        let kept_from = self.config.retention.samples.map(|kept| before(now, kept));
+        Span { started: job.record.started, ended, kept_from }
+    }
+
     /// Notes what a job uses. What it used while it ran may be told after its end, and nothing else.
     pub(crate) async fn record_hpc_sample(
         &self,
@@ -79,12 +89,18 @@ impl Service {
     ) -> Result<SampleView, ServiceError> {
         let usage = requests::sample(body).map_err(ServiceError::fields)?;
         let job = self.hpc_job(&by.who, id).await?;
-        let sample = usage.sample(self.clock.now());
-        if job.state.is_terminal() && job.record.ended.is_none_or(|ended| sample.at > ended) {
+        let now = self.clock.now();
+        let sample = usage.sample(now);
+        // Who names no time speaks of now, and an ended job uses nothing.
+        if job.state.is_terminal() && usage.at.is_none() {
             return Err(job_terminal(&job));
         }
-        if let Some(reason) = out_of_time(&sample, job.record.started, self.clock.now()) {
-            return Err(ServiceError::fields(vec![libra_api::problem::Violation::new("/timestamp", reason)]));
+        match self.span_of(&job, now).takes(sample.at, now) {
+            Ok(()) => {}
+            Err(OutOfTime::AfterItsJob) => return Err(job_terminal(&job)),
+            Err(why @ (OutOfTime::Ahead | OutOfTime::BeforeItsJob | OutOfTime::Forgotten)) => {
+                return Err(ServiceError::fields(vec![Violation::new("/timestamp", why.to_string())]));
+            }
         }
         let node = first_node(&job.record);
         let shown = of_sample(&sample, &node);
@@ -111,79 +127,79 @@ impl Service {
                 let last = series.iter().filter_map(|series| series.totals.last_at).max();
                 let from = query.from.or(first).unwrap_or(now);
                 let until = query.until.or(last.map(|last| last.plus_micros(1))).unwrap_or(now);
-                let step = query.step.unwrap_or_else(|| Step::of(until.0.saturating_sub(from.0)));
-                let mut found = Vec::new();
-                for series in &series {
-                    found.extend(read(tx, series, step, (from, until), limit.saturating_add(1))?);
-                }
-                Ok((step, found))
+                let step = query.step.unwrap_or_else(|| {
+                    // Of samples that are forgotten the minutes are left.
+                    let forgotten = series.iter().any(|series| from < series.forgotten_until);
+                    match Step::of(until.0.saturating_sub(from.0)) {
+                        Step::Raw if forgotten => Step::Minute,
+                        step => step,
+                    }
+                });
+                Ok((step, read_all(tx, &series, step, (from, until), limit.saturating_add(1))?))
             })
             .await?;
-        found.sort_by(|a, b| (&a.timestamp, &a.node).cmp(&(&b.timestamp, &b.node)));
         let truncated = found.len() > limit as usize;
         found.truncate(limit as usize);
         Ok(SampleListView {
             job_id: job.client_id.unwrap_or_else(|| job.id.to_string()),
             resolution: step.as_str().to_owned(),
             total: found.len() as u64,
-            samples: found,
+            samples: found.into_iter().map(|(_, sample)| sample).collect(),
             truncated,
         })
     }
 }
 
-/// Why a sample can't be: it is ahead of the clock, or from before its job.
-fn out_of_time(sample: &Sample, started: Option<Timestamp>, now: Timestamp) -> Option<&'static str> {
-    if sample.at > now.plus_micros(MOST_AHEAD) {
-        return Some("is in the future; look at the clock of the node");
+/// What was read, with its time.
+type Found = Vec<(Timestamp, SampleView)>;
+
+/// The first `most` of all series, whatever their number: once there are so many, nothing later is read.
+fn read_all(
+    tx: &mut dyn Tx,
+    series: &[Series],
+    step: Step,
+    (from, mut until): (Timestamp, Timestamp),
+    most: u32,
+) -> Result<Found, StoreError> {
+    let mut found: Found = Vec::new();
+    let sort = |found: &mut Found| found.sort_by(|a, b| (a.0, &a.1.node).cmp(&(b.0, &b.1.node)));
+    for series in series {
+        found.extend(read(tx, series, step, (from, until), most)?);
+        if found.len() > most as usize {
+            sort(&mut found);
+            found.truncate(most as usize);
+            until = found.last().map_or(until, |(at, _)| at.plus_micros(1));
+        }
     }
-    let early = started.is_some_and(|started| sample.at < started.plus_micros(-MOST_AHEAD));
-    early.then_some("is before the job began")
+    sort(&mut found);
+    Ok(found)
 }
 
 fn read(
-    tx: &mut dyn libra_store::tx::Tx,
+    tx: &mut dyn Tx,
     series: &Series,
     step: Step,
     range: (Timestamp, Timestamp),
-    limit: u32,
-) -> Result<Vec<SampleView>, libra_store::StoreError> {
+    most: u32,
+) -> Result<Found, StoreError> {
     let step = match step {
         Step::Raw => {
-            let found = samples::between(tx, series.id, range, limit)?;
-            return Ok(found.iter().map(|sample| of_sample(sample, &series.node)).collect());
+            let found = samples::between(tx, series.id, range, most)?;
+            return Ok(found.iter().map(|sample| (sample.at, of_sample(sample, &series.node))).collect());
         }
         Step::Minute => MINUTE,
         Step::Hour => HOUR,
     };
     let floor = |at: Timestamp| at.plus_micros(-at.0.rem_euclid(step));
-    let mut found = rollups::between(tx, series.id, step, (floor(range.0), range.1))?;
     // What is not rolled up yet is summed up here: no more than the time between two of these, and what came late.
     let fresh_from = floor(series.rolled_until).max(floor(range.0));
-    if fresh_from < range.1 {
-        let fresh = samples::between(tx, series.id, (fresh_from, range.1), u32::MAX)?;
-        found.retain(|rollup| rollup.at < fresh_from);
-        found.extend(summed_up(&fresh, step));
+    let rolled = (floor(range.0), range.1.min(fresh_from));
+    let mut found = rollups::between(tx, series.id, step, rolled, most)?;
+    let missing = most.saturating_sub(u32::try_from(found.len()).unwrap_or(most));
+    if fresh_from < range.1 && missing > 0 {
+        found.extend(rollups::fresh(tx, series.id, step, (fresh_from, range.1), missing)?);
     }
-    Ok(found.iter().map(|rollup| of_rollup(rollup, &series.node)).collect())
-}
-
-fn summed_up(samples: &[Sample], step: i64) -> Vec<Rollup> {
-    let mut found: Vec<Rollup> = Vec::new();
-    for sample in samples {
-        let at = sample.at.plus_micros(-sample.at.0.rem_euclid(step));
-        if found.last().is_none_or(|last| last.at != at) {
-            let none = Figure::default();
-            found.push(Rollup { at, samples: 0, cpu: none, memory_mb: none, gpu: none });
-        }
-        if let Some(rollup) = found.last_mut() {
-            rollup.samples += 1;
-            rollup.cpu.add(sample.cpu, true);
-            rollup.memory_mb.add(sample.memory_mb, true);
-            rollup.gpu.add(sample.gpu, true);
-        }
-    }
-    found
+    Ok(found.iter().map(|rollup| (rollup.at, of_rollup(rollup, &series.node))).collect())
 }
 
 fn of_sample(sample: &Sample, node: &str) -> SampleView {

@@ -1,7 +1,9 @@
 //! Jobs of batch schedulers that Libra sees (contract H).
 
 mod batch;
+mod efficiency;
 mod events;
+mod figures;
 mod jobs;
 mod metrics;
 mod slurm;
@@ -81,6 +83,14 @@ impl Step {
         }
     }
 
+    /// True where it is a job of which nobody has heard before.
+    fn is_new(&self) -> bool {
+        match self {
+            Self::Change(write) => write.new,
+            Self::Refresh(_) => false,
+        }
+    }
+
     fn apply(&self, tx: &mut dyn Tx) -> Result<Outcome, StoreError> {
         match self {
             Self::Change(write) => {
@@ -141,7 +151,9 @@ impl Service {
             let again = change.again;
             let step = Step::of(*change, new, by, now);
             let job = step.job().clone();
+            let first = step.is_new();
             let outcome = self.db.write(move |tx| step.apply(tx)).await?;
+            self.metrics.hpc.heard(u64::from(first && outcome == Outcome::Updated));
             if outcome == Outcome::Updated && !again {
                 return Ok((Some(job), true));
             }
@@ -152,10 +164,13 @@ impl Service {
 
     /// Stores a row that was decided on; None where it is not as it was read.
     pub(super) async fn write_hpc(&self, write: Write) -> Result<Option<HpcJob>, ServiceError> {
-        let job = write.job.clone();
+        let (job, new) = (write.job.clone(), write.new);
         let outcomes = self.db.write(move |tx| rows::apply(tx, &[write])).await?;
         match outcomes.as_slice() {
-            [Outcome::Updated] => Ok(Some(job)),
+            [Outcome::Updated] => {
+                self.metrics.hpc.heard(u64::from(new));
+                Ok(Some(job))
+            }
             _ => Ok(None),
         }
     }

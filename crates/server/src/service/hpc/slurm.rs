@@ -55,6 +55,7 @@ impl Service {
             heard.push((one, done, step.as_ref().map(|_| steps.len())));
             steps.extend(step);
         }
+        let new: Vec<bool> = steps.iter().map(Step::is_new).collect();
         let outcomes = if steps.is_empty() {
             Vec::new()
         } else {
@@ -65,6 +66,9 @@ impl Service {
             self.slurm.heard.notify_waiters();
             outcomes
         };
+        let heard_first =
+            new.iter().zip(&outcomes).filter(|(new, outcome)| **new && **outcome == Outcome::Updated);
+        self.metrics.hpc.heard(heard_first.count() as u64);
         let stored = |step: &Option<usize>| step.is_none_or(|n| outcomes.get(n) == Some(&Outcome::Updated));
         let heard = heard.into_iter().filter(|(_, done, step)| *done && stored(step));
         Ok(heard.map(|(heard, ..)| heard).collect())
@@ -80,7 +84,9 @@ impl Service {
         let (of, external_id) = (cluster.to_owned(), number.to_owned());
         let before = self.db.read(move |tx| rows::newest(tx, &of, &external_id)).await?;
         if let Some((step, _)) = self.step_of(cluster, before.as_ref(), word) {
-            self.db.write(move |tx| step.apply(tx)).await?;
+            let new = step.is_new();
+            let outcome = self.db.write(move |tx| step.apply(tx)).await?;
+            self.metrics.hpc.heard(u64::from(new && outcome == Outcome::Updated));
             self.slurm.heard.notify_waiters();
         }
         Ok(())

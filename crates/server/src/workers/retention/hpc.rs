@@ -1,6 +1,9 @@
 //! Observed jobs and what they used (contract H2, Q3).
 
+use std::time::Duration;
+
 use libra_store::StoreError;
+use libra_store::tables::hpc::figures;
 use libra_store::tables::hpc::retention::{MOST_AT_ONCE, forget_jobs, forget_samples};
 use tokio::time::sleep;
 
@@ -9,6 +12,9 @@ use crate::config::Retention;
 use crate::service::Service;
 use crate::service::expiry::before;
 use crate::service::standing::leader_fence;
+
+/// What a node used is forgotten when its agent was silent for this long.
+const NODES_KEPT: Duration = Duration::from_hours(24);
 
 /// Samples beyond their age, and ended jobs beyond theirs with all that belongs to them.
 pub(super) async fn forget(service: &Service) -> Result<(), StoreError> {
@@ -32,6 +38,10 @@ pub(super) async fn forget(service: &Service) -> Result<(), StoreError> {
         if forgotten > 0 {
             tracing::info!(forgotten, of_jobs, "observed jobs, or samples of them, are forgotten");
         }
+    }
+    if service.leader_epoch().is_some() {
+        let cut = before(service.clock.now(), NODES_KEPT);
+        service.db.write(move |tx| figures::forget_nodes(tx, cut)).await?;
     }
     Ok(())
 }

@@ -234,6 +234,8 @@ pub(super) fn forget_what_belongs_to(tx: &mut dyn Tx, id: &str) -> Result<(), St
         "DELETE FROM hpc_rollups WHERE series IN (SELECT id FROM hpc_series WHERE job_id = ?1)",
         "DELETE FROM hpc_series WHERE job_id = ?1",
         "DELETE FROM hpc_job_nodes WHERE job_id = ?1",
+        "DELETE FROM hpc_verdicts WHERE job_id = ?1",
+        "DELETE FROM outbox WHERE job_id = ?1",
     ] {
         tx.execute(sql, &[id.into()])?;
     }

@@ -52,7 +52,7 @@ pub fn list(tx: &mut dyn Tx, filter: &Filter, offset: u32, limit: u32) -> Result
         ("j.account =", filter.account.as_deref()),
         ("j.partition_name =", filter.partition.as_deref()),
         ("j.cluster =", filter.cluster.as_deref()),
-        ("j.id <", before.as_deref()),
+        (if filter.node.is_some() { "n.job_id <" } else { "j.id <" }, before.as_deref()),
     ];
     for (condition, value) in conditions {
         if let Some(value) = value {
@@ -60,16 +60,19 @@ pub fn list(tx: &mut dyn Tx, filter: &Filter, offset: u32, limit: u32) -> Result
             given.push(format!("{condition} ?{}", args.len()));
         }
     }
-    if let Some(node) = &filter.node {
+    // A node has few of all jobs: its own are gone through, newest first. CROSS keeps SQLite to that.
+    let (from, key) = if let Some(node) = &filter.node {
         args.push(node.into());
-        let of_node = "EXISTS (SELECT 1 FROM hpc_job_nodes n WHERE n.job_id = j.id AND n.node =";
-        given.push(format!("{of_node} ?{})", args.len()));
-    }
-    let sql = format!("FROM hpc_jobs j WHERE {}", given.join(" AND "));
+        given.push(format!("j.id = n.job_id AND n.node = ?{}", args.len()));
+        ("hpc_job_nodes n CROSS JOIN hpc_jobs j", "n.job_id")
+    } else {
+        ("hpc_jobs j", "j.id")
+    };
+    let sql = format!("FROM {from} WHERE {}", given.join(" AND "));
     let counted = format!("SELECT COUNT(*) FROM (SELECT 1 {sql} LIMIT {}) AS counted", COUNTED_AT_MOST + 1);
     let counted = first(tx, &counted, &args, |row| row.int(0))?.unwrap_or(0);
     let total = u64::try_from(counted).ok().filter(|total| *total <= u64::from(COUNTED_AT_MOST));
-    let page = format!("SELECT {COLUMNS} {sql} ORDER BY j.id DESC LIMIT {limit} OFFSET {offset}");
+    let page = format!("SELECT {COLUMNS} {sql} ORDER BY {key} DESC LIMIT {limit} OFFSET {offset}");
     Ok(Page { jobs: all(tx, &page, &args, read)?, total })
 }
 

@@ -9,7 +9,7 @@ use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use crate::error::StoreError;
 use crate::lane::Fence;
 use crate::tables::feed::holds;
-use crate::tx::{Arg, Tx, all};
+use crate::tx::{Row, Tx, all};
 
 /// One minute, in microseconds.
 pub const MINUTE: i64 = 60 * MICROS_PER_SECOND;
@@ -73,27 +73,51 @@ fn sum_up(tx: &mut dyn Tx, series: i64, step: i64, from: i64) -> Result<(), Stor
     Ok(())
 }
 
-/// The minutes or hours of a series from `from` until before `until`, the oldest first.
+/// The minutes or hours of a series from `from` until before `until`, the oldest first, `most` of them at most.
 pub fn between(
     tx: &mut dyn Tx,
     series: i64,
     step: i64,
     (from, until): (Timestamp, Timestamp),
+    most: u32,
 ) -> Result<Vec<Rollup>, StoreError> {
-    let sql = "SELECT at, samples, cpu_count, cpu_sum, cpu_max, memory_count, memory_sum, memory_max, gpu_count, gpu_sum, gpu_max \
-               FROM hpc_rollups WHERE series = ?1 AND step = ?2 AND at >= ?3 AND at < ?4 ORDER BY at";
-    let args: [Arg<'_>; 4] = [series.into(), step.into(), from.0.into(), until.0.into()];
-    all(tx, sql, &args, |row| {
-        let figure = |at: usize| {
-            let (count, sum, max) = (row.int(at)?, row.int(at + 1)?, row.opt_int(at + 2)?);
-            Ok::<_, StoreError>(Figure { last: None, count, sum, max })
-        };
-        Ok(Rollup {
-            at: Timestamp(row.int(0)?),
-            samples: row.int(1)?,
-            cpu: figure(2)?,
-            memory_mb: figure(5)?,
-            gpu: figure(8)?,
-        })
+    let sql = format!(
+        "SELECT at, samples, cpu_count, cpu_sum, cpu_max, memory_count, memory_sum, memory_max, gpu_count, gpu_sum, gpu_max \
+         FROM hpc_rollups WHERE series = ?1 AND step = ?2 AND at >= ?3 AND at < ?4 ORDER BY at LIMIT {most}"
+    );
+    all(tx, &sql, &[series.into(), step.into(), from.0.into(), until.0.into()], read)
+}
+
+/// The same of samples that are not rolled up yet.
+pub fn fresh(
+    tx: &mut dyn Tx,
+    series: i64,
+    step: i64,
+    (from, until): (Timestamp, Timestamp),
+    most: u32,
+) -> Result<Vec<Rollup>, StoreError> {
+    let sum =
+        |column: &str| format!("COUNT({column}), CAST(COALESCE(SUM({column}), 0) AS BIGINT), MAX({column})");
+    let sql = format!(
+        "SELECT at - at % {step}, COUNT(*), {}, {}, {} FROM hpc_samples WHERE series = ?1 AND at >= ?2 AND at < ?3 \
+         GROUP BY at - at % {step} ORDER BY at - at % {step} LIMIT {most}",
+        sum("cpu"),
+        sum("memory_mb"),
+        sum("gpu")
+    );
+    all(tx, &sql, &[series.into(), from.0.into(), until.0.into()], read)
+}
+
+fn read(row: &dyn Row) -> Result<Rollup, StoreError> {
+    let figure = |at: usize| {
+        let (count, sum, max) = (row.int(at)?, row.int(at + 1)?, row.opt_int(at + 2)?);
+        Ok::<_, StoreError>(Figure { last: None, count, sum, max })
+    };
+    Ok(Rollup {
+        at: Timestamp(row.int(0)?),
+        samples: row.int(1)?,
+        cpu: figure(2)?,
+        memory_mb: figure(5)?,
+        gpu: figure(8)?,
     })
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use libra_core::hpc::usage::{Sample, Totals};
+use libra_core::hpc::usage::{Figure, Sample, Totals};
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 
@@ -33,18 +33,21 @@ pub struct Series {
     pub rolled_until: Timestamp,
     /// When they are to be rolled up; None while there is nothing new.
     pub roll_at: Option<Timestamp>,
-    /// Its samples are kept from here on.
+    /// Its oldest sample is not older than this.
     pub kept_from: Timestamp,
+    /// Its samples from before this are forgotten: none is taken any more.
+    pub forgotten_until: Timestamp,
 }
 
 const COLUMNS: &str = "id, job_id, node, first_at, last_at, samples, cpu_last, cpu_count, cpu_sum, cpu_max, memory_last, \
      memory_count, memory_sum, memory_max, gpu_last, gpu_count, gpu_sum, gpu_max, gpu_memory_max, energy, read_bytes, \
-     written_bytes, rolled_until, roll_at, kept_from";
+     written_bytes, rolled_until, roll_at, kept_from, cores_last, cores_count, cores_sum, cores_max, memory_peak, covered, \
+     forgotten_until";
 
 fn read(row: &dyn Row) -> Result<Series, StoreError> {
     let job = row.text(1)?;
     let figure = |at: usize| {
-        Ok::<_, StoreError>(libra_core::hpc::usage::Figure {
+        Ok::<_, StoreError>(Figure {
             last: row.opt_int(at)?,
             count: row.int(at + 1)?,
             sum: row.int(at + 2)?,
@@ -60,16 +63,20 @@ fn read(row: &dyn Row) -> Result<Series, StoreError> {
             last_at: row.opt_int(4)?.map(Timestamp),
             samples: row.int(5)?,
             cpu: figure(6)?,
+            millicores: figure(25)?,
             memory_mb: figure(10)?,
+            memory_peak_mb: row.opt_int(29)?,
             gpu: figure(14)?,
             gpu_memory_mb: row.opt_int(18)?,
             energy_joules: row.opt_int(19)?,
             read_bytes: row.opt_int(20)?,
             written_bytes: row.opt_int(21)?,
+            covered: row.int(30)?,
         },
         rolled_until: Timestamp(row.int(22)?),
         roll_at: row.opt_int(23)?.map(Timestamp),
         kept_from: Timestamp(row.int(24)?),
+        forgotten_until: Timestamp(row.int(31)?),
     })
 }
 
@@ -122,6 +129,10 @@ pub fn record(tx: &mut dyn Tx, batches: Vec<Batch>) -> Result<u64, StoreError> {
         let known_until = series.totals.last_at;
         let mut any = false;
         for (at, sample) in samples {
+            // Its hour is rolled up, and what else was in it is gone.
+            if at < series.forgotten_until.0 {
+                continue;
+            }
             // What comes in order is new; the others have to be looked for.
             let is_new = if known_until.is_none_or(|known| at > known.0) {
                 fresh.push((series.id, sample.clone()));
@@ -212,32 +223,37 @@ fn update(tx: &mut dyn Tx, series: &Series) -> Result<(), StoreError> {
         last_at,
         samples,
         cpu,
+        millicores,
         memory_mb,
+        memory_peak_mb,
         gpu,
         gpu_memory_mb,
         energy_joules,
         read_bytes,
         written_bytes,
+        covered,
     } = &series.totals;
     let sql = "UPDATE hpc_series SET first_at = ?2, last_at = ?3, samples = ?4, cpu_last = ?5, cpu_count = ?6, cpu_sum = ?7, \
                cpu_max = ?8, memory_last = ?9, memory_count = ?10, memory_sum = ?11, memory_max = ?12, gpu_last = ?13, \
                gpu_count = ?14, gpu_sum = ?15, gpu_max = ?16, gpu_memory_max = ?17, energy = ?18, read_bytes = ?19, \
-               written_bytes = ?20, rolled_until = ?21, roll_at = ?22, kept_from = ?23 WHERE id = ?1";
+               written_bytes = ?20, rolled_until = ?21, roll_at = ?22, kept_from = ?23, cores_last = ?24, cores_count = ?25, \
+               cores_sum = ?26, cores_max = ?27, memory_peak = ?28, covered = ?29 WHERE id = ?1";
     let mut args: Vec<Arg<'_>> = vec![
         series.id.into(),
         first_at.map(|at| at.0).into(),
         last_at.map(|at| at.0).into(),
         (*samples).into(),
     ];
-    for figure in [cpu, memory_mb, gpu] {
-        args.extend([Arg::from(figure.last), figure.count.into(), figure.sum.into(), Arg::from(figure.max)]);
-    }
+    let figure = |f: &Figure| [Arg::from(f.last), f.count.into(), f.sum.into(), Arg::from(f.max)];
+    args.extend([cpu, memory_mb, gpu].into_iter().flat_map(figure));
     args.extend([gpu_memory_mb, energy_joules, read_bytes, written_bytes].map(|figure| Arg::from(*figure)));
     args.extend([
         Arg::from(series.rolled_until.0),
         Arg::from(series.roll_at.map(|at| at.0)),
         Arg::from(series.kept_from.0),
     ]);
+    args.extend(figure(millicores));
+    args.extend([Arg::from(*memory_peak_mb), Arg::from(*covered)]);
     tx.execute(sql, &args)?;
     Ok(())
 }
