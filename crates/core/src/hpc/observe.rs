@@ -470,7 +470,10 @@ impl Turn {
     fn is_forgotten(&mut self, reason: &str) {
         match self.job.hint.clone() {
             Some(hint) if hint.proved().is_some() => self.ends_as_told(&hint),
-            Some(hint) if hint.exit.is_some_and(|exit| exit.code != 0) => self.ends_as_told(&hint),
+            Some(hint) if hint.exit.is_some_and(|exit| exit.code != 0) => {
+                // What the hook made of it may be more than it knew.
+                self.ends_as_told(&EndHint { final_state: None, ..hint });
+            }
             hint => {
                 let record = &mut self.job.record;
                 record.ended = hint.as_ref().map(|hint| hint.at).or(record.ended);

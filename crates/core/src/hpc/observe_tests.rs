@@ -324,6 +324,8 @@ fn what_a_hook_makes_of_an_end_is_not_the_schedulers_word() {
     let done = || ends(Some((0, 0)), None, Some(HpcState::Completed));
     let lost = Story::of(ASKS, vec![started(0), done(), Word::Forgotten]);
     assert!(lost.last().failure.as_ref().unwrap().outcome_unknown);
+    let odd = ends(Some((3, 0)), None, Some(HpcState::Completed));
+    assert_eq!(Story::of(ASKS, vec![started(0), odd, Word::Forgotten]).last().state, State::Failed);
     // The scheduler's word counts, whichever came first.
     for words in [
         vec![started(0), done(), completes("TIMEOUT", (-1, Some(0), 5)), Word::Forgotten],

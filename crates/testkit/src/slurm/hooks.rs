@@ -1,4 +1,4 @@
-//! Libra's hooks in a cluster, installed as people install them, with settings of their own beside them.
+//! Libra's hooks in a cluster, installed as people install them, with settings of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,25 +10,30 @@ use super::programs;
 #[derive(Clone, Debug)]
 pub struct Hooks {
     dir: PathBuf,
+    settings: PathBuf,
 }
 
 impl Hooks {
-    /// Those that were installed in a directory.
-    pub(super) fn at(dir: &Path) -> Self {
-        Self { dir: dir.to_owned() }
+    /// Runs `install.sh` of `deploy/slurm` into a directory, with the settings beside the scripts, where they are found whoever
+    /// starts these. They tell nobody anything yet.
+    pub fn install(dir: &Path) -> Self {
+        let hooks = Self { dir: dir.to_owned(), settings: dir.join("scripts/slurm.env") };
+        hooks.put();
+        hooks
     }
 
-    /// Runs `install.sh` of `deploy/slurm` into a directory. They tell nobody anything yet.
-    pub fn install(dir: &Path) -> Self {
-        let hooks = Self::at(dir);
-        fs::create_dir_all(hooks.scripts()).unwrap();
-        // Slurm cleans the environment of its hooks, so that each cluster's settings are beside them.
-        hooks.write_settings("");
+    /// Those of a cluster: its daemons have to name the file of the settings, in `LIBRA_SLURM_ENV`.
+    pub(super) fn of_cluster(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), settings: dir.join("slurm.env") }
+    }
+
+    pub(super) fn put(&self) {
+        fs::create_dir_all(self.scripts()).unwrap();
+        self.write_settings("");
         let installer = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/slurm/install.sh");
         let mut command = Command::new("sh");
-        command.arg(installer).arg("--to").arg(hooks.scripts()).arg("--env").arg(hooks.settings());
+        command.arg(installer).arg("--to").arg(self.scripts()).arg("--env").arg(self.settings());
         programs::run(command.args(["--slurm-user", &programs::user()]));
-        hooks
     }
 
     /// Where the scripts are.
@@ -38,7 +43,7 @@ impl Hooks {
 
     /// The file of their settings.
     pub fn settings(&self) -> PathBuf {
-        self.scripts().join("slurm.env")
+        self.settings.clone()
     }
 
     /// From now on they tell a Libra, of a cluster of this name, with the key in a file if there is one.
@@ -52,7 +57,7 @@ impl Hooks {
 
     fn write_settings(&self, lines: &str) {
         // Renamed: a hook may be reading the old ones just now.
-        let fresh = self.scripts().join(".slurm.env.new");
+        let fresh = self.settings.with_extension("new");
         fs::write(&fresh, format!("{lines}LIBRA_SPOOL={}\n", self.spool().display())).unwrap();
         fs::rename(fresh, self.settings()).unwrap();
     }
@@ -82,7 +87,8 @@ impl Hooks {
 
     /// Runs `drain` to its end; true when nothing is left.
     pub fn drain(&self) -> bool {
-        let out = Command::new(self.scripts().join("drain")).output().unwrap();
+        let mut command = Command::new(self.scripts().join("drain"));
+        let out = command.env("LIBRA_SLURM_ENV", self.settings()).output().unwrap();
         out.status.success()
     }
 }

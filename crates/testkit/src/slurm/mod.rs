@@ -72,7 +72,7 @@ impl SlurmCluster {
 
     /// Libra's hooks, where it was set up with them.
     pub fn hooks(&self) -> Hooks {
-        Hooks::at(&self.dir.join(HOOKS))
+        Hooks::of_cluster(&self.dir.join(HOOKS))
     }
 
     /// Its slurm.conf.
@@ -203,6 +203,8 @@ impl SlurmCluster {
         let log = self.dir.join("log").join(name).with_extension("out");
         let log = File::options().create(true).append(true).open(log).unwrap();
         command.env("SLURM_CONF", self.conf()).env("PATH", programs::path());
+        // Slurm cleans the environment of its hooks; what its daemons have is all that they can look at.
+        command.env("LIBRA_SLURM_ENV", self.hooks().settings());
         if command.get_current_dir().is_none() {
             command.current_dir(&self.dir);
         }

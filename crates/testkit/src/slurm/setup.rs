@@ -116,7 +116,8 @@ impl Setup {
             fs::create_dir(dir.join("spool").join(ports.node(number))).unwrap();
         }
         if self.told {
-            let hooks = Hooks::install(&dir.join(HOOKS));
+            let hooks = Hooks::of_cluster(&dir.join(HOOKS));
+            hooks.put();
             self = self.hooks(&hooks.scripts());
         }
         if cgroups {
