@@ -56,6 +56,10 @@ pub struct Allocation {
     pub stderr: Option<String>,
 }
 
+/// The most nodes, tasks, processors or GPUs that are believed.
+const MOST: u32 = 1_000_000;
+/// The longest value of an option in a script, in bytes.
+const MOST_BYTES: usize = 1_024;
 /// What marks a line of a script that is meant for `sbatch`.
 const DIRECTIVE: &str = "#SBATCH";
 
@@ -136,11 +140,12 @@ fn read(line: &str, asked: &mut Allocation, job_name: &mut Option<String>) -> Re
             value
                 .clone()
                 .or_else(|| words.next())
-                .ok_or_else(|| format!("`{option}` in the script has no value"))
+                .filter(|value| value.len() <= MOST_BYTES)
+                .ok_or_else(|| format!("`{option}` in the script has no value, or too long a one"))
         };
         let wrong = |value: &str| format!("`{option}` in the script can't be `{value}`");
         let count = |value: String| match value.parse::<u32>() {
-            Ok(count) if count > 0 => Ok(count),
+            Ok(count) if (1..=MOST).contains(&count) => Ok(count),
             Ok(_) | Err(_) => Err(wrong(&value)),
         };
         match option.as_str() {
@@ -215,6 +220,18 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     }
     all.extend(word);
     Ok(all)
+}
+
+/// How many tasks an array has: 4 of `0-3`, 3 of `1,3,5`, 4 of `0-15:4%2`. None where that can't be told.
+pub fn tasks_of(array: &str) -> Option<u64> {
+    let tasks = array.split('%').next()?;
+    tasks.split(',').try_fold(0u64, |sum, part| {
+        let (range, step) = part.split_once(':').unwrap_or((part, "1"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last, step): (u64, u64, u64) =
+            (first.parse().ok()?, last.parse().ok()?, step.parse().ok().filter(|step| *step > 0)?);
+        sum.checked_add(last.checked_sub(first)? / step + 1)
+    })
 }
 
 /// Slurm's ways to write a time limit, rounded up to minutes: `30`, `30:00`, `1:30:00`, `2-0`, `2-12:30`, `2-12:30:00`.
@@ -319,6 +336,22 @@ mod tests {
             ("é", None),
         ] {
             assert_eq!(mebibytes(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_tasks_of_an_array_are_counted() {
+        for (text, wanted) in [
+            ("0-3", Some(4)),
+            ("7", Some(1)),
+            ("1,3,5-6%2", Some(4)),
+            ("0-15:4", Some(4)),
+            ("3-1", None),
+            ("0-3:0", None),
+            ("0x3F8", None),
+            ("", None),
+        ] {
+            assert_eq!(tasks_of(text), wanted, "{text}");
         }
     }
 

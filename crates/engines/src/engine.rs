@@ -147,6 +147,11 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// The same of what this job would use, where an engine has several.
+    fn trouble_of(&self, _spec: &JobSpec) -> Option<String> {
+        self.trouble()
+    }
+
     /// Stops looking after an attempt that another replica looks after now: nothing is written about it any more,
     /// nothing of it is ended.
     fn leave(&self, token: Token);

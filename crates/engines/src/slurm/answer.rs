@@ -51,6 +51,10 @@ impl Answer {
             Ok(answer) => answer,
             // Slurm says these in plain words.
             Err(_) if [401, 403].contains(&status) => return Err(Error::Unauthorised(text())),
+            // Of somebody on the way, who may say another thing next time.
+            Err(_) if [408, 421, 425, 429].contains(&status) => {
+                return Err(Error::Failed(format!("{status} {}", text())));
+            }
             Err(_) if (400..500).contains(&status) => {
                 return Err(Error::Refused(format!("{status} {}", text())));
             }

@@ -214,7 +214,7 @@ impl Slurm {
                 let order = Order {
                     program: "sbatch",
                     arguments: submission.arguments(),
-                    variables: submission.variables(),
+                    of_job: submission.variables(),
                     input: &submission.script,
                 };
                 let said = commands.run(order, COMMAND_PATIENCE).await?;

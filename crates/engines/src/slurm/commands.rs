@@ -4,6 +4,9 @@
 //! has a time limit, after which all that it has started is killed, and an empty list counts only without errors beside it.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
@@ -40,8 +43,9 @@ pub struct Commands {
 pub(super) struct Order<'a> {
     pub(super) program: &'a str,
     pub(super) arguments: Vec<String>,
-    /// Its environment beside what Slurm needs; that of a job is handed on by sbatch.
-    pub(super) variables: BTreeMap<&'a str, &'a str>,
+    /// The environment of the job that it submits. It is told in a file, and is not that of the command: `LD_PRELOAD` of a job
+    /// has no business on this machine.
+    pub(super) of_job: BTreeMap<&'a str, &'a str>,
     /// Its standard input.
     pub(super) input: &'a str,
 }
@@ -68,21 +72,25 @@ impl Commands {
         let program = program.ok_or_else(|| failed(format!("it is not in {}", self.path())))?;
         let mut command = Command::new(program);
         command.args(&order.arguments).env_clear();
-        command.env("PATH", self.path()).envs(&order.variables);
-        if order.variables.is_empty() {
-            command.env("LC_ALL", "C");
-        }
+        let told = if order.of_job.is_empty() {
+            command.env("PATH", self.path()).env("LC_ALL", "C");
+            None
+        } else {
+            // Whatever is in its own environment sbatch puts over that of the job: it gets next to none.
+            let file = EnvironmentFile::of(&order.of_job).map_err(|e| failed(e.to_string()))?;
+            command.arg(format!("--export-file={}", file.0.display()));
+            Some(file)
+        };
         if let Some(conf) = &self.conf {
             command.env("SLURM_CONF", conf);
         }
         command.current_dir("/").process_group(0).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut tree = Tree(command.spawn().map_err(|e| failed(e.to_string()))?);
-        match tokio::time::timeout(patience, tree.talk(order.input)).await {
-            Ok(said) => said,
-            // The tree is killed as it goes out of scope.
-            Err(_) => Err(Error::TimedOut),
-        }
+        let said = tokio::time::timeout(patience, tree.talk(order.input)).await;
+        drop(told);
+        // The tree is killed as it goes out of scope.
+        said.unwrap_or(Err(Error::TimedOut))
     }
 
     /// Runs a command that prints JSON.
@@ -105,6 +113,29 @@ impl Commands {
             Ok(_) | Err(Error::Garbage(_)) if !said.succeeded => Err(complaint()),
             other => other,
         }
+    }
+}
+
+/// The environment of a job, for the time of one command: `NAME=value`, each with a NUL behind it. Only we can read it.
+struct EnvironmentFile(PathBuf);
+
+impl EnvironmentFile {
+    fn of(variables: &BTreeMap<&str, &str>) -> io::Result<Self> {
+        let name = format!("libra-environment-{}", uuid::Uuid::now_v7().simple());
+        let file = Self(std::env::temp_dir().join(name));
+        let mut open = OpenOptions::new();
+        let mut to = open.write(true).create_new(true).mode(0o600).open(&file.0)?;
+        for (name, value) in variables {
+            to.write_all(format!("{name}={value}\0").as_bytes())?;
+        }
+        Ok(file)
+    }
+}
+
+impl Drop for EnvironmentFile {
+    fn drop(&mut self) {
+        // What can't be removed is in a directory that the system clears.
+        let _ = std::fs::remove_file(&self.0);
     }
 }
 
@@ -169,7 +200,7 @@ mod tests {
     }
 
     fn order(program: &str) -> Order<'_> {
-        Order { program, input: "told", variables: [("A", "b")].into(), ..Order::default() }
+        Order { program, input: "told", of_job: [("A", "b c")].into(), ..Order::default() }
     }
 
     #[tokio::test]
@@ -192,10 +223,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_command_is_told_all_and_nothing_of_ours() {
-        let (commands, dir) = commands("tell", "cat; echo $A $SLURM_CONF $HOME.; echo wrong >&2; exit 3");
+        let script = "cat; echo $A $SLURM_CONF $HOME.; tr '\\000' ! <${1#*=}; echo wrong >&2; exit 3";
+        let (commands, dir) = commands("tell", script);
         let said = commands.run(order("tell"), COMMAND_PATIENCE).await.unwrap();
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
-        assert_eq!(text, format!("toldb {}/slurm.conf .\n", dir.display()));
+        assert_eq!(
+            text,
+            format!("told{}/slurm.conf .\nA=b c!", dir.display()),
+            "its environment is no other's"
+        );
         assert_eq!((said.succeeded, said.stderr.as_str()), (false, "wrong\n"));
         assert!(matches!(commands.json("tell", &[], COMMAND_PATIENCE).await, Err(Error::Failed(_))));
         assert!(matches!(commands.json("squint", &[], COMMAND_PATIENCE).await, Err(Error::NoProgram(_))));

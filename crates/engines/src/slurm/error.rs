@@ -159,7 +159,11 @@ pub(super) fn of_list(errors: &[Value]) -> Option<Error> {
 }
 
 /// Words of Slurm's commands, and of answers without numbers, that say that slurmctld was not reached.
-const AWAY: [&str; 6] = [
+const AWAY: [&str; 10] = [
+    "receive failure",
+    "send failure",
+    "temporarily unable",
+    "standby mode",
     "Unable to contact slurm controller",
     "Connection refused",
     "Socket timed out",

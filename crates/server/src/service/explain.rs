@@ -111,7 +111,10 @@ impl Service {
         if job.state != State::Scheduled || job.stop.is_some() {
             return None;
         }
-        self.engines.get(&job.mode)?.trouble().map(|text| format!("it waits for its engine: {text}"))
+        self.engines
+            .get(&job.mode)?
+            .trouble_of(&job.spec)
+            .map(|text| format!("it waits for its engine: {text}"))
     }
 }
 

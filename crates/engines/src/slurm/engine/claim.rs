@@ -33,6 +33,8 @@ pub(super) struct Taken {
     pub(super) cluster: String,
     /// The job's number, an array's as a whole. None where nobody can say whether it arrived.
     pub(super) job: Option<String>,
+    /// When it was sent.
+    pub(super) at: Timestamp,
 }
 
 impl Taken {

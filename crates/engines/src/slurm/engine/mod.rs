@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use libra_core::allocation::tasks_of;
 use libra_core::attempt::{Exit, Handle, Outcome};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::hpc::job::HpcJob;
@@ -25,6 +26,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 use self::claim::{Claim, Taken};
+use self::outcome::Submitted;
 use super::{Error, Slurm, Submission};
 use crate::attempt_dir::AttemptDir;
 use crate::engine::{
@@ -33,9 +35,13 @@ use crate::engine::{
 use crate::failpoint;
 use crate::shim::records;
 
-/// A submission whose answer was lost may still be on its way for so long: slurmctld's own patience with a message
-/// (`MessageTimeout`, 10 s unless the site says otherwise) and slurmrestd's, and a few seconds.
-const SETTLES_SECONDS: i64 = 60;
+/// A submission whose answer was lost may still be on its way for so long: the patience of slurmctld and slurmrestd with a
+/// message (`MessageTimeout`, 10 s unless the site says otherwise, and 100 s at most), and half as much again.
+const SETTLES_SECONDS: i64 = 150;
+/// Accounting is asked from so long before it was sent: Slurm's clock may be behind ours.
+const FOUND_BEFORE_SECONDS: i64 = 3_600;
+/// What is not known yet of one attempt is looked for this often.
+const LOOKED_AGAIN: Duration = Duration::from_secs(10);
 /// slurmctld knows every job for so long after its end, at least where `MinJobAge` (300 s) was left alone.
 const KNOWN_SECONDS: i64 = 240;
 /// A cancellation is told again after so long.
@@ -77,6 +83,7 @@ pub struct SlurmJobs {
     records: Arc<dyn Records>,
     heard: Arc<Notify>,
     cancels: Mutex<HashMap<Token, Cancel>>,
+    asked: Mutex<HashMap<Token, Instant>>,
     trouble: Mutex<BTreeMap<String, (Instant, String)>>,
 }
 
@@ -90,7 +97,14 @@ struct Cancel {
 impl SlurmJobs {
     /// An engine for these clusters, by name. `heard` wakes those who wait for news.
     pub fn new(clusters: BTreeMap<String, Cluster>, records: Arc<dyn Records>, heard: Arc<Notify>) -> Self {
-        Self { clusters, records, heard, cancels: Mutex::default(), trouble: Mutex::default() }
+        Self {
+            clusters,
+            records,
+            heard,
+            cancels: Mutex::default(),
+            asked: Mutex::default(),
+            trouble: Mutex::default(),
+        }
     }
 
     fn cluster(&self, spec: &JobSpec) -> Option<(&str, &Cluster)> {
@@ -140,15 +154,23 @@ impl SlurmJobs {
         if launch.is_late() {
             return Err(LaunchError::Unknown("it came too late to be submitted".to_owned()));
         }
-        let claim = Claim::Sent { cluster: name.to_owned(), at: records::now() };
+        let at = records::now();
+        let claim = Claim::Sent { cluster: name.to_owned(), at };
         if !claim::make(&dir, &claim).map_err(|e| unknown(&e))? {
             return Err(LaunchError::Unknown("it was submitted or revoked before".to_owned()));
         }
         failpoint::hit("after-owner");
+        // The disk may have taken its time, and somebody else the attempt.
+        if launch.is_late() {
+            return Err(LaunchError::Unknown("it came too late to be submitted".to_owned()));
+        }
         match cluster.slurm.submit(&submission).await {
             Ok(number) => {
                 failpoint::hit("after-spawn");
-                self.is_taken(&dir, name, number, launch).await.map_err(|e| unknown(&e))
+                let taken = Taken { cluster: name.to_owned(), job: Some(number), at };
+                claim::keep(&dir, &taken).map_err(|e| unknown(&e))?;
+                self.make_known(launch, &taken).await;
+                Ok(launched(&taken))
             }
             Err(Error::Refused(words)) => Err(refused(&words)),
             Err(error) if error.is_unclear() => Err(unknown(&error)),
@@ -161,32 +183,21 @@ impl SlurmJobs {
         }
     }
 
-    /// Slurm has the job: the number is kept, and everybody knows of it from now on.
-    async fn is_taken(
-        &self,
-        dir: &AttemptDir,
-        cluster: &str,
-        number: String,
-        launch: &Launch,
-    ) -> std::io::Result<Launched> {
-        let taken = Taken { cluster: cluster.to_owned(), job: Some(number) };
-        claim::keep(dir, &taken)?;
-        if let Some(number) = &taken.job {
-            let now = records::now();
-            let record = Record {
-                external_id: number.clone(),
-                raw_state: "PENDING".to_owned(),
-                name: Some(name_of(launch)),
-                submitted: Some(now),
-                comment: Some(launch.token.to_string()),
-                ..Record::default()
-            };
-            // It was surely not asked for later than this: the read of the cluster knows more.
-            if let Err(error) = self.records.hear(cluster, vec![record], now).await {
-                tracing::warn!(job_id = %launch.job_id, number, %error, "a submitted job is not among those of its cluster yet");
-            }
+    /// Slurm has the job: everybody knows of it from now on, and it is asked for even if it is in no list. Said as of when it
+    /// was sent: whatever Slurm has said of it since is newer.
+    async fn make_known(&self, launch: &Launch, taken: &Taken) {
+        let Some(number) = &taken.job else { return };
+        let record = Record {
+            external_id: number.clone(),
+            raw_state: "PENDING".to_owned(),
+            name: Some(name_of(launch)),
+            submitted: Some(taken.at),
+            comment: Some(launch.token.to_string()),
+            ..Record::default()
+        };
+        if let Err(error) = self.records.hear(&taken.cluster, vec![record], taken.at).await {
+            tracing::warn!(job_id = %launch.job_id, number, %error, "a submitted job is not among those of its cluster yet");
         }
-        Ok(launched(&taken))
     }
 
     async fn look_for(&self, launch: &Launch) -> Result<Option<Launched>, EngineError> {
@@ -202,26 +213,46 @@ impl SlurmJobs {
         };
         let Some(Claim::Sent { at, .. }) = claimed else { return Ok(None) };
         let (name, cluster) = self.cluster_of(launch)?;
+        let still =
+            || EngineError("whether a submission without an answer has arrived is not known yet".to_owned());
+        if !self.is_due(launch.token) {
+            return Err(still());
+        }
         let asked_at = records::now();
-        let from = at.plus_seconds(-SETTLES_SECONDS);
+        // Slurm's clock may be behind.
+        let from = at.plus_seconds(-FOUND_BEFORE_SECONDS);
         let found = cluster.slurm.find(&launch.token.to_string(), from, asked_at).await;
         self.note_trouble(name, found.as_ref().err());
         let found = found.map_err(|e| EngineError(e.to_string()))?;
+        let taken = |job: Option<String>| Taken { cluster: name.to_owned(), job, at };
         if let Some(number) = found.ids.into_iter().next() {
-            return self.is_taken(&dir, name, number, launch).await.map(Some).map_err(unanswered);
+            let taken = taken(Some(number));
+            claim::keep(&dir, &taken).map_err(unanswered)?;
+            self.make_known(launch, &taken).await;
+            return Ok(Some(launched(&taken)));
         }
         let since = asked_at.0.saturating_sub(at.0);
         let seconds = |seconds: i64| seconds.saturating_mul(libra_core::time::MICROS_PER_SECOND);
         if since < seconds(SETTLES_SECONDS) {
-            return Err(EngineError("a submission without an answer may still arrive".to_owned()));
+            return Err(still());
         }
         if since < seconds(KNOWN_SECONDS) || found.comments_kept {
             return Ok(None);
         }
         // It may have come, run and been forgotten.
-        let lost = Taken { cluster: name.to_owned(), job: None };
+        let lost = taken(None);
         claim::keep(&dir, &lost).map_err(unanswered)?;
         Ok(Some(launched(&lost)))
+    }
+
+    /// True when Slurm may be asked again about one attempt.
+    fn is_due(&self, token: Token) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = asked.get(&token).is_none_or(|at| at.elapsed() >= LOOKED_AGAIN);
+        if due {
+            asked.insert(token, Instant::now());
+        }
+        due
     }
 
     /// What the jobs of a submission come to.
@@ -229,8 +260,13 @@ impl SlurmJobs {
         let taken = Taken::of(handle)?;
         let Some(number) = &taken.job else { return Ok(Observation::Ended(lost())) };
         let jobs = self.records.of(&taken.cluster, number).await?;
-        let stop = AttemptDir::new(&launch.dir).stop_file().exists();
-        Ok(outcome::of(&jobs, number, &launch.token.to_string(), stop, records::now()))
+        let token = launch.token.to_string();
+        let submitted = submitted(launch, number, &token, &taken);
+        if submitted.own(&jobs).is_empty() && self.is_due(launch.token) {
+            // Libra died before it was known, or somebody has removed it.
+            self.make_known(launch, &taken).await;
+        }
+        Ok(submitted.look(&jobs, records::now()))
     }
 
     async fn end(&self, launch: &Launch, handle: &Handle) -> Result<CancelOutcome, EngineError> {
@@ -248,9 +284,6 @@ impl SlurmJobs {
             };
         };
         let Some(number) = &taken.job else { return Ok(CancelOutcome::Gone(lost())) };
-        if dir.path().exists() && !dir.stop_file().exists() {
-            records::write_whole(&dir.stop_file(), b"").map_err(unanswered)?;
-        }
         let handle = handle_of(&taken);
         if let Observation::Ended(exit) = self.look_at(launch, &handle).await? {
             return Ok(CancelOutcome::Gone(exit));
@@ -261,14 +294,15 @@ impl SlurmJobs {
         let cancel = match before {
             Some(cancel) if cancel.told.elapsed() < TOLD_AGAIN => cancel,
             Some(_) | None => {
-                match cluster.slurm.cancel(number).await {
-                    // One that Slurm has forgotten has ended; its record says how.
-                    Ok(()) | Err(Error::UnknownJob) => Cancel { told: now, asked: now },
-                    Err(error) => {
-                        self.note_trouble(name, Some(&error));
-                        return Err(EngineError(error.to_string()));
-                    }
+                self.tell_to_end(launch, cluster, number, &taken).await.map_err(|error| {
+                    self.note_trouble(name, Some(&error));
+                    EngineError(error.to_string())
+                })?;
+                // From now on its end is what was asked for.
+                if dir.path().exists() && !dir.stop_file().exists() {
+                    records::write_whole(&dir.stop_file(), b"").map_err(unanswered)?;
                 }
+                Cancel { told: now, asked: now }
             }
         };
         let ask = cancel.asked.elapsed() >= ASKED_AGAIN;
@@ -281,6 +315,30 @@ impl SlurmJobs {
             }
         }
         Ok(CancelOutcome::Stopping)
+    }
+
+    /// Tells Slurm to end all jobs of a submission that are open, once it has said that they are ours.
+    async fn tell_to_end(
+        &self,
+        launch: &Launch,
+        cluster: &Cluster,
+        number: &str,
+        taken: &Taken,
+    ) -> Result<(), Error> {
+        let token = launch.token.to_string();
+        let submitted = submitted(launch, number, &token, taken);
+        let told = match cluster.slurm.job(number).await {
+            // One that Slurm has forgotten has ended; its record says how.
+            Err(Error::UnknownJob) => return Ok(()),
+            told => told?,
+        };
+        if !told.iter().any(|record| submitted.owns(record)) {
+            return Ok(());
+        }
+        match cluster.slurm.cancel(number).await {
+            Ok(()) | Err(Error::UnknownJob) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks for one job beside the shared read: somebody is waiting for its end.
@@ -375,8 +433,15 @@ impl Engine for SlurmJobs {
         all.values().find(|(at, _)| at.elapsed() < TROUBLE_LASTS).map(|(_, words)| words.clone())
     }
 
+    fn trouble_of(&self, spec: &JobSpec) -> Option<String> {
+        let all = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, words) = all.get(spec.cluster.as_deref()?)?;
+        (at.elapsed() < TROUBLE_LASTS).then(|| words.clone())
+    }
+
     fn leave(&self, token: Token) {
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
     }
 
     fn changed(&self, _token: Token) -> BoxFuture<'_, ()> {
@@ -390,11 +455,22 @@ fn refused(words: &str) -> LaunchError {
 }
 
 fn handle_of(taken: &Taken) -> Handle {
-    Handle(json!({"cluster": taken.cluster, "job": taken.job}))
+    Handle(json!({"cluster": taken.cluster, "job": taken.job, "at": taken.at}))
 }
 
 fn launched(taken: &Taken) -> Launched {
     Launched { handle: handle_of(taken), running_since: None }
+}
+
+fn submitted<'a>(launch: &'a Launch, number: &'a str, token: &'a str, taken: &Taken) -> Submitted<'a> {
+    let array = launch.spec.slurm.as_ref().and_then(|asked| asked.array.as_deref());
+    Submitted {
+        number,
+        token,
+        at: taken.at,
+        tasks: array.and_then(tasks_of),
+        stopped: AttemptDir::new(&launch.dir).stop_file().exists(),
+    }
 }
 
 /// The end of an attempt that was stopped before Slurm had it.

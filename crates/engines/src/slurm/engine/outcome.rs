@@ -1,5 +1,6 @@
 //! What the jobs of one submission come to: a single job, the tasks of an array, the parts of a heterogeneous job.
 
+use libra_core::allocation::tasks_of;
 use libra_core::attempt::{Exit, Outcome, Progress};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::hpc::end::no_record;
@@ -13,56 +14,123 @@ use crate::slurm::name_of;
 
 /// Failed tasks that are named in a message, at most.
 const MOST_NAMED: usize = 5;
+/// Slurm's time of a submission differs from ours by its clock and by the way there, in seconds, at most.
+const SAME_SUBMISSION_SECONDS: i64 = 300;
+/// Tasks of which nobody has heard so long after the last one ended are not heard of any more, in seconds.
+const TASKS_ARE_KNOWN_SECONDS: i64 = 600;
 
-/// What the jobs that carry `token` come to; `number` is that of the whole, and `stop` says that Libra has cancelled it.
-pub(super) fn of(jobs: &[HpcJob], number: &str, token: &str, stop: bool, now: Timestamp) -> Observation {
-    let ours: Vec<&HpcJob> = jobs.iter().filter(|job| carries(&job.record, token)).collect();
-    let Some(first) = ours.iter().find(|job| job.record.external_id == number).or(ours.first()) else {
-        return Observation::Waiting(waits("nothing more is known of it yet", number));
-    };
-    let over: Vec<&HpcJob> = ours.iter().copied().filter(|job| job.state.is_terminal()).collect();
-    if over.len() == ours.len() {
-        return Observation::Ended(ended(&ours, stop, now));
-    }
-    let runs = |job: &&&HpcJob| job.hpc_state() == HpcState::Running;
-    let running: Vec<&HpcJob> = ours.iter().filter(runs).copied().collect();
-    let since = ours.iter().filter_map(|job| job.record.started).min();
-    if running.is_empty() && (over.is_empty() || since.is_none()) {
-        let why = first
-            .record
-            .reason
-            .as_deref()
-            .filter(|reason| *reason != "None")
-            .unwrap_or("it is its turn next");
-        return Observation::Waiting(waits(why, number));
-    }
-    let open = ours.len() - over.len();
-    let stage = match (running.as_slice(), ours.len()) {
-        ([], _) => format!("Slurm job {number}: {} of its tasks have ended, the others wait", over.len()),
-        ([job], 1) if job.record.nodes.is_empty() => format!("Slurm job {number}"),
-        ([job], 1) => format!("Slurm job {number} on {}", job.record.nodes.join(",")),
-        (running, all) => {
-            format!("Slurm job {number}: {} of {all} run, {} wait", running.len(), open - running.len())
-        }
-    };
-    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let percentage = u8::try_from(over.len() * 100 / ours.len().max(1)).unwrap_or(100);
-    Observation::Running(Running {
-        since: since.or(Some(now)),
-        progress: Some(Progress {
-            percentage,
-            current_stage: Some(stage),
-            tasks_completed: count(over.len()),
-            tasks_total: count(ours.len()),
-        }),
-        application_id: Some(number.to_owned()),
-        ..Running::default()
-    })
+/// A submission whose jobs are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Submitted<'a> {
+    /// The number that Slurm has given it.
+    pub(super) number: &'a str,
+    /// Its mark, which is in the comments of its jobs.
+    pub(super) token: &'a str,
+    /// When it was sent.
+    pub(super) at: Timestamp,
+    /// How many tasks it has, where it is an array.
+    pub(super) tasks: Option<u64>,
+    /// True once Libra has cancelled it.
+    pub(super) stopped: bool,
 }
 
-/// Numbers begin anew one day: a job without our mark is somebody else's. Accounting may keep no comments.
-fn carries(record: &Record, token: &str) -> bool {
-    record.comment.as_ref().is_none_or(|comment| comment.split_whitespace().any(|word| word == token))
+impl Submitted<'_> {
+    /// True for a job of this submission. Numbers begin anew one day, comments are changed by scripts, and accounting may
+    /// keep none: what has no mark of ours was at least submitted when we did.
+    pub(super) fn owns(&self, record: &Record) -> bool {
+        let marked = record.comment.as_ref();
+        marked.is_some_and(|comment| comment.split_whitespace().any(|word| word == self.token))
+            || record.submitted.is_some_and(|at| {
+                let apart = at.0.saturating_sub(self.at.0).saturating_abs();
+                apart <= SAME_SUBMISSION_SECONDS * libra_core::time::MICROS_PER_SECOND
+            })
+    }
+
+    /// Its jobs among these, each number as it was last taken on.
+    pub(super) fn own<'j>(&self, jobs: &'j [HpcJob]) -> Vec<&'j HpcJob> {
+        let mut ours: Vec<&HpcJob> = jobs.iter().filter(|job| self.owns(&job.record)).collect();
+        ours.sort_by(|a, b| (&a.record.external_id, b.run).cmp(&(&b.record.external_id, a.run)));
+        ours.dedup_by(|later, first| later.record.external_id == first.record.external_id);
+        ours
+    }
+
+    /// What its jobs come to.
+    pub(super) fn look(&self, jobs: &[HpcJob], now: Timestamp) -> Observation {
+        let number = self.number;
+        let ours = self.own(jobs);
+        let Some(first) = ours.iter().find(|job| job.record.external_id == number).or(ours.first()) else {
+            return Observation::Waiting(waits("nothing more is known of it yet", number));
+        };
+        let over: Vec<&HpcJob> = ours.iter().copied().filter(|job| job.state.is_terminal()).collect();
+        let count = |jobs: &[&HpcJob]| jobs.iter().map(|job| stands_for(job)).fold(0, u64::saturating_add);
+        let known = count(&ours);
+        let all = self.tasks.unwrap_or(known).max(known);
+        if over.len() == ours.len() {
+            if self.stopped || known >= all {
+                return Observation::Ended(self.ended(&ours, None, now));
+            }
+            let last = ours.iter().filter_map(|job| job.record.ended).max();
+            let last = last.unwrap_or(first.updated_at);
+            if last.plus_seconds(TASKS_ARE_KNOWN_SECONDS) < now {
+                return Observation::Ended(self.ended(&ours, Some(all - known), now));
+            }
+        }
+        let running: Vec<&HpcJob> =
+            ours.iter().filter(|job| job.hpc_state() == HpcState::Running).copied().collect();
+        let since = ours.iter().filter_map(|job| job.record.started).min();
+        if running.is_empty() && (over.is_empty() || since.is_none()) {
+            let reason = first.record.reason.as_deref().filter(|reason| *reason != "None");
+            return Observation::Waiting(waits(reason.unwrap_or("it is its turn next"), number));
+        }
+        let done = count(&over).min(all);
+        let stage = match running.as_slice() {
+            [job] if all == 1 && job.record.nodes.is_empty() => format!("Slurm job {number}"),
+            [job] if all == 1 => format!("Slurm job {number} on {}", job.record.nodes.join(",")),
+            running => format!("Slurm job {number}: {} of {all} run, {done} have ended", running.len()),
+        };
+        let percentage = done.saturating_mul(100).checked_div(all).and_then(|share| u8::try_from(share).ok());
+        Observation::Running(Running {
+            since: since.or(Some(now)),
+            progress: Some(Progress {
+                percentage: percentage.unwrap_or(0),
+                current_stage: Some(stage),
+                tasks_completed: done,
+                tasks_total: all,
+            }),
+            application_id: Some(number.to_owned()),
+            ..Running::default()
+        })
+    }
+
+    /// The end of all of it; `unknown` tasks are among them whose end nobody knows.
+    fn ended(&self, jobs: &[&HpcJob], unknown: Option<u64>, now: Timestamp) -> Exit {
+        let at = jobs.iter().filter_map(|job| job.record.ended).max().unwrap_or(now);
+        let bad: Vec<&HpcJob> =
+            jobs.iter().copied().filter(|job| job.hpc_state() != HpcState::Completed).collect();
+        let exit = bad.first().or(jobs.first()).and_then(|job| job.record.exit);
+        let outcome = match bad.as_slice() {
+            [] => match unknown {
+                None => Outcome::Succeeded,
+                Some(unknown) => Outcome::Failed { failure: tasks_unknown(unknown) },
+            },
+            bad if self.stopped && bad.iter().any(|job| job.hpc_state() == HpcState::Cancelled) => {
+                Outcome::Stopped
+            }
+            [one] if self.tasks.is_none() && jobs.len() == 1 => Outcome::Failed { failure: failure(one) },
+            bad => Outcome::Failed { failure: of_several(bad, self.tasks, jobs.len()) },
+        };
+        Exit {
+            outcome,
+            exit_code: exit.filter(|exit| exit.signal == 0).map(|exit| exit.code),
+            signal: exit.map(|exit| exit.signal).filter(|signal| *signal != 0),
+            at,
+        }
+    }
+}
+
+/// How many tasks a job stands for: the record of an array's number is that of all that wait.
+fn stands_for(job: &HpcJob) -> u64 {
+    job.record.array_waiting.as_deref().map_or(1, |waiting| tasks_of(waiting).unwrap_or(1))
 }
 
 fn waits(why: &str, number: &str) -> Running {
@@ -73,28 +141,6 @@ fn waits(why: &str, number: &str) -> Running {
         }),
         application_id: Some(number.to_owned()),
         ..Running::default()
-    }
-}
-
-fn ended(jobs: &[&HpcJob], stop: bool, now: Timestamp) -> Exit {
-    let at = jobs.iter().filter_map(|job| job.record.ended).max().unwrap_or(now);
-    let bad: Vec<&HpcJob> =
-        jobs.iter().copied().filter(|job| job.hpc_state() != HpcState::Completed).collect();
-    let exit = match (bad.as_slice(), jobs) {
-        ([], _) => jobs.first().and_then(|job| job.record.exit),
-        ([one, ..], _) => one.record.exit,
-    };
-    let outcome = match bad.as_slice() {
-        [] => Outcome::Succeeded,
-        bad if stop && bad.iter().any(|job| job.hpc_state() == HpcState::Cancelled) => Outcome::Stopped,
-        [one] if jobs.len() == 1 => Outcome::Failed { failure: failure(one) },
-        bad => Outcome::Failed { failure: of_several(bad, jobs.len()) },
-    };
-    Exit {
-        outcome,
-        exit_code: exit.filter(|exit| exit.signal == 0).map(|exit| exit.code),
-        signal: exit.map(|exit| exit.signal).filter(|signal| *signal != 0),
-        at,
     }
 }
 
@@ -113,14 +159,22 @@ fn failure(job: &HpcJob) -> Failure {
     job.failure.clone().unwrap_or_else(no_record)
 }
 
+fn tasks_unknown(tasks: u64) -> Failure {
+    let message = format!(
+        "of {tasks} of its tasks nobody knows how they ended: Libra could not see them; with accounting (slurmdbd) this is known"
+    );
+    Failure::new(ErrorClass::Infrastructure, "tasks_unknown", message).with_unknown_outcome()
+}
+
 /// Why several tasks did not end well: in the class of the first that did not.
-fn of_several(bad: &[&HpcJob], all: usize) -> Failure {
+fn of_several(bad: &[&HpcJob], tasks: Option<u64>, jobs: usize) -> Failure {
     let named: Vec<String> = bad
         .iter()
         .take(MOST_NAMED)
         .map(|job| format!("{}: {}", name_of(&job.record), failure(job).message))
         .collect();
     let more = if bad.len() > MOST_NAMED { ", …" } else { "" };
+    let all = tasks.unwrap_or(u64::try_from(jobs).unwrap_or(u64::MAX));
     let message = format!("{} of its {all} tasks did not end well: {}{more}", bad.len(), named.join("; "));
     let first = bad.first().map_or_else(no_record, |job| failure(job));
     let unknown = bad.iter().any(|job| failure(job).outcome_unknown);

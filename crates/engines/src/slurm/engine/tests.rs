@@ -8,7 +8,7 @@ use libra_core::hpc::record::{ArrayTask, ExitStatus, Record};
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 
-use super::outcome;
+use super::outcome::Submitted;
 use crate::engine::Observation;
 
 const NOW: Timestamp = Timestamp(1_764_671_400_000_000);
@@ -42,8 +42,12 @@ fn task(number: &str, raw_state: &str, task: Option<u64>) -> HpcJob {
     }
 }
 
-fn of(jobs: &[HpcJob], stop: bool) -> Observation {
-    outcome::of(jobs, "8", "token", stop, NOW)
+fn of(jobs: &[HpcJob], stopped: bool) -> Observation {
+    asked(None, stopped).look(jobs, NOW.plus_seconds(10))
+}
+
+fn asked(tasks: Option<u64>, stopped: bool) -> Submitted<'static> {
+    Submitted { number: "8", token: "token", at: NOW, tasks, stopped }
 }
 
 /// How it ended, in the class and the code of its failure.
@@ -80,8 +84,17 @@ fn one_job_is_what_slurm_says_of_it() {
 #[test]
 fn a_job_without_our_mark_is_not_ours() {
     let mut other = job("8", "COMPLETED");
-    other.record.comment = Some("somebody's".to_owned());
-    assert!(matches!(of(&[other], false), Observation::Waiting(_)));
+    for comment in [Some("somebody's".to_owned()), None] {
+        other.record.comment = comment;
+        other.record.submitted = Some(NOW.plus_seconds(3_600));
+        assert!(matches!(of(&[other.clone()], false), Observation::Waiting(_)));
+        other.record.submitted = Some(NOW.plus_seconds(2));
+        assert_eq!(end(&[other.clone()], false), Ok(()), "its script has changed its comment");
+    }
+    // The number was used before, and is used again.
+    let mut later = job("8", "FAILED");
+    later.run = 2;
+    assert_eq!(end(&[job("8", "COMPLETED"), later], false), because(ErrorClass::User, "exit_code"));
     assert!(matches!(of(&[], false), Observation::Waiting(_)));
 }
 
@@ -101,8 +114,24 @@ fn an_array_has_ended_when_all_of_it_has() {
     };
     let progress = running.progress.unwrap();
     assert_eq!((progress.percentage, progress.tasks_completed, progress.tasks_total), (33, 1, 3));
-    assert_eq!(progress.current_stage.as_deref(), Some("Slurm job 8: 1 of 3 run, 1 wait"));
+    assert_eq!(progress.current_stage.as_deref(), Some("Slurm job 8: 1 of 3 run, 1 have ended"));
     assert!(matches!(of(&tasks(&["COMPLETED", "PENDING"]), false), Observation::Running(_)), "it has begun");
+    // Of some of its tasks nobody has heard yet.
+    let three = asked(Some(3), false);
+    let two = tasks(&["COMPLETED", "COMPLETED"]);
+    assert!(matches!(three.look(&two, NOW.plus_seconds(10)), Observation::Running(_)));
+    let Observation::Ended(exit) = three.look(&two, NOW.plus_seconds(3_600)) else { panic!("it has ended") };
+    let Outcome::Failed { failure } = exit.outcome else { panic!("it is not called a success") };
+    assert!(failure.code == "tasks_unknown" && failure.outcome_unknown, "{failure:?}");
+    // Those that wait have one record for all of them.
+    let mut waiting = tasks(&["PENDING"]);
+    waiting[0].record.array_waiting = Some("1-9%2".to_owned());
+    waiting.extend(tasks(&["RUNNING"]).into_iter().map(|mut job| {
+        job.record.external_id = "9".to_owned();
+        job
+    }));
+    let Observation::Running(running) = asked(Some(10), false).look(&waiting, NOW) else { panic!("it runs") };
+    assert_eq!(running.progress.unwrap().tasks_total, 10);
     let Observation::Waiting(waiting) = of(&tasks(&["PENDING"]), false) else { panic!("it waits") };
     assert_eq!(
         waiting.progress.unwrap().current_stage.as_deref(),

@@ -51,13 +51,12 @@ pub fn newest(tx: &mut dyn Tx, cluster: &str, external_id: &str) -> Result<Optio
     first(tx, &sql, &[cluster.into(), external_id.into()], read)
 }
 
-/// The newest job with a number on a cluster, and the newest ones that are parts of what has this number as a whole: the
-/// tasks of an array, the parts of a heterogeneous job.
+/// All jobs with a number on a cluster, and those that are parts of what has this number as a whole: the tasks of an array, the
+/// parts of a heterogeneous job. Numbers begin anew: who asks knows which are meant.
 pub fn as_a_whole(tx: &mut dyn Tx, cluster: &str, number: &str) -> Result<Vec<HpcJob>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.cluster = ?1 AND (j.external_id = ?2 OR j.whole = ?2) AND NOT EXISTS \
-         (SELECT 1 FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = j.external_id AND k.run > j.run) \
-         ORDER BY j.id"
+        "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.cluster = ?1 AND (j.external_id = ?2 OR j.whole = ?2) \
+         ORDER BY j.external_id, j.run"
     );
     crate::tx::all(tx, &sql, &[cluster.into(), number.into()], read)
 }
