@@ -65,14 +65,14 @@ pub(super) async fn measure(
     };
     let mut samples = Samples::default();
     let cpu = service.cpu_seconds()?;
-    let begun = Instant::now();
+    let scraping = Instant::now();
     for _ in 0..SCRAPES {
         let began = Instant::now();
         connection.call(&request).await?;
         samples.add(began.elapsed());
         tokio::time::sleep(PAUSE).await;
     }
-    let cpu = 100.0 * (service.cpu_seconds()? - cpu) / begun.elapsed().as_secs_f64();
+    let cpu = 100.0 * (service.cpu_seconds()? - cpu) / scraping.elapsed().as_secs_f64();
     let resident = service.resident()?;
     service.end()?;
     let p99 = samples.percentile(99);
