@@ -55,7 +55,7 @@ async fn what_is_asked_for_happens(cluster: &SlurmCluster, door: &str) {
     let api = libra.api();
 
     // As a user: a script with its own lines, followed.
-    let text = "#!/bin/sh\n#SBATCH --job-name=hello --ntasks=2\n#SBATCH -t 7\necho \"$SAID in $SLURM_JOB_ID\"\n\
+    let text = "#!/bin/sh\n#SBATCH --job-name=hello --ntasks=2\n#SBATCH -t 7\necho \"$SAID in $SLURM_JOB_ID as $SLURM_JOB_NAME of $SLURM_NTASKS\"\n\
                 echo complaint >&2\nexit 0\n";
     let file = write(&libra.scratch("hello.sh"), text);
     let said = submit(&libra, &[&file, "--env", "SAID=hello you", "--slurm", "memory-mb=100", "--follow"]);
@@ -64,7 +64,7 @@ async fn what_is_asked_for_happens(cluster: &SlurmCluster, door: &str) {
     let list = api.get("/api/v1/jobs?kind=script").await.expect(200);
     let id = list["jobs"][0]["jobId"].as_str().unwrap().to_owned();
     let number = number_of(&api, &id).await;
-    assert_eq!(out, format!("hello you in {number}\n"));
+    assert_eq!(out, format!("hello you in {number} as hello of 2\n"));
     assert_eq!(api.log(&id, "stderr").await, "complaint\n");
     let job = api.job(&id).await;
     assert_eq!(
@@ -75,6 +75,8 @@ async fn what_is_asked_for_happens(cluster: &SlurmCluster, door: &str) {
     let seen = api.get(&format!("/v1/jobs/{number}")).await.expect(200);
     assert_eq!(seen["scheduler"]["requested_cpus"], 2, "{seen:#}");
     assert_eq!(seen["scheduler"]["time_limit_minutes"], 7);
+    let shown = cluster.command(&["scontrol", "show", "job", &number]);
+    assert!(shown.contains("Requeue=0"), "it is for Libra to run it again: {shown}");
 
     // What goes wrong says so, and nothing of it is tried again behind the user's back.
     let job = api.run(&script("exit 3")).await;
@@ -97,6 +99,21 @@ async fn what_is_asked_for_happens(cluster: &SlurmCluster, door: &str) {
     );
     is(&job["error"]["message"], "1 of its 4 tasks");
     is(&job["error"]["message"], "_2: its script ended with exit code 1");
+
+    // An array is cancelled whole: what runs of it, and what waits.
+    let array = merged(script("sleep 600"), &json!({"slurm": {"array": "0-4%2"}}));
+    let id = api.submit(&array).await;
+    let number = number_of(&api, &id).await;
+    wait::until_async("two of its tasks run", async || {
+        let stage = api.job(&id).await["progress"]["currentStage"].as_str().unwrap_or_default().to_owned();
+        stage.contains("2 of 5 run")
+    })
+    .await;
+    api.delete(&format!("/api/v1/jobs/{id}")).await;
+    let job = api.ended(&id).await;
+    assert_eq!(job["status"], "CANCELLED", "{job:#}");
+    let open = cluster.command(&["squeue", "--noheader", "--format=%i %T", &format!("--job={number}")]);
+    assert_eq!(open, "", "nothing of it is left");
 
     // Cancelled while it runs, while it waits there, and by somebody else.
     let runs = api.submit(&script("sleep 600")).await;

@@ -13,6 +13,8 @@ const MINUTE: i64 = 60 * MICROS_PER_SECOND;
 const PAUSE_FOR_COST: i64 = 20;
 /// The longest pause between two shared reads, in microseconds.
 const MOST_PAUSE: i64 = 5 * MINUTE;
+/// The longest pause while nobody is there to answer, in microseconds.
+const MOST_PAUSE_AWAY: i64 = 15 * MICROS_PER_SECOND;
 /// slurmctld has too much to do when it has this many threads at work (256 are its most),
 const BUSY_THREADS: u32 = 64;
 /// or this many messages to send.
@@ -81,6 +83,12 @@ impl Budget {
         }
         let for_cost = took_micros.max(0).saturating_mul(PAUSE_FOR_COST);
         self.wait(now, self.pause.max(for_cost));
+    }
+
+    /// Nobody was there to take a shared read now: that costs nobody anything, and is tried again soon.
+    pub fn unreached(&mut self, now: Timestamp) {
+        self.slower();
+        self.wait(now, self.pause.min(MOST_PAUSE_AWAY).max(self.least_pause));
     }
 
     /// A shared read has failed now.

@@ -3,6 +3,7 @@
 //! They wait long for a slurmctld that is gone, some of them for ever, and `squeue --json` prints an empty list then. So each
 //! has a time limit, after which all that it has started is killed, and an empty list counts only without errors beside it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -45,7 +46,7 @@ pub(super) struct Order<'a> {
     pub(super) arguments: Vec<String>,
     /// The environment of the job that it submits. It is told in a file, and is not that of the command: `LD_PRELOAD` of a job
     /// has no business on this machine.
-    pub(super) of_job: BTreeMap<&'a str, &'a str>,
+    pub(super) of_job: BTreeMap<&'a str, Cow<'a, str>>,
     /// Its standard input.
     pub(super) input: &'a str,
 }
@@ -120,7 +121,7 @@ impl Commands {
 struct EnvironmentFile(PathBuf);
 
 impl EnvironmentFile {
-    fn of(variables: &BTreeMap<&str, &str>) -> io::Result<Self> {
+    fn of(variables: &BTreeMap<&str, Cow<'_, str>>) -> io::Result<Self> {
         let name = format!("libra-environment-{}", uuid::Uuid::now_v7().simple());
         let file = Self(std::env::temp_dir().join(name));
         let mut open = OpenOptions::new();
@@ -200,7 +201,7 @@ mod tests {
     }
 
     fn order(program: &str) -> Order<'_> {
-        Order { program, input: "told", of_job: [("A", "b c")].into(), ..Order::default() }
+        Order { program, input: "told", of_job: [("A", "b c".into())].into(), ..Order::default() }
     }
 
     #[tokio::test]

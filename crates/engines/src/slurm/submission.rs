@@ -1,5 +1,6 @@
 //! A job to submit: what is asked for, and how each of Slurm's doors wants to be told.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
@@ -141,11 +142,20 @@ impl Submission {
         }
     }
 
-    /// The environment, with a search path.
-    pub(super) fn variables(&self) -> BTreeMap<&str, &str> {
-        let mut all: BTreeMap<&str, &str> =
-            self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        all.entry("PATH").or_insert(DEFAULT_PATH);
+    /// The environment, with a search path, and with what scripts find there of what was asked for: sbatch tells them, but not
+    /// beside an environment from a file, and slurmrestd does not. A file's `%x` is filled in from it.
+    pub(super) fn variables(&self) -> BTreeMap<&str, Cow<'_, str>> {
+        let number = |number: Option<u32>| number.map(|number| Cow::from(number.to_string()));
+        let told = [
+            ("SLURM_JOB_NAME", self.name.as_deref().map(Cow::from)),
+            ("SLURM_NTASKS", number(self.tasks)),
+            ("SLURM_CPUS_PER_TASK", number(self.cpus_per_task)),
+            ("SLURM_GPUS", number(self.gpus)),
+        ];
+        let given = self.environment.iter().map(|(name, value)| (name.as_str(), Cow::from(value)));
+        let mut all: BTreeMap<&str, Cow<'_, str>> =
+            told.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(given).collect();
+        all.entry("PATH").or_insert(Cow::from(DEFAULT_PATH));
         all
     }
 
@@ -177,7 +187,6 @@ impl Submission {
         put("array", text(&self.array));
         put("constraints", text(&self.constraint));
         put("reservation", text(&self.reservation));
-        put("requeue", Some(json!(self.requeue)));
         put("current_working_directory", Some(json!(self.directory)));
         put("standard_output", text(&self.stdout));
         put("standard_error", text(&self.stderr));
@@ -185,6 +194,8 @@ impl Submission {
         match version {
             ApiVersion::V38 => {
                 put("open_mode", Some(json!("append")));
+                // 22.05 takes every `requeue` for yes.
+                put(if self.requeue { "requeue" } else { "no_requeue" }, Some(json!(true)));
                 // Its schema wants the least and the most in a list, of which 22.05 takes no notice.
                 put("nodes", self.nodes.map(|nodes| json!(nodes)));
                 put("gpus", self.gpus.map(|gpus| json!(gpus.to_string())));
@@ -192,6 +203,7 @@ impl Submission {
             }
             ApiVersion::V39 | ApiVersion::V40 | ApiVersion::V41 | ApiVersion::V42 => {
                 put("open_mode", Some(json!(["APPEND"])));
+                put("requeue", Some(json!(self.requeue)));
                 let pairs: Vec<String> =
                     variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
                 // Slurm 23.02 has a colon where later ones have a slash.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use libra_core::memory::GIB;
 use libra_core::mode::Mode;
 
-use super::keys::{AUTH_KEYS, KEYS, SLURM_CLUSTERS, env_name};
+use super::keys::{AUTH_KEYS, KEYS, env_name};
 use super::*;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -139,7 +139,7 @@ fn every_key_takes_effect() {
                 vec![(backend, "external"), ("LIBRA_EXECUTION_MODES_IN_CLUSTER_URL", "sc://h/;use_ssl=true")]
             }
             Some("sail-program" | "kill-after") => vec![(backend, "sail")],
-            None if name.contains(".slurm.") && name != SLURM_CLUSTERS => {
+            None if name.starts_with("libra.execution.modes.slurm.") || name.contains("quotas.slurm.") => {
                 vec![("LIBRA_SLURM_CLUSTERS", "[{name: main, rest-url: 'http://h:6820'}]")]
             }
             _ => Vec::new(),

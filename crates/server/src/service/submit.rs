@@ -83,6 +83,9 @@ impl Service {
             return Err(ServiceError::fields(vec![Violation::new("/slurm", reason)]));
         }
         self.name_cluster(&mut spec, mode);
+        if mode == Mode::Slurm {
+            self.check_cluster_of(&spec, request.principal)?;
+        }
         // The settings of the configuration are those of every driver, unless the job has its own.
         let needed = if mode == Mode::SparkSubmit {
             let mut settings = self.config.spark_submit.conf.clone();
@@ -180,6 +183,20 @@ impl Service {
         }
         spec.cluster = spec.cluster.take().or_else(|| self.slurm.only().map(str::to_owned));
         Ok(())
+    }
+
+    /// A Slurm cluster is of one tenant, whose are all jobs that are seen there.
+    fn check_cluster_of(&self, spec: &JobSpec, principal: &Principal) -> Result<(), ServiceError> {
+        let cluster = spec.cluster.as_deref().unwrap_or_default();
+        match self.slurm.tenant(cluster) {
+            Some(tenant) if tenant != principal.tenant => {
+                let reason = format!(
+                    "the Slurm cluster `{cluster}` is another tenant's; set `tenant` of it in libra.slurm.clusters"
+                );
+                Err(ServiceError::fields(vec![Violation::new("/cluster", reason)]))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A job that names a cluster has its master.
@@ -437,6 +454,11 @@ fn warnings(spec: &JobSpec, mode: Mode) -> Vec<String> {
     )]
 }
 
+/// True for a job that Slurm runs: nobody else runs scripts.
+fn is_for_slurm(spec: &JobSpec) -> bool {
+    spec.kind == Kind::Script || spec.mode == ModeChoice::Explicit(Mode::Slurm)
+}
+
 /// An answer that was given before.
 fn replayed(status: u16, response: String) -> SubmitAnswer {
     let job_id = serde_json::from_str::<SubmitView>(&response).map(|v| v.job_id).unwrap_or_default();
@@ -454,11 +476,6 @@ fn key_reused() -> ServiceError {
 const ACCEPTED: u16 = 202;
 
 /// Wrong fields; code that is too long is a request that is too large.
-/// True for a job that Slurm runs: nobody else runs scripts.
-fn is_for_slurm(spec: &JobSpec) -> bool {
-    spec.kind == Kind::Script || spec.mode == ModeChoice::Explicit(Mode::Slurm)
-}
-
 fn refused_fields(violations: Vec<Violation>) -> ServiceError {
     let too_long = format!("at most {MAX_CODE_BYTES} are taken");
     let large = violations.iter().any(|v| v.pointer == "/code" && v.reason.contains(&too_long));

@@ -129,7 +129,11 @@ impl Collector {
         let look = match looked {
             Ok(look) => look,
             Err(error) => {
-                self.budget.failed(now);
+                if matches!(error, Error::Unreachable(_) | Error::ControllerAway(_)) {
+                    self.budget.unreached(now);
+                } else {
+                    self.budget.failed(now);
+                }
                 self.is_in_trouble(&error);
                 return Ok(false);
             }

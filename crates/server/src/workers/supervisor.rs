@@ -264,7 +264,9 @@ pub(super) async fn fence_off(service: &Service, holder: &Holder) -> Result<bool
 }
 
 /// True when a replica can look after an attempt: it has its files, and is on its host, where what runs is a process there.
+/// What runs elsewhere and can be found again needs neither.
 pub(super) fn is_within_reach(open: &Open, replica: &Replica) -> bool {
     let same_host = machine_of(&open.host) == machine_of(&replica.host);
-    open.storage == replica.storage && (same_host || open.mode.outlives_host())
+    let elsewhere = open.mode.outlives_host();
+    (open.storage == replica.storage || (elsewhere && open.has_handle)) && (same_host || elsewhere)
 }

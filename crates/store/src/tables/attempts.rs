@@ -161,6 +161,8 @@ pub struct Open {
     pub number: u32,
     /// Where it runs.
     pub mode: Mode,
+    /// Whether it is known how to find it again.
+    pub has_handle: bool,
     /// Who looks after it.
     pub holder: Option<Holder>,
     /// Machine-id and boot-id.
@@ -178,13 +180,15 @@ pub fn open(tx: &mut dyn Tx) -> Result<Vec<Open>, StoreError> {
 
 fn open_where(tx: &mut dyn Tx, condition: &str) -> Result<Vec<Open>, StoreError> {
     let sql = format!(
-        "SELECT job_id, number, holder, epoch, host, storage, created_at, mode FROM attempts \
+        "SELECT job_id, number, holder, epoch, host, storage, created_at, mode, \
+         CAST(CASE WHEN handle IS NULL THEN 0 ELSE 1 END AS BIGINT) FROM attempts \
          WHERE ended_at IS NULL AND mode <> '{}' AND {condition}",
         Mode::Flink.as_str()
     );
     all(tx, &sql, &[], |row| {
         let mode = row.text(7)?;
         Ok(Open {
+            has_handle: row.int(8)? != 0,
             mode: Mode::parse(&mode).ok_or_else(|| StoreError::unreadable("execution mode", mode))?,
             job_id: row.text(0)?.parse().map_err(|e| StoreError::unreadable("job id", e))?,
             number: u32::try_from(row.int(1)?).map_err(|e| StoreError::unreadable("attempt number", e))?,

@@ -260,8 +260,8 @@ impl SlurmJobs {
         let taken = Taken::of(handle)?;
         let Some(number) = &taken.job else { return Ok(Observation::Ended(lost())) };
         let jobs = self.records.of(&taken.cluster, number).await?;
-        let token = launch.token.to_string();
-        let submitted = submitted(launch, number, &token, &taken);
+        let mark = launch.token.to_string();
+        let submitted = submitted(launch, number, &mark, taken.at);
         if submitted.own(&jobs).is_empty() && self.is_due(launch.token) {
             // Libra died before it was known, or somebody has removed it.
             self.make_known(launch, &taken).await;
@@ -325,8 +325,8 @@ impl SlurmJobs {
         number: &str,
         taken: &Taken,
     ) -> Result<(), Error> {
-        let token = launch.token.to_string();
-        let submitted = submitted(launch, number, &token, taken);
+        let mark = launch.token.to_string();
+        let submitted = submitted(launch, number, &mark, taken.at);
         let told = match cluster.slurm.job(number).await {
             // One that Slurm has forgotten has ended; its record says how.
             Err(Error::UnknownJob) => return Ok(()),
@@ -462,12 +462,12 @@ fn launched(taken: &Taken) -> Launched {
     Launched { handle: handle_of(taken), running_since: None }
 }
 
-fn submitted<'a>(launch: &'a Launch, number: &'a str, token: &'a str, taken: &Taken) -> Submitted<'a> {
+fn submitted<'a>(launch: &'a Launch, number: &'a str, token: &'a str, at: Timestamp) -> Submitted<'a> {
     let array = launch.spec.slurm.as_ref().and_then(|asked| asked.array.as_deref());
     Submitted {
         number,
         token,
-        at: taken.at,
+        at,
         tasks: array.and_then(tasks_of),
         stopped: AttemptDir::new(&launch.dir).stop_file().exists(),
     }
