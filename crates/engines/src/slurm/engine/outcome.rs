@@ -66,13 +66,10 @@ impl Submitted<'_> {
         let known = count(&ours);
         let all = self.tasks.unwrap_or(known).max(known);
         if over.len() == ours.len() {
-            if self.stopped || known >= all {
-                return Observation::Ended(self.ended(&ours, None, now));
-            }
-            let last = ours.iter().filter_map(|job| job.record.ended).max();
-            let last = last.unwrap_or(first.updated_at);
-            if last.plus_seconds(TASKS_ARE_KNOWN_SECONDS) < now {
-                return Observation::Ended(self.ended(&ours, Some(all - known), now));
+            let unknown = all - known;
+            let last = ours.iter().filter_map(|job| job.record.ended).max().unwrap_or(first.updated_at);
+            if unknown == 0 || self.stopped || last.plus_seconds(TASKS_ARE_KNOWN_SECONDS) < now {
+                return Observation::Ended(self.ended(&ours, unknown, now));
             }
         }
         let running: Vec<&HpcJob> =
@@ -103,16 +100,16 @@ impl Submitted<'_> {
     }
 
     /// The end of all of it; `unknown` tasks are among them whose end nobody knows.
-    fn ended(&self, jobs: &[&HpcJob], unknown: Option<u64>, now: Timestamp) -> Exit {
+    fn ended(&self, jobs: &[&HpcJob], unknown: u64, now: Timestamp) -> Exit {
         let at = jobs.iter().filter_map(|job| job.record.ended).max().unwrap_or(now);
         let bad: Vec<&HpcJob> =
             jobs.iter().copied().filter(|job| job.hpc_state() != HpcState::Completed).collect();
         let exit = bad.first().or(jobs.first()).and_then(|job| job.record.exit);
         let outcome = match bad.as_slice() {
-            [] => match unknown {
-                None => Outcome::Succeeded,
-                Some(unknown) => Outcome::Failed { failure: tasks_unknown(unknown) },
-            },
+            [] if unknown == 0 => Outcome::Succeeded,
+            // What was cancelled before it began may have left no trace.
+            [] if self.stopped => Outcome::Stopped,
+            [] => Outcome::Failed { failure: tasks_unknown(unknown) },
             bad if self.stopped && bad.iter().any(|job| job.hpc_state() == HpcState::Cancelled) => {
                 Outcome::Stopped
             }

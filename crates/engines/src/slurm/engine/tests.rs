@@ -123,6 +123,9 @@ fn an_array_has_ended_when_all_of_it_has() {
     let Observation::Ended(exit) = three.look(&two, NOW.plus_seconds(3_600)) else { panic!("it has ended") };
     let Outcome::Failed { failure } = exit.outcome else { panic!("it is not called a success") };
     assert!(failure.code == "tasks_unknown" && failure.outcome_unknown, "{failure:?}");
+    let cancelled = asked(Some(3), true).look(&two, NOW.plus_seconds(10));
+    let Observation::Ended(exit) = cancelled else { panic!("it has ended") };
+    assert_eq!(exit.outcome, Outcome::Stopped, "the third has never begun: that is no success");
     // Those that wait have one record for all of them.
     let mut waiting = tasks(&["PENDING"]);
     waiting[0].record.array_waiting = Some("1-9%2".to_owned());
