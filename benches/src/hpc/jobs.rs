@@ -6,7 +6,7 @@ use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 use libra_store::Db;
 use libra_store::tables::hpc::audit::{Author, ChangeType};
-use libra_store::tables::hpc::jobs::{self, Write};
+use libra_store::tables::hpc::writes::{Told, Write, apply};
 
 use crate::Outcome;
 
@@ -29,7 +29,7 @@ pub(super) async fn run(db: &Db, count: u32) -> Outcome<Vec<JobId>> {
     for from in (0..count).step_by(AT_ONCE as usize) {
         let writes = (from..count.min(from + AT_ONCE)).map(|n| write(n, now)).collect::<Outcome<Vec<_>>>()?;
         ids.extend(writes.iter().map(|write| write.job.id));
-        db.write(move |tx| jobs::apply(tx, &writes)).await?;
+        db.write(move |tx| apply(tx, &writes)).await?;
     }
     Ok(ids)
 }
@@ -65,5 +65,5 @@ fn write(n: u32, now: Timestamp) -> Outcome<Write> {
         source: "slurm".into(),
         correlation_id: "bench".into(),
     };
-    Ok(Write { job: change.job, new: true, log: change.log, author, at: now })
+    Ok(Write { job: change.job, new: true, at: now, told: Some(Told::here(author, change.log)) })
 }

@@ -86,6 +86,11 @@ pub trait Tx {
         ""
     }
 
+    /// SQL for the elements of the JSON list that is the first argument, in order, each in the column `value`: a statement
+    /// is the same for any number of rows, and is prepared once. `value ->> 0` is the first thing of an element that is a
+    /// list, as a text or, on SQLite, as a number.
+    fn elements(&self) -> &'static str;
+
     /// True when a row may appear behind one with a greater id, and when an id may be left out: where several write at
     /// once, ids are given before the commit.
     fn ids_may_appear_late(&self) -> bool {

@@ -104,6 +104,8 @@ pub(crate) struct Service {
     rules: RwLock<Arc<Rules>>,
     /// Submissions of limited parties that are not stored yet.
     under_way: quota::UnderWay,
+    /// What is said of jobs of schedulers.
+    ear: hpc::Ear,
 }
 
 /// What a [`Service`] is put together from.
@@ -145,6 +147,7 @@ impl Service {
             turns: Turns::default(),
             rules: RwLock::new(Arc::new(Rules::of(&config))),
             under_way: quota::UnderWay::default(),
+            ear: hpc::Ear::on(db.kind()),
             config,
             db,
             engines,

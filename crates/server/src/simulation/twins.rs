@@ -218,6 +218,10 @@ impl Tx for Distorted<'_> {
         self.tx.now()
     }
 
+    fn elements(&self) -> &'static str {
+        self.tx.elements()
+    }
+
     fn execute(&mut self, sql: &str, args: &[Arg<'_>]) -> Result<u64, StoreError> {
         match self.twin {
             Twin::ReusesEpochs if sql.starts_with("INSERT INTO leases") => {

@@ -139,6 +139,10 @@ impl Tx for PgTx<'_> {
         " FOR KEY SHARE"
     }
 
+    fn elements(&self) -> &'static str {
+        "jsonb_array_elements(CAST(CAST(?1 AS TEXT) AS JSONB))"
+    }
+
     fn ids_may_appear_late(&self) -> bool {
         true
     }

@@ -116,4 +116,8 @@ impl Tx for SqliteTx<'_> {
         }
         Ok(())
     }
+
+    fn elements(&self) -> &'static str {
+        "json_each(?1)"
+    }
 }

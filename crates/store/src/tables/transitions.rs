@@ -4,6 +4,7 @@ use libra_core::id::JobId;
 use libra_core::job::State;
 use libra_core::lifecycle::Transition;
 use libra_core::time::Timestamp;
+use serde_json::{Value, json};
 
 use super::numbering::NUMBER;
 use crate::error::StoreError;
@@ -66,6 +67,57 @@ pub(crate) fn append(
             ],
         )?;
     }
+    Ok(())
+}
+
+/// Rows about one job.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry<'a> {
+    /// The job.
+    pub(crate) job: JobId,
+    /// Its revision afterwards.
+    pub(crate) revision: i64,
+    /// The request that has caused it.
+    pub(crate) correlation_id: String,
+    /// What happened, in order.
+    pub(crate) log: &'a [Transition],
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+}
+
+/// Appends rows about many jobs in one statement.
+pub(crate) fn append_all(tx: &mut dyn Tx, entries: &[Entry<'_>]) -> Result<(), StoreError> {
+    let mut rows: Vec<Value> = Vec::new();
+    for Entry { job, revision, correlation_id, log, origin } in entries {
+        let Origin { at, actor, metadata } = origin;
+        let row = |t: &Transition| {
+            let (from, to) = (t.from.map(State::as_str), t.to.as_str());
+            json!([
+                job.to_string(),
+                revision,
+                from,
+                to,
+                at.0,
+                actor,
+                t.reason,
+                t.attempt,
+                correlation_id,
+                metadata
+            ])
+        };
+        rows.extend(log.iter().map(row));
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "INSERT INTO transitions (job_id, revision, from_state, to_state, at, actor, reason, attempt, correlation_id, \
+         metadata) SELECT e.value ->> 0, CAST(e.value ->> 1 AS BIGINT), e.value ->> 2, e.value ->> 3, \
+         CAST(e.value ->> 4 AS BIGINT), e.value ->> 5, e.value ->> 6, CAST(e.value ->> 7 AS BIGINT), e.value ->> 8, \
+         e.value ->> 9 FROM {} AS e",
+        tx.elements()
+    );
+    tx.execute(&sql, &[Arg::from(&super::json("rows of the log", &rows)?)])?;
     Ok(())
 }
 

@@ -12,10 +12,11 @@ use libra_store::StoreError;
 use libra_store::db::Db;
 use libra_store::lane::{Fence, Outcome};
 use libra_store::tables::hpc::audit::{self, Author, ChangeType};
-use libra_store::tables::hpc::jobs::{self, Write};
+use libra_store::tables::hpc::jobs;
 use libra_store::tables::hpc::list::{self, Filter};
 use libra_store::tables::hpc::rollups::{self, HOUR, MINUTE};
 use libra_store::tables::hpc::samples::{self, Batch};
+use libra_store::tables::hpc::writes::{Told, Write, apply};
 use libra_store::tables::hpc::{figures, retention, verdicts};
 use libra_store::tables::{leases, transitions};
 use libra_store::tx::Tx;
@@ -25,6 +26,7 @@ use crate::on_every_store;
 
 on_every_store!(
     an_observed_job_is_written_once_with_its_log_and_its_audit,
+    many_are_stored_together_and_each_has_its_own_answer,
     a_number_is_one_job_at_a_time_and_lists_find_it,
     what_was_submitted_as_one_is_found_as_one,
     samples_are_counted_once_however_often_and_late_they_come,
@@ -67,11 +69,12 @@ fn said(before: Option<&HpcJob>, record: Record, made: u8) -> Write {
         Observed::Changed(change) => (change, false),
         Observed::Unchanged => panic!("it changes something"),
     };
-    Write { job: change.job, new, log: change.log, author: author(ChangeType::Upsert), at: at(10) }
+    let told = Told::here(author(ChangeType::Upsert), change.log);
+    Write { job: change.job, new, at: at(10), told: Some(told) }
 }
 
 async fn write(db: &Db, writes: Vec<Write>) -> Vec<Outcome> {
-    db.write(move |tx| jobs::apply(tx, &writes)).await.unwrap()
+    db.write(move |tx| apply(tx, &writes)).await.unwrap()
 }
 
 async fn led(db: &Db) -> Fence {
@@ -95,7 +98,7 @@ pub(crate) async fn many(db: &Db, jobs: u32) {
         samples: vec![sample(5, 1, 1)],
     });
     let batches: Vec<Batch> = batches.collect();
-    db.write(move |tx| jobs::apply(tx, &writes)).await.unwrap();
+    db.write(move |tx| apply(tx, &writes)).await.unwrap();
     db.write(move |tx| samples::record(tx, batches)).await.unwrap();
 }
 
@@ -114,7 +117,7 @@ pub(crate) fn reads(tx: &mut dyn Tx) -> Result<(), StoreError> {
     }
     let id = JobId::new(at(7), [0; 10]);
     jobs::newest(tx, "c", "7")?;
-    list::newest_of(tx, "c", &["7", "8"])?;
+    list::newest_of(tx, &[("c", "7"), ("c", "8")])?;
     samples::of_jobs(tx, &[id])?;
     figures::running(tx, "")?;
     figures::pending(tx)?;
@@ -123,6 +126,14 @@ pub(crate) fn reads(tx: &mut dyn Tx) -> Result<(), StoreError> {
     verdicts::of_jobs(tx, &[id])?;
     let of = verdicts::Of { tenant: "t".into(), user: Some("ann".into()), account: None };
     verdicts::begun(tx, &of, at(100), 10)?;
+    Ok(())
+}
+
+/// What is changed in them again and again.
+pub(crate) fn writes(tx: &mut dyn Tx) -> Result<(), StoreError> {
+    let before = jobs::newest(tx, "c", "7")?;
+    let ended = said(before.as_ref(), record("7", "COMPLETED", "n7"), 9);
+    assert_eq!(apply(tx, &[ended])?, [Outcome::Updated]);
     Ok(())
 }
 
@@ -154,6 +165,49 @@ async fn an_observed_job_is_written_once_with_its_log_and_its_audit(store: Store
     assert_eq!((audited[0].changed_by.as_str(), audited[0].correlation_id.as_str()), ("slurm-prolog", "c-1"));
     let last: serde_json::Value = serde_json::from_str(&audited[1].job_snapshot).unwrap();
     assert_eq!((&last["state"], &last["record"]["raw_state"]), (&"completed".into(), &"COMPLETED".into()));
+}
+
+async fn many_are_stored_together_and_each_has_its_own_answer(store: Store) {
+    // contract: H1, H2
+    let db = store.db;
+    let (one, other) = (runs(&db, "1", "n1", 1).await, runs(&db, "2", "n1", 2).await);
+    let ended = said(Some(&one), record("1", "COMPLETED", "n1"), 3);
+    let stale = said(Some(&HpcJob { revision: 8, ..other.clone() }), record("2", "COMPLETED", "n1"), 4);
+    let mut quiet = said(Some(&other), Record { priority: Some(7), ..record("2", "RUNNING", "n1") }, 5);
+    quiet.told = None;
+    let texts = Record {
+        name: Some("it's \"50 %\",\n\\u0041 – ?1 $1".into()),
+        user: Some("o'hara".into()),
+        account: None,
+        partition: Some("a,b".into()),
+        nodes: vec!["n1".into(), "n2".into()],
+        submitted: Some(Timestamp(i64::MAX / 2)),
+        ..record("3", "PENDING", "n1")
+    };
+    let new = said(None, Record { started: None, ..texts }, 6);
+    let taken = said(None, record("1", "RUNNING", "n1"), 7);
+    let all = vec![ended.clone(), stale, new.clone(), taken, ended.clone()];
+    let (updated, late) = (Outcome::Updated, Outcome::Stale);
+    assert_eq!(write(&db, all).await, [updated, late, updated, late, late]);
+    assert_eq!(write(&db, vec![quiet.clone()]).await, [updated]);
+    let ids = [one.id, other.id, new.job.id];
+    let found = db
+        .read(move |tx| {
+            let mut found = Vec::new();
+            for id in ids {
+                let (log, audited) = (transitions::of_job(tx, id)?, audit::of_job(tx, id)?);
+                found.push((jobs::get(tx, id)?, log.len(), audited.len()));
+            }
+            Ok(found)
+        })
+        .await
+        .unwrap();
+    let expected = [(Some(ended.job), 2, 2), (Some(quiet.job), 1, 1), (Some(new.job.clone()), 1, 1)];
+    assert_eq!(found, expected);
+    let on_n2 = Filter { tenant: "t".into(), node: Some("n2".into()), ..Filter::default() };
+    let page = db.read(move |tx| list::list(tx, &on_n2, 0, 10)).await.unwrap();
+    assert_eq!(page.jobs, [new.job]);
+    assert_eq!(write(&db, Vec::new()).await, []);
 }
 
 async fn what_was_submitted_as_one_is_found_as_one(store: Store) {
@@ -211,7 +265,7 @@ async fn a_number_is_one_job_at_a_time_and_lists_find_it(store: Store) {
     assert_eq!(find(none).await, []);
     let (open, newest, named, counts) = db
         .read(|tx| {
-            let newest = list::newest_of(tx, "c", &["7", "9"])?;
+            let newest = list::newest_of(tx, &[("c", "7"), ("c", "9")])?;
             Ok((list::open(tx, "c")?, newest, jobs::with_number(tx, "t", "7")?, list::counts(tx)?))
         })
         .await

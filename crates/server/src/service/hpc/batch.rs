@@ -74,8 +74,8 @@ impl Service {
         let found = self
             .db
             .read(move |tx| {
-                let numbers: Vec<&str> = asked.iter().map(String::as_str).collect();
-                list::newest_of(tx, &of, &numbers)
+                let numbers: Vec<(&str, &str)> = asked.iter().map(|number| (&*of, &**number)).collect();
+                list::newest_of(tx, &numbers)
             })
             .await?;
         let mut jobs: HashMap<String, HpcJob> =

@@ -17,7 +17,8 @@ use libra_store::StoreError;
 use libra_store::lane::OutboxRow;
 use libra_store::tables::hpc::audit::{Author, ChangeType};
 use libra_store::tables::hpc::samples::{self, Series};
-use libra_store::tables::hpc::verdicts::{self as rows, Of, Telling, Told};
+use libra_store::tables::hpc::verdicts::{self as rows, Of, Told};
+use libra_store::tables::hpc::writes::{Told as WhatIsTold, Write};
 use serde_json::json;
 
 use crate::auth::{Principal, Role};
@@ -113,8 +114,8 @@ impl Service {
                     .filter(|verdict| !known.iter().any(|k| k.job == job.id && k.kind == verdict.kind));
                 // One at a time: each names the revision that the one before has left.
                 if let Some(verdict) = news.into_iter().next() {
-                    let (fence, telling) = (leader_fence(epoch), self.telling(job, verdict, now));
-                    let stored = self.db.write(move |tx| rows::tell(tx, &fence, &telling)).await?;
+                    let (fence, write) = (leader_fence(epoch), self.telling(job, &verdict, now));
+                    let stored = self.db.write(move |tx| rows::tell(tx, &fence, &verdict, &write)).await?;
                     told += u64::from(stored == Some(true));
                 }
             }
@@ -123,7 +124,8 @@ impl Service {
         Ok(told)
     }
 
-    fn telling(&self, job: &HpcJob, verdict: Verdict, now: Timestamp) -> Telling {
+    /// The change that a verdict is: nothing of the job is another, but that this is known of it.
+    fn telling(&self, job: &HpcJob, verdict: &Verdict, now: Timestamp) -> Write {
         let author = Author {
             change_type: ChangeType::Update,
             changed_by: "libra".to_owned(),
@@ -148,8 +150,11 @@ impl Service {
             })
             .to_string(),
         });
-        let outbox = outbox.collect();
-        Telling { job: job.clone(), verdict, author, at: now, log, outbox }
+        let metadata =
+            json!({"source": author.source, "verdict": verdict.kind.as_str(), "message": verdict.message});
+        let told = WhatIsTold { author, log: vec![log], metadata: Some(metadata), outbox: outbox.collect() };
+        let after = HpcJob { revision: job.revision + 1, ..job.clone() };
+        Write { job: after, new: false, at: now, told: Some(told) }
     }
 }
 

@@ -12,9 +12,10 @@ use libra_core::hpc::record::Record;
 use libra_core::hpc::usage::Totals;
 use libra_core::id::JobId;
 use libra_store::tables::hpc::audit::{self, ChangeType};
-use libra_store::tables::hpc::jobs::{self as rows, Write};
+use libra_store::tables::hpc::jobs as rows;
 use libra_store::tables::hpc::list::{self, Filter};
 use libra_store::tables::hpc::samples::{self, Batch};
+use libra_store::tables::hpc::writes::{Told, Write};
 use serde_json::Value;
 
 use super::{ByWhom, MOST_TRIES, NO_CLUSTER, view};
@@ -58,8 +59,8 @@ impl Service {
             return Err(ServiceError::new(Code::Internal, "a job that is new was taken for another"));
         };
         let job = HpcJob { client_id: Some(new.client_id.clone()), ..change.job };
-        let author = by.author(ChangeType::Upsert);
-        let write = Write { job, new: true, log: change.log, author, at: now };
+        let told = Told::here(by.author(ChangeType::Upsert), change.log);
+        let write = Write { job, new: true, at: now, told: Some(told) };
         let Some(job) = self.write_hpc(write).await? else {
             let message = format!("there is a job `{}` already, or one with its number runs", new.client_id);
             return Err(ServiceError::new(Code::JobExists, message));
@@ -167,8 +168,8 @@ impl Service {
         let (word, means) = (Word::Record(Box::new(record), now), Means { asks: false });
         match observe(Some(job), word, means, fresh, now) {
             Observed::Changed(change) => {
-                let author = by.author(ChangeType::Update);
-                let write = Write { job: change.job, new: false, log: change.log, author, at: now };
+                let told = Told::here(by.author(ChangeType::Update), change.log);
+                let write = Write { job: change.job, new: false, at: now, told: Some(told) };
                 Ok(self.write_hpc(write).await?.is_some())
             }
             Observed::Unchanged | Observed::New(_) => Ok(true),

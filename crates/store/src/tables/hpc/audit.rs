@@ -3,9 +3,10 @@
 use libra_core::hpc::job::HpcJob;
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::StoreError;
+use crate::tables::json as text_of;
 use crate::tx::{Arg, Tx, all};
 
 /// What kind of change it is. The spellings are the reference's.
@@ -62,31 +63,30 @@ pub struct Audited {
     pub job_snapshot: String,
 }
 
-pub(super) fn append(
-    tx: &mut dyn Tx,
-    job: &HpcJob,
-    author: &Author,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    let id = job.id.to_string();
-    let snapshot = json!({
-        "id": id, "state": job.hpc_state(), "status": job.state, "revision": job.revision, "cluster": job.cluster,
-        "client_id": job.client_id, "record": job.record, "failure": job.failure,
-    });
-    let sql = "INSERT INTO hpc_audit (job_id, change_type, changed_at, changed_by, source, correlation_id, job_snapshot) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let snapshot = snapshot.to_string();
-    let Author { change_type, changed_by, source, correlation_id } = author;
-    let args = [
-        Arg::from(&id),
-        change_type.as_str().into(),
-        at.0.into(),
-        changed_by.into(),
-        source.into(),
-        correlation_id.into(),
-        Arg::from(&snapshot),
-    ];
-    tx.execute(sql, &args)?;
+/// Adds changes: what each has made of a job, who, and when.
+pub(super) fn append(tx: &mut dyn Tx, changes: &[(&HpcJob, &Author, Timestamp)]) -> Result<(), StoreError> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<Value> = changes
+        .iter()
+        .map(|(job, author, at)| {
+            let snapshot = json!({
+                "id": job.id.to_string(), "state": job.hpc_state(), "status": job.state, "revision": job.revision,
+                "cluster": job.cluster, "client_id": job.client_id, "record": job.record, "failure": job.failure,
+            });
+            let Author { change_type, changed_by, source, correlation_id } = author;
+            let snapshot = snapshot.to_string();
+            json!([job.id.to_string(), change_type.as_str(), at.0, changed_by, source, correlation_id, snapshot])
+        })
+        .collect();
+    let sql = format!(
+        "INSERT INTO hpc_audit (job_id, change_type, changed_at, changed_by, source, correlation_id, job_snapshot) \
+         SELECT e.value ->> 0, e.value ->> 1, CAST(e.value ->> 2 AS BIGINT), e.value ->> 3, e.value ->> 4, e.value ->> 5, \
+         e.value ->> 6 FROM {} AS e",
+        tx.elements()
+    );
+    tx.execute(&sql, &[Arg::from(&text_of("audit of jobs", &rows)?)])?;
     Ok(())
 }
 

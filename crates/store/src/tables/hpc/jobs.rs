@@ -2,16 +2,13 @@
 //! made once.
 
 use libra_core::hpc::job::HpcJob;
-use libra_core::hpc::record::Record;
 use libra_core::id::JobId;
 use libra_core::job::State;
-use libra_core::lifecycle::Transition;
 use libra_core::time::Timestamp;
 
 use super::audit::{self, Author};
 use crate::error::StoreError;
-use crate::lane::{Origin, Outcome};
-use crate::tables::{from_json, json, transitions};
+use crate::tables::from_json;
 use crate::tx::{Arg, Row, Tx, first};
 
 pub(super) const COLUMNS: &str = "j.id, j.revision, j.state, j.tenant, j.client_id, j.cluster, j.record, j.hint, j.failure, \
@@ -76,144 +73,6 @@ pub fn with_number(tx: &mut dyn Tx, tenant: &str, external_id: &str) -> Result<V
     crate::tx::all(tx, &sql, &[external_id.into(), tenant.into()], read)
 }
 
-/// A row and what belongs to it: stored together or not at all.
-#[derive(Clone, Debug)]
-pub struct Write {
-    /// The row afterwards.
-    pub job: HpcJob,
-    /// True where it is a new one.
-    pub new: bool,
-    /// Rows for the log of transitions.
-    pub log: Vec<Transition>,
-    /// Who has changed it.
-    pub author: Author,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// Stores rows that were decided on. [`Outcome::Stale`] where a row is not as it was read, and where a new one has come
-/// too late: read again, and decide again.
-pub fn apply(tx: &mut dyn Tx, writes: &[Write]) -> Result<Vec<Outcome>, StoreError> {
-    writes.iter().map(|write| apply_one(tx, write)).collect()
-}
-
-fn apply_one(tx: &mut dyn Tx, write: &Write) -> Result<Outcome, StoreError> {
-    let Write { job, new, log, author, at } = write;
-    let done = if *new { insert(tx, job)? } else { update(tx, job)? };
-    if !done {
-        return Ok(Outcome::Stale);
-    }
-    let id = job.id.to_string();
-    name_nodes(tx, &id, &job.record)?;
-    let metadata = json(
-        "source of a transition",
-        &serde_json::json!({"source": author.source, "rawState": job.record.raw_state}),
-    )?;
-    let origin = Origin { at: *at, actor: author.changed_by.clone(), metadata: Some(metadata) };
-    transitions::append(tx, &id, job.revision, &author.correlation_id, log, &origin)?;
-    audit::append(tx, job, author, *at)?;
-    Ok(Outcome::Updated)
-}
-
-/// Stores what has moved on by itself, such as a priority: nobody has changed anything, so neither log nor audit has it.
-/// [`Outcome::Stale`] as of [`apply`].
-pub fn refresh(tx: &mut dyn Tx, job: &HpcJob) -> Result<Outcome, StoreError> {
-    Ok(if update(tx, job)? { Outcome::Updated } else { Outcome::Stale })
-}
-
-/// What is written of a row, as text.
-struct Texts {
-    id: String,
-    record: String,
-    hint: Option<String>,
-    failure: Option<String>,
-    whole: Option<String>,
-}
-
-impl Texts {
-    fn of(job: &HpcJob) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: job.id.to_string(),
-            record: json("record of a job", &job.record)?,
-            hint: job.hint.as_ref().map(|hint| json("hint of an end", hint)).transpose()?,
-            failure: job.failure.as_ref().map(|failure| json("failure", failure)).transpose()?,
-            whole: job.record.whole().map(|number| number.to_string()),
-        })
-    }
-}
-
-fn insert(tx: &mut dyn Tx, job: &HpcJob) -> Result<bool, StoreError> {
-    let texts = Texts::of(job)?;
-    let Record { external_id, user, account, partition, started, ended, .. } = &job.record;
-    let inserted = tx.execute(
-        "INSERT INTO hpc_jobs (id, revision, state, hpc_state, tenant, client_id, cluster, external_id, run, user_name, account, \
-         partition_name, start_time, end_time, record, hint, failure, correlation_id, created_at, updated_at, whole) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21) \
-         ON CONFLICT DO NOTHING",
-        &[
-            Arg::from(&texts.id),
-            job.revision.into(),
-            job.state.as_str().into(),
-            job.hpc_state().as_str().into(),
-            Arg::from(&job.tenant),
-            job.client_id.as_ref().into(),
-            Arg::from(&job.cluster),
-            Arg::from(external_id),
-            job.run.into(),
-            user.as_deref().unwrap_or_default().into(),
-            account.as_ref().into(),
-            partition.as_ref().into(),
-            started.map(|at| at.0).into(),
-            ended.map(|at| at.0).into(),
-            Arg::from(&texts.record),
-            texts.hint.as_ref().into(),
-            texts.failure.as_ref().into(),
-            Arg::from(&job.correlation_id),
-            job.created_at.0.into(),
-            job.updated_at.0.into(),
-            texts.whole.as_ref().into(),
-        ],
-    )?;
-    Ok(inserted == 1)
-}
-
-fn update(tx: &mut dyn Tx, job: &HpcJob) -> Result<bool, StoreError> {
-    let texts = Texts::of(job)?;
-    let Record { user, account, partition, started, ended, .. } = &job.record;
-    let updated = tx.execute(
-        "UPDATE hpc_jobs SET revision = ?3, state = ?4, hpc_state = ?5, user_name = ?6, account = ?7, partition_name = ?8, \
-         start_time = ?9, end_time = ?10, record = ?11, hint = ?12, failure = ?13, updated_at = ?14, \
-         whole = ?15 WHERE id = ?1 AND revision = ?2",
-        &[
-            Arg::from(&texts.id),
-            (job.revision - 1).into(),
-            job.revision.into(),
-            job.state.as_str().into(),
-            job.hpc_state().as_str().into(),
-            user.as_deref().unwrap_or_default().into(),
-            account.as_ref().into(),
-            partition.as_ref().into(),
-            started.map(|at| at.0).into(),
-            ended.map(|at| at.0).into(),
-            Arg::from(&texts.record),
-            texts.hint.as_ref().into(),
-            texts.failure.as_ref().into(),
-            job.updated_at.0.into(),
-            texts.whole.as_ref().into(),
-        ],
-    )?;
-    Ok(updated == 1)
-}
-
-/// The nodes that it was ever on: who asks for a node's jobs wants those that have left it, too.
-fn name_nodes(tx: &mut dyn Tx, id: &str, record: &Record) -> Result<(), StoreError> {
-    for node in &record.nodes {
-        let sql = "INSERT INTO hpc_job_nodes (node, job_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-        tx.execute(sql, &[node.into(), id.into()])?;
-    }
-    Ok(())
-}
-
 /// Removes a job with all that belongs to it but its audit, to which its removal is added. False where it is not there, or
 /// is not as it was read.
 pub fn delete(tx: &mut dyn Tx, job: &HpcJob, author: &Author, at: Timestamp) -> Result<bool, StoreError> {
@@ -223,7 +82,7 @@ pub fn delete(tx: &mut dyn Tx, job: &HpcJob, author: &Author, at: Timestamp) -> 
         return Ok(false);
     }
     forget_what_belongs_to(tx, &id)?;
-    audit::append(tx, job, author, at)?;
+    audit::append(tx, &[(job, author, at)])?;
     Ok(true)
 }
 

@@ -6,6 +6,7 @@ use libra_core::id::JobId;
 
 use super::jobs::{COLUMNS, read};
 use crate::error::StoreError;
+use crate::tables::json;
 use crate::tx::{Arg, Tx, all, first};
 
 /// Totals are exact up to this number.
@@ -84,24 +85,17 @@ pub fn open(tx: &mut dyn Tx, cluster: &str) -> Result<Vec<HpcJob>, StoreError> {
     all(tx, &sql, &[cluster.into()], read)
 }
 
-/// The newest row of each of these numbers of a cluster, where there is one.
-pub fn newest_of(tx: &mut dyn Tx, cluster: &str, external_ids: &[&str]) -> Result<Vec<HpcJob>, StoreError> {
-    let mut found = Vec::new();
-    for some in external_ids.chunks(MOST_AT_ONCE) {
-        let mut args: Vec<Arg<'_>> = vec![cluster.into()];
-        args.extend(some.iter().map(|id| Arg::from(*id)));
-        let sql = format!(
-            "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.cluster = ?1 AND j.external_id IN ({}) AND NOT EXISTS (SELECT 1 \
-             FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = j.external_id AND k.run > j.run)",
-            crate::tables::places(1, some.len())
-        );
-        found.extend(all(tx, &sql, &args, read)?);
-    }
-    Ok(found)
+/// The newest row of each of these numbers, each of a cluster, where there is one.
+pub fn newest_of(tx: &mut dyn Tx, numbers: &[(&str, &str)]) -> Result<Vec<HpcJob>, StoreError> {
+    // CROSS keeps SQLite to looking each number up.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {} AS e CROSS JOIN hpc_jobs j WHERE j.cluster = e.value ->> 0 AND j.external_id = e.value ->> 1 \
+         AND NOT EXISTS (SELECT 1 FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = j.external_id \
+         AND k.run > j.run)",
+        tx.elements()
+    );
+    all(tx, &sql, &[Arg::from(&json("numbers of jobs", &numbers)?)], read)
 }
-
-/// Numbers that are looked for in one statement.
-const MOST_AT_ONCE: usize = 500;
 
 /// How many jobs there are in each state.
 pub fn counts(tx: &mut dyn Tx) -> Result<Vec<(HpcState, u64)>, StoreError> {

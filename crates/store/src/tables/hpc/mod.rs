@@ -8,3 +8,4 @@ pub mod retention;
 pub mod rollups;
 pub mod samples;
 pub mod verdicts;
+pub mod writes;

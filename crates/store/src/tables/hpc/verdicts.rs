@@ -4,18 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use libra_core::hpc::efficiency::Kind;
+use libra_core::hpc::efficiency::{Kind, Verdict};
 use libra_core::hpc::job::HpcJob;
 use libra_core::id::JobId;
-use libra_core::lifecycle::Transition;
 use libra_core::time::Timestamp;
 
-use super::audit::{self, Author};
 use super::jobs::{COLUMNS, read};
+use super::writes::{Write, apply};
 use crate::error::StoreError;
-use crate::lane::{Fence, Origin, OutboxRow};
+use crate::lane::{Fence, Outcome};
 use crate::tables::feed::holds;
-use crate::tables::{json, outbox, transitions};
 use crate::tx::{Arg, Tx, all};
 
 /// Jobs of which verdicts are looked for in one statement.
@@ -34,51 +32,27 @@ pub struct Told {
     pub message: String,
 }
 
-/// A verdict to be told.
-#[derive(Clone, Debug)]
-pub struct Telling {
-    /// The job as it was read.
-    pub job: HpcJob,
-    /// What, and the figures that say so.
-    pub verdict: libra_core::hpc::efficiency::Verdict,
-    /// Who has found it.
-    pub author: Author,
-    /// When.
-    pub at: Timestamp,
-    /// The row for the log.
-    pub log: Transition,
-    /// Messages for the world.
-    pub outbox: Vec<OutboxRow>,
-}
-
-/// Tells a verdict, unless it was told already or the job is not as it was read; says whether it was told. None when the
-/// fence is broken.
-pub fn tell(tx: &mut dyn Tx, fence: &Fence, telling: &Telling) -> Result<Option<bool>, StoreError> {
+/// Tells a verdict of the job of a change, unless it was told already or the job is not as it was read; says whether it was
+/// told. None when the fence is broken.
+pub fn tell(
+    tx: &mut dyn Tx,
+    fence: &Fence,
+    verdict: &Verdict,
+    write: &Write,
+) -> Result<Option<bool>, StoreError> {
     if !holds(tx, fence)? {
         return Ok(None);
     }
-    let Telling { job, verdict, author, at, log, outbox: messages } = telling;
-    let id = job.id.to_string();
-    let kind = verdict.kind.as_str();
-    if of_jobs(tx, &[job.id])?.iter().any(|told| told.kind == verdict.kind) {
+    let id = write.job.id;
+    if of_jobs(tx, &[id])?.iter().any(|told| told.kind == verdict.kind) {
         return Ok(Some(false));
     }
-    let after = HpcJob { revision: job.revision + 1, ..job.clone() };
-    let sql = "UPDATE hpc_jobs SET revision = ?3 WHERE id = ?1 AND revision = ?2 AND hpc_state = 'running'";
-    if tx.execute(sql, &[Arg::from(&id), job.revision.into(), after.revision.into()])? == 0 {
+    if apply(tx, std::slice::from_ref(write))? != [Outcome::Updated] {
         return Ok(Some(false));
     }
     let sql = "INSERT INTO hpc_verdicts (job_id, kind, at, message) VALUES (?1, ?2, ?3, ?4)";
-    tx.execute(sql, &[Arg::from(&id), kind.into(), at.0.into(), Arg::from(&verdict.message)])?;
-    let metadata = json(
-        "source of a verdict",
-        &serde_json::json!({"source": author.source, "verdict": kind, "message": verdict.message}),
-    )?;
-    let origin = Origin { at: *at, actor: author.changed_by.clone(), metadata: Some(metadata) };
-    let log = std::slice::from_ref(log);
-    transitions::append(tx, &id, after.revision, &author.correlation_id, log, &origin)?;
-    audit::append(tx, &after, author, *at)?;
-    outbox::append(tx, &id, messages, *at)?;
+    let (id, kind) = (id.to_string(), verdict.kind.as_str());
+    tx.execute(sql, &[Arg::from(&id), kind.into(), write.at.0.into(), Arg::from(&verdict.message)])?;
     Ok(Some(true))
 }
 
