@@ -107,8 +107,11 @@ impl Usage {
 
     fn add(&mut self, mode: Mode, needed: &Requirement, machine: &str) {
         let host = self.hosts.entry(machine.to_owned()).or_default();
-        host.cores += needed.host_cores();
-        host.memory = host.memory.saturating_add(needed.host_memory());
+        // What runs on a cluster of Slurm holds nothing of the machine that looks after it.
+        if mode != Mode::Slurm {
+            host.cores += needed.host_cores();
+            host.memory = host.memory.saturating_add(needed.host_memory());
+        }
         host.jobs += 1;
         *self.jobs.entry(mode).or_default() += 1;
         *self.executors.entry(mode).or_default() += u64::from(needed.executors);

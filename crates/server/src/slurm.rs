@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libra_engines::slurm::{Access, Cluster, Commands, Rest, Slurm, TokenFrom};
 use tokio::sync::Notify;
@@ -32,6 +32,20 @@ pub(crate) struct SlurmCluster {
     pub(crate) interval_seconds: u32,
     /// Whether its nodes see the files of Libra's jobs.
     pub(crate) shares_files: bool,
+    /// What kept it from being read the last time that this replica has tried.
+    trouble: Mutex<Option<String>>,
+}
+
+impl SlurmCluster {
+    /// A read has ended: what is wrong, or None. Answers what was wrong before.
+    pub(crate) fn note_trouble(&self, trouble: Option<String>) -> Option<String> {
+        std::mem::replace(&mut *self.trouble.lock().unwrap_or_else(PoisonError::into_inner), trouble)
+    }
+
+    /// What keeps it from being read at present.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl SlurmClusters {
@@ -50,9 +64,16 @@ impl SlurmClusters {
                 requests_per_minute: cluster.requests_per_minute,
                 interval_seconds: cluster.interval_seconds,
                 shares_files: cluster.shares_files,
+                trouble: Mutex::default(),
             }))
         });
         Ok(Self { all: made.collect::<Result<_, String>>()?, heard: Arc::default() })
+    }
+
+    /// What keeps the cluster that is named, or the only one, from being read at present.
+    pub(crate) fn trouble(&self, name: Option<&str>) -> Option<String> {
+        let name = name.or(self.only())?;
+        self.all.iter().find(|cluster| cluster.name == name)?.trouble()
     }
 
     /// Each of them.

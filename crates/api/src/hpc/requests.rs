@@ -171,7 +171,8 @@ pub fn started(body: &Value, now: Timestamp) -> Result<StartedEvent, Wrong> {
         fields.word("gpu_vendor", "`none`, `nvidia` or `amd`", vendor, wrong);
         fields.texts("gpu_devices", MAX_NODES, MAX_NAME_BYTES, wrong);
         fields.text("cgroup_path", 4 * MAX_NAME_BYTES, wrong);
-        let at = time(fields, "timestamp", wrong).unwrap_or(now);
+        // A node whose clock is ahead has seen it now.
+        let at = time(fields, "timestamp", wrong).map_or(now, |at| at.min(now));
         let cluster = name(fields, "cluster", wrong);
         let record = Record {
             external_id,
@@ -201,7 +202,7 @@ pub fn finished(body: &Value, now: Timestamp) -> Result<FinishedEvent, Wrong> {
         let raw_state = name(fields, "raw_state", wrong);
         let code = number(fields, "exit_code", wrong);
         let signal = number(fields, "signal", wrong);
-        let at = time(fields, "timestamp", wrong).unwrap_or(now);
+        let at = time(fields, "timestamp", wrong).map_or(now, |at| at.min(now));
         let cluster = name(fields, "cluster", wrong);
         let node = name(fields, "node", wrong);
         let user = name(fields, "user", wrong);
@@ -245,8 +246,11 @@ fn read<T>(body: &Value, of: impl FnOnce(&mut Fields<'_>, &mut Wrong) -> T) -> R
     if wrong.is_empty() { Ok(found) } else { Err(wrong) }
 }
 
+/// Slurm's word for nothing, which its hooks hand on.
+const NOTHING: &str = "(null)";
+
 fn name(fields: &mut Fields<'_>, name: &'static str, wrong: &mut Wrong) -> Option<String> {
-    let text = fields.text(name, MAX_NAME_BYTES, wrong)?;
+    let text = fields.text(name, MAX_NAME_BYTES, wrong).filter(|text| *text != NOTHING)?;
     if text.is_empty() || text.chars().any(char::is_control) {
         wrong.push(Violation::new(fields.pointer(name), "must be a word without control characters"));
         return None;
@@ -352,6 +356,9 @@ mod tests {
             "cgroup_path": "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_12345", "timestamp": "2026-01-22T10:00:00Z"});
         let event = started(&body, NOW).unwrap();
         assert_eq!((event.record.external_id.as_str(), event.record.allocated.gpus), ("12345", Some(2)));
+        let body = json!({"job_id": "1", "user": "b", "node_list": ["n"], "account": "(null)", "timestamp": "2100-01-01T00:00:00Z"});
+        let record = started(&body, NOW).unwrap().record;
+        assert_eq!((record.account, record.started), (None, Some(NOW)), "nothing, and now");
         let body = json!({"job_id": "slurm-12345", "final_state": "completed", "exit_code": 0, "signal": 0});
         let event = finished(&body, NOW).unwrap().finished;
         assert_eq!((event.record.external_id.as_str(), event.hint.at, event.whole), ("12345", NOW, true));

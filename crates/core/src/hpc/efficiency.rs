@@ -125,7 +125,8 @@ impl<'a> Nodes<'a> {
             let seconds = totals.covered as f64 / MICROS_PER_SECOND as f64;
             seconds * known(totals) as f64 / totals.samples as f64
         });
-        (ALL * covered.sum::<f64>() / (runtime * self.all)).clamp(0.0, ALL)
+        // The sum of nothing is a negative zero.
+        (ALL * covered.sum::<f64>().abs() / (runtime * self.all)).clamp(0.0, ALL)
     }
 
     /// A share: where some nodes were not measured, they are taken to be as the others.

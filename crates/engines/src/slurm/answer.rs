@@ -47,7 +47,8 @@ impl Answer {
     /// Reads an answer of this HTTP status.
     pub(super) fn read(status: u16, body: &[u8]) -> Result<Self, Error> {
         let text = || words(&String::from_utf8_lossy(&body[..body.len().min(4 * super::MOST_WORDS)]));
-        let answer = match serde_json::from_slice::<Self>(body) {
+        // Slurm writes names as people have given them, in whatever encoding: one of them must not hide all jobs.
+        let answer = match serde_json::from_str::<Self>(&String::from_utf8_lossy(body)) {
             Ok(answer) => answer,
             // Slurm says these in plain words.
             Err(_) if [401, 403].contains(&status) => return Err(Error::Unauthorised(text())),

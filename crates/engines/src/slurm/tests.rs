@@ -17,6 +17,19 @@ fn listing(body: &str) -> Listing {
     Answer::read(200, body.as_bytes()).unwrap().listing().unwrap()
 }
 
+#[test]
+fn a_name_in_another_encoding_hides_nobody() {
+    let body = include_str!("fixtures/v38-ended.json");
+    let name = body.find("\"name\": \"").map(|at| at + "\"name\": \"".len()).unwrap();
+    let mut bytes = body.as_bytes().to_vec();
+    bytes.splice(name..name, *b"caf\xe9");
+    let odd = Answer::read(200, &bytes).unwrap().listing().unwrap();
+    let plain = listing(body);
+    assert_eq!((odd.records.len(), odd.skipped), (plain.records.len(), 0));
+    let names = odd.records.iter().filter_map(|record| record.name.as_deref());
+    assert_eq!(names.filter(|name| name.starts_with("caf\u{fffd}")).count(), 1);
+}
+
 /// One line for each job, without what it does not say.
 fn lines(body: &str) -> String {
     let listing = listing(body);

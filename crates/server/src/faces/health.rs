@@ -60,6 +60,13 @@ async fn readiness(service: &Service) -> Response {
             Some((mode.as_str().to_owned(), HealthView { status: "DEGRADED".into(), detail, ..up() }))
         })
         .collect();
+    for cluster in service.slurm.iter().filter(|cluster| cluster.trouble().is_some()) {
+        let detail = Some("it can't be read; the log says why".to_owned());
+        components.insert(
+            format!("slurm.{}", cluster.name),
+            HealthView { status: "DEGRADED".into(), detail, ..up() },
+        );
+    }
     let status = if store.status == "UP" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let view = HealthView {
         status: store.status.clone(),

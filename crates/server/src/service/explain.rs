@@ -4,6 +4,7 @@ use libra_api::turns::{BlockedView, ExplainView, TimeSplit};
 use libra_core::attempt::Attempt;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
+use libra_core::mode::Mode;
 use libra_core::time::Timestamp;
 use libra_core::turn::{Blocked, Dimension, Explanation, Position};
 use libra_store::tables::transitions;
@@ -108,7 +109,15 @@ fn unit(blocked: &Blocked) -> &'static str {
 impl Service {
     /// What keeps the job's engine from running it, while it waits for its engine.
     fn engine_trouble(&self, job: &Job) -> Option<String> {
-        if job.state != State::Scheduled || job.stop.is_some() {
+        if job.stop.is_some() || !job.state.holds_resources() {
+            return None;
+        }
+        if job.mode == Mode::Slurm
+            && let Some(text) = self.slurm.trouble(job.spec.cluster.as_deref())
+        {
+            return Some(format!("what has become of it is not known: its cluster can't be read: {text}"));
+        }
+        if job.state != State::Scheduled {
             return None;
         }
         self.engines

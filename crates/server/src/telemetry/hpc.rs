@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Error;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libra_core::hpc::figures::{Figures, NodeTotals, Together};
 use libra_core::hpc::usage::PER_PERCENT;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// One MiB, in bytes.
@@ -24,6 +26,19 @@ const SHOWN_FOR: i64 = 120 * MICROS_PER_SECOND;
 pub struct HpcMetrics {
     shown: Arc<Shown>,
     jobs: Counter,
+    reads: Family<OfCluster, Gauge<f64, AtomicU64>>,
+    unread: Family<OfCluster, Counter>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfCluster {
+    cluster: String,
+}
+
+impl OfCluster {
+    fn named(name: &str) -> Self {
+        Self { cluster: name.to_owned() }
+    }
 }
 
 /// What a scrape shows.
@@ -37,7 +52,15 @@ struct Shown {
 impl HpcMetrics {
     /// Nothing yet.
     pub(super) fn new(r: &mut Registry) -> Self {
-        let metrics = Self { shown: Arc::default(), jobs: Counter::default() };
+        let metrics = Self {
+            shown: Arc::default(),
+            jobs: Counter::default(),
+            reads: Family::default(),
+            unread: Family::default(),
+        };
+        let help = "When the cluster was last read, as a Unix time; the replica that leads says it";
+        r.register("libra_slurm_last_read_timestamp_seconds", help, metrics.reads.clone());
+        r.register("libra_slurm_read_failures", "Questions that Slurm has not answered", metrics.unread.clone());
         r.register("hpc_job", "Jobs that this replica was the first to hear of", metrics.jobs.clone());
         r.register_collector(Box::new(Arc::clone(&metrics.shown)));
         metrics
@@ -46,6 +69,22 @@ impl HpcMetrics {
     /// Jobs were heard of for the first time.
     pub fn heard(&self, jobs: u64) {
         self.jobs.inc_by(jobs);
+    }
+
+    /// A cluster was read.
+    pub fn read(&self, cluster: &str, at: Timestamp) {
+        let seconds = at.0 as f64 / MICROS_PER_SECOND as f64;
+        self.reads.get_or_create(&OfCluster::named(cluster)).set(seconds);
+    }
+
+    /// A cluster has not answered.
+    pub fn unread(&self, cluster: &str) {
+        self.unread.get_or_create(&OfCluster::named(cluster)).inc();
+    }
+
+    /// Another replica reads it.
+    pub fn reads_no_more(&self, cluster: &str) {
+        self.reads.remove(&OfCluster::named(cluster));
     }
 
     /// These from now on.

@@ -48,12 +48,20 @@ async fn collect(service: Arc<Service>, cluster: Arc<SlurmCluster>, mut shutdown
             () = sleep(TICK) => {}
         }
         let Some(epoch) = service.leader_epoch() else {
-            collector = None;
+            if collector.take().is_some() {
+                // Whoever leads now knows.
+                cluster.note_trouble(None);
+                service.metrics.hpc.reads_no_more(&cluster.name);
+            }
             continue;
         };
         let (_, collector) = match &mut collector {
             Some(of) if of.0 == epoch => of,
-            other => other.insert((epoch, Collector::new(&service, &cluster))),
+            other => {
+                // Never, until it was.
+                service.metrics.hpc.read(&cluster.name, Timestamp(0));
+                other.insert((epoch, Collector::new(&service, &cluster)))
+            }
         };
         tokio::select! {
             () = shutdown.wait() => return,
@@ -83,8 +91,6 @@ struct Collector {
     asked: HashMap<JobId, Asked>,
     /// What the cluster calls itself, once it has told of a job.
     own_name: Option<String>,
-    /// What was last said of its trouble, so that it is logged once.
-    trouble: Option<String>,
     /// True once accounting has said that there is none.
     no_accounting: bool,
 }
@@ -101,7 +107,6 @@ impl Collector {
             missed: HashMap::new(),
             asked: HashMap::new(),
             own_name: None,
-            trouble: None,
             no_accounting: false,
         }
     }
@@ -139,7 +144,8 @@ impl Collector {
             }
         };
         self.budget.read(now, now.0.saturating_sub(asked_at.0), look.load);
-        if self.trouble.take().is_some() {
+        self.service.metrics.hpc.read(&self.cluster.name, now);
+        if self.cluster.note_trouble(None).is_some() {
             tracing::info!(cluster = self.cluster.name, "Slurm answers again");
         }
         let named =
@@ -298,10 +304,11 @@ impl Collector {
     }
 
     fn is_in_trouble(&mut self, error: &Error) {
-        let words = error.to_string();
-        if self.trouble.as_ref() != Some(&words) {
+        self.service.metrics.hpc.unread(&self.cluster.name);
+        let words = format!("{error}; {}", error.hint());
+        // It is logged once.
+        if self.cluster.note_trouble(Some(words.clone())) != Some(words) {
             tracing::warn!(%error, cluster = self.cluster.name, hint = error.hint(), "Slurm can't be asked; trying again");
         }
-        self.trouble = Some(words);
     }
 }
