@@ -6,6 +6,9 @@ use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::{Extension, Json};
+use libra_api::hpc::bodies::{
+    HpcJobPatch, HpcJobRequest, HpcSampleRequest, JobFinishedRequest, JobStartedRequest,
+};
 use libra_api::hpc::efficiency::{EfficiencyListView, EfficiencyView};
 use libra_api::hpc::jobs::{
     AuditListView, HpcEventView, HpcJobListView, HpcJobView, SampleListView, SampleView,
@@ -80,7 +83,7 @@ fn named(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Serv
 }
 
 /// Makes a job known that no scheduler has told of.
-#[utoipa::path(post, path = "/v1/jobs", tag = "hpc", request_body = serde_json::Value,
+#[utoipa::path(post, path = "/v1/jobs", tag = "hpc", request_body = HpcJobRequest,
     params(("X-Changed-By" = Option<String>, Header, description = "Who makes the change; the caller, when absent"),
         ("X-Source" = Option<String>, Header, description = "By which way; `api`, when absent")),
     responses((status = 201, body = HpcJobView), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -154,7 +157,7 @@ async fn get_hpc_job(
 }
 
 /// Changes a job's state, or tells what it uses. What has ended stays as it is.
-#[utoipa::path(patch, path = "/v1/jobs/{id}", tag = "hpc", params(("id" = String, Path)), request_body = serde_json::Value,
+#[utoipa::path(patch, path = "/v1/jobs/{id}", tag = "hpc", params(("id" = String, Path)), request_body = HpcJobPatch,
     responses((status = 200, body = HpcJobView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn update_hpc_job(
@@ -214,7 +217,7 @@ async fn get_hpc_samples(
 
 /// Tells what a job uses.
 #[utoipa::path(post, path = "/v1/jobs/{id}/metrics", tag = "hpc", params(("id" = String, Path)),
-    request_body = serde_json::Value,
+    request_body = HpcSampleRequest,
     responses((status = 201, body = SampleView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
 async fn record_hpc_sample(
@@ -296,7 +299,7 @@ async fn list_hpc_efficiency(
 }
 
 /// A hook says that a job runs. The same again, late or out of order changes nothing that is known.
-#[utoipa::path(post, path = "/v1/events/job-started", tag = "hpc", request_body = serde_json::Value,
+#[utoipa::path(post, path = "/v1/events/job-started", tag = "hpc", request_body = JobStartedRequest,
     responses((status = 200, body = HpcEventView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem)))]
 async fn job_started(
@@ -309,7 +312,7 @@ async fn job_started(
 }
 
 /// A hook says that a job has ended. Where its scheduler can be asked, it has ended once that says so.
-#[utoipa::path(post, path = "/v1/events/job-finished", tag = "hpc", request_body = serde_json::Value,
+#[utoipa::path(post, path = "/v1/events/job-finished", tag = "hpc", request_body = JobFinishedRequest,
     responses((status = 200, body = HpcEventView), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem)))]
 async fn job_finished(

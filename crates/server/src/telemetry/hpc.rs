@@ -60,7 +60,11 @@ impl HpcMetrics {
         };
         let help = "When the cluster was last read, as a Unix time; the replica that leads says it";
         r.register("libra_slurm_last_read_timestamp_seconds", help, metrics.reads.clone());
-        r.register("libra_slurm_read_failures", "Questions that Slurm has not answered", metrics.unread.clone());
+        r.register(
+            "libra_slurm_read_failures",
+            "Questions that Slurm has not answered",
+            metrics.unread.clone(),
+        );
         r.register("hpc_job", "Jobs that this replica was the first to hear of", metrics.jobs.clone());
         r.register_collector(Box::new(Arc::clone(&metrics.shown)));
         metrics
