@@ -91,7 +91,8 @@ impl Service {
         }
         for number in numbers.into_iter().filter(|number| !jobs.contains_key(number)).collect::<Vec<_>>() {
             let nodes = vec![batch.node.clone()];
-            let record = Record { external_id: number.clone(), nodes, ..Record::default() };
+            let made_up = self.slurm.is_made_up(&batch.cluster);
+            let record = Record { external_id: number.clone(), nodes, made_up, ..Record::default() };
             let word = Word::Started(Box::new(record));
             if let (Some(job), _) = self.hear(by, &batch.cluster, &number, &word).await? {
                 jobs.insert(number, job);

@@ -6,6 +6,7 @@ mod events;
 mod figures;
 mod jobs;
 mod metrics;
+mod mock;
 mod own;
 mod slurm;
 mod submitted;
