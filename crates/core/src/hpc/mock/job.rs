@@ -76,14 +76,14 @@ pub(super) struct Habits {
 
 impl Habits {
     fn of(dice: &mut Dice) -> Self {
-        // Most jobs are busy. Some keep one processor of many busy, some ask for far too much memory.
+        // Most jobs are busy, with room to rise. Some keep one processor of many busy, some ask for far too much memory.
         let busy = match dice.below(10) {
             0 => 0.04 + 0.04 * dice.unit(),
             1..=3 => 0.3 + 0.3 * dice.unit(),
-            _ => 0.7 + 0.25 * dice.unit(),
+            _ => 0.6 + 0.2 * dice.unit(),
         };
         let memory = if dice.once_in(6) { 0.03 + 0.1 * dice.unit() } else { 0.3 + 0.6 * dice.unit() };
-        let gpu_busy = if dice.once_in(5) { 0.0 } else { 0.5 + 0.45 * dice.unit() };
+        let gpu_busy = if dice.once_in(5) { 0.0 } else { 0.5 + 0.3 * dice.unit() };
         let mut bytes = || i64::try_from(dice.below(20_000_000)).unwrap_or(0);
         let (reads, writes) = (bytes(), bytes());
         Self { dice: dice.roll(), busy, memory, gpu_busy, reads, writes }
