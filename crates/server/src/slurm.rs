@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use libra_engines::slurm::{Access, Cluster, Commands, Rest, Slurm, TokenFrom};
+use libra_core::hpc::mock::MockCluster;
+use libra_engines::slurm::{Access, Cluster, Commands, Mock, Rest, Slurm, TokenFrom};
 use tokio::sync::Notify;
 
 use crate::config::{self, SlurmWay};
@@ -95,6 +96,11 @@ impl SlurmClusters {
         self.all.iter().any(|cluster| cluster.name == name)
     }
 
+    /// True for a cluster that is made up.
+    pub(crate) fn is_made_up(&self, name: &str) -> bool {
+        self.all.iter().any(|cluster| cluster.name == name && cluster.slurm.made_up().is_some())
+    }
+
     /// Whose the jobs of a cluster are, where it is one of these.
     pub(crate) fn tenant(&self, name: &str) -> Option<&str> {
         let named = self.all.iter().find(|cluster| cluster.name == name)?;
@@ -125,6 +131,7 @@ fn client(way: &SlurmWay) -> Result<Slurm, String> {
         SlurmWay::Commands { conf, path } => {
             Ok(Slurm::Commands(Commands { conf: conf.clone(), path: path.clone() }))
         }
+        SlurmWay::Mock { seed, nodes } => Ok(Slurm::Mock(Mock::new(MockCluster::new(*seed, *nodes)))),
     }
 }
 

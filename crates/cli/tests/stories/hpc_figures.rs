@@ -15,10 +15,15 @@ use crate::surroundings::sleepy;
 /// spelled after them.
 const NAMES_OF_THE_REFERENCES: [&str; 2] = ["hpc_job_state_total", "hpc_node_job_count"];
 
+/// This moment.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp(i64::try_from(since.as_micros()).unwrap())
+}
+
 /// So many seconds ago, as agents write it.
 pub fn ago(seconds: i64) -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    Timestamp(i64::try_from(since.as_micros()).unwrap()).plus_seconds(-seconds).rfc3339()
+    now().plus_seconds(-seconds).rfc3339()
 }
 
 async fn figures(api: &Api) -> String {

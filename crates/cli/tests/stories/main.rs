@@ -37,6 +37,8 @@ mod hpc_face;
 mod hpc_figures;
 mod hpc_hook_scripts;
 mod hpc_hooks;
+mod hpc_mock;
+mod hpc_own;
 mod hpc_slurm;
 mod hpc_submission;
 mod in_cluster;

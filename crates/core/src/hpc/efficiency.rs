@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::HpcJob;
 use super::raw_state::HpcState;
+use super::record::Amounts;
 use super::usage::{Figure, PER_PERCENT, Totals};
 use crate::time::{MICROS_PER_SECOND, Timestamp};
 
@@ -64,18 +65,51 @@ pub struct Efficiency {
     pub time: Share,
 }
 
+/// What a run was given, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Given {
+    /// Seconds that it has run.
+    pub runtime: Option<f64>,
+    /// What it asked for.
+    pub requested: Amounts,
+    /// What it has; what it asked for, where that is not said.
+    pub allocated: Amounts,
+    /// How many nodes it has at once.
+    pub nodes: usize,
+    /// Seconds that it may run.
+    pub limit_seconds: Option<f64>,
+}
+
+impl Given {
+    /// What an observed job was given by `now`.
+    pub fn to(job: &HpcJob, now: Timestamp) -> Self {
+        let record = &job.record;
+        Self {
+            runtime: job.runtime_seconds(now),
+            requested: record.requested,
+            allocated: record.allocated,
+            nodes: record.node_count.map_or(0, |count| count as usize).max(record.nodes.len()),
+            limit_seconds: record.time_limit_minutes.map(|minutes| f64::from(minutes) * 60.0),
+        }
+    }
+}
+
 impl Efficiency {
     /// What a job has made of what it was given by `now`; `usage` is what it used on each of its nodes.
     pub fn of(job: &HpcJob, usage: &[Totals], now: Timestamp) -> Self {
-        let record = &job.record;
-        let runtime = job.runtime_seconds(now).filter(|seconds| *seconds > 0.0);
-        let nodes = Nodes::of(job, usage, runtime);
-        let (requested, allocated) = (record.requested, record.allocated.or(record.requested));
+        Self::of_given(&Given::to(job, now), usage)
+    }
+
+    /// What was made of what was given; `usage` is what was used on each node.
+    pub fn of_given(given: &Given, usage: &[Totals]) -> Self {
+        let runtime = given.runtime.filter(|seconds| *seconds > 0.0);
+        let nodes = Nodes { usage, all: given.nodes.max(usage.len()).max(1) as f64, runtime };
+        let (requested, allocated) = (given.requested, given.allocated.or(given.requested));
         let times = |amount: Option<u64>| Some(amount? as f64 * runtime?);
         let cores = cores(usage, allocated.cpus, nodes.all);
         let seconds = |used: Option<f64>| Some(used? * runtime?);
         let peaks = usage.iter().map(|totals| totals.memory_peak_mb.max(totals.memory_mb.max));
-        let limit = record.time_limit_minutes.map(|minutes| f64::from(minutes) * 60.0);
+        let limit = given.limit_seconds;
         Self {
             runtime,
             samples: usage.iter().map(|totals| totals.samples).sum(),
@@ -112,12 +146,7 @@ struct Nodes<'a> {
     runtime: Option<f64>,
 }
 
-impl<'a> Nodes<'a> {
-    fn of(job: &HpcJob, usage: &'a [Totals], runtime: Option<f64>) -> Self {
-        let named = job.record.node_count.map_or(0, |count| count as usize).max(job.record.nodes.len());
-        Self { usage, all: named.max(usage.len()).max(1) as f64, runtime }
-    }
-
+impl Nodes<'_> {
     /// How much of the time on all nodes a figure is known for, percent.
     fn coverage(&self, known: fn(&Totals) -> i64) -> f64 {
         let Some(runtime) = self.runtime else { return 0.0 };
@@ -257,7 +286,7 @@ pub fn verdicts(job: &HpcJob, found: &Efficiency, thresholds: &Thresholds) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hpc::record::{Amounts, Record};
+    use crate::hpc::record::Record;
     use crate::hpc::usage::Sample;
     use crate::id::JobId;
     use crate::job::State;

@@ -128,6 +128,9 @@ pub struct Record {
     pub het_job: Option<u64>,
     /// Where it writes.
     pub places: Places,
+    /// True where there is no such job: a cluster that is made up tells of it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub made_up: bool,
 }
 
 impl Record {
@@ -169,6 +172,7 @@ impl Record {
             // None are left, where nothing is said of them.
             array_waiting: newer.array_waiting,
             het_job: newer.het_job.or(known.het_job),
+            made_up: newer.made_up || known.made_up,
             places: if newer.places == Places::default() { known.places } else { newer.places },
         }
     }

@@ -82,6 +82,17 @@ impl Figure {
         }
     }
 
+    /// These and others; the last is that of `other`, where there is one.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            last: other.last.or(self.last),
+            count: self.count.saturating_add(other.count),
+            sum: self.sum.saturating_add(other.sum),
+            max: self.max.max(other.max),
+        }
+    }
+
     /// Their mean; None where there are none.
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum as f64 / self.count as f64)
@@ -143,6 +154,30 @@ impl Totals {
         self.energy_joules = self.energy_joules.max(sample.energy_joules);
         self.read_bytes = self.read_bytes.max(sample.read_bytes);
         self.written_bytes = self.written_bytes.max(sample.written_bytes);
+    }
+}
+
+impl Totals {
+    /// These and those of another node, of something that was on one node after the other: what two nodes used at different
+    /// times is no sum.
+    #[must_use]
+    pub fn and_elsewhere(self, other: Self) -> Self {
+        let (before, after) = if other.last_at >= self.last_at { (self, other) } else { (other, self) };
+        Self {
+            first_at: [before.first_at, after.first_at].into_iter().flatten().min(),
+            last_at: after.last_at,
+            samples: before.samples.saturating_add(after.samples),
+            cpu: before.cpu.and(after.cpu),
+            millicores: before.millicores.and(after.millicores),
+            memory_mb: before.memory_mb.and(after.memory_mb),
+            memory_peak_mb: before.memory_peak_mb.max(after.memory_peak_mb),
+            gpu: before.gpu.and(after.gpu),
+            gpu_memory_mb: before.gpu_memory_mb.max(after.gpu_memory_mb),
+            energy_joules: before.energy_joules.max(after.energy_joules),
+            read_bytes: before.read_bytes.max(after.read_bytes),
+            written_bytes: before.written_bytes.max(after.written_bytes),
+            covered: before.covered.saturating_add(after.covered),
+        }
     }
 }
 
@@ -229,6 +264,26 @@ mod tests {
             totals.add(&Sample::at(Timestamp(0).plus_seconds(second)));
         }
         assert_eq!((totals.covered, totals.samples), (90 * crate::time::MICROS_PER_SECOND, 6));
+    }
+
+    #[test]
+    fn what_was_on_one_node_after_the_other_comes_to_means_and_no_sums() {
+        let at = |second| Timestamp(0).plus_seconds(second);
+        let of = |from: i64, millicores, memory| {
+            let mut totals = Totals::default();
+            for second in [0, 10] {
+                let (millicores, memory_mb) = (Some(millicores), Some(memory));
+                totals.add(&Sample { millicores, memory_mb, ..Sample::at(at(from + second)) });
+            }
+            totals
+        };
+        let (first, then) = (of(0, 1_000, 300), of(100, 3_000, 200));
+        let both = then.clone().and_elsewhere(first.clone());
+        assert_eq!(both, first.and_elsewhere(then));
+        assert_eq!((both.first_at, both.last_at, both.samples), (Some(at(0)), Some(at(110)), 4));
+        assert_eq!((both.millicores.mean(), both.millicores.last), (Some(2_000.0), Some(3_000)));
+        assert_eq!((both.memory_mb.max, both.memory_mb.last), (Some(300), Some(200)));
+        assert_eq!(both.covered, 20 * crate::time::MICROS_PER_SECOND, "nothing is known of the time between");
     }
 
     #[test]

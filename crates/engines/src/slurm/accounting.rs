@@ -50,5 +50,6 @@ pub(super) fn read(job: Field<'_>) -> Option<Record> {
             stderr: job.at("stderr_expanded").text(),
         },
         raw_state,
+        made_up: false,
     }))
 }

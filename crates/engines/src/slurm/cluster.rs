@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use libra_core::hpc::mock::MockCluster;
 use libra_core::hpc::record::{ExitStatus, Record};
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 
 use super::answer::{Answer, Listing, Load};
 use super::commands::{COMMAND_PATIENCE, Commands, LIST_COMMAND_PATIENCE, Order};
 use super::error::{Error, is_not_configured, of_accounting, of_command, words};
+use super::mock::{self, Mock};
 use super::rest::{ASK_PATIENCE, About, LIST_PATIENCE, Rest, Told};
 use super::submission::Submission;
 
@@ -25,6 +27,8 @@ pub enum Slurm {
     Rest(Rest),
     /// Through its commands, on this machine.
     Commands(Commands),
+    /// Nowhere: it is made up.
+    Mock(Mock),
 }
 
 /// What one shared read has brought.
@@ -78,6 +82,14 @@ impl Signal {
 }
 
 impl Slurm {
+    /// What is made up, where it is no real cluster.
+    pub fn made_up(&self) -> Option<&MockCluster> {
+        match self {
+            Self::Mock(mock) => Some(mock.cluster()),
+            Self::Rest(_) | Self::Commands(_) => None,
+        }
+    }
+
     /// All jobs that slurmctld knows, ended ones included for MinJobAge. This is the one read that all users share.
     pub async fn look(&self, since: Option<Timestamp>) -> Result<Look, Error> {
         match self {
@@ -100,6 +112,7 @@ impl Slurm {
                 let answer = commands.json("squeue", &arguments, LIST_COMMAND_PATIENCE).await?;
                 Ok(Look { jobs: Some(answer.listing()?), ..Look::default() })
             }
+            Self::Mock(mock) => Ok(mock.look()),
         }
     }
 
@@ -121,6 +134,7 @@ impl Slurm {
                 let arguments = ["--json", "--all", "--states=all", &of];
                 commands.json("squeue", &arguments, LIST_COMMAND_PATIENCE).await?.listing()?
             }
+            Self::Mock(mock) => mock.job(whole),
         };
         let waits = |record: &Record| record.array_waiting.is_some() && record.external_id == whole;
         let (exact, others): (Vec<Record>, Vec<Record>) =
@@ -147,6 +161,7 @@ impl Slurm {
                     kept(rest.get(About::Accounting, &path, LIST_PATIENCE).await)?
                 }
                 Self::Commands(commands) => sacct(commands, &[&format!("--jobs={}", some.join(","))]).await?,
+                Self::Mock(mock) => mock.accounted(some),
             };
             all.records.extend(more.records);
             all.skipped = all.skipped.saturating_add(more.skipped);
@@ -156,6 +171,7 @@ impl Slurm {
 
     /// What accounting keeps of jobs that were waiting, running or ending between two times.
     pub async fn accounted_between(&self, from: Timestamp, to: Timestamp) -> Result<Listing, Error> {
+        let times = (from, to);
         let seconds = |time: Timestamp| (time.0 / MICROS_PER_SECOND).max(LEAST_SECONDS);
         let (from, to) = (seconds(from), seconds(to).saturating_add(1));
         match self {
@@ -168,6 +184,7 @@ impl Slurm {
                 let (from, to) = (format!("--starttime=uts{from}"), format!("--endtime=uts{to}"));
                 sacct(commands, &["--allusers", &from, &to]).await
             }
+            Self::Mock(mock) => Ok(mock.accounted_between(times)),
         }
     }
 
@@ -185,6 +202,7 @@ impl Slurm {
                 }
                 Err(Error::ControllerAway(words(&format!("{text} {}", said.stderr))))
             }
+            Self::Mock(_) => Ok(()),
         }
     }
 
@@ -229,6 +247,7 @@ impl Slurm {
                     Err(_) => Err(Error::Garbage(words(&text))),
                 }
             }
+            Self::Mock(_) => Err(mock::refused()),
         }
     }
 
@@ -301,6 +320,7 @@ impl Slurm {
                 }
                 Err(of_command(&said.stderr, true))
             }
+            Self::Mock(_) => Err(mock::refused()),
         }
     }
 }

@@ -41,6 +41,7 @@ pub(super) fn read(job: Field<'_>) -> Option<Record> {
         nodes,
         raw_state,
         places: Places::default(),
+        made_up: false,
     };
     record.places = places::of(job, &record);
     Some(only_facts(record))

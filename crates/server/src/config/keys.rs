@@ -180,7 +180,8 @@ pub const KEYS: &[Key] = &[
         SLURM_CLUSTERS,
         "",
         "Slurm clusters whose jobs are seen: a list of {name, tenant, rest-url, api-version, user, jwt-file or jwt-key-file, ca-file, sbatch, \
-         slurm-conf, path, requests-per-minute, interval}. Without a rest-url, or with sbatch: always, Slurm's commands are used.",
+         slurm-conf, path, requests-per-minute, interval}. Without a rest-url, or with sbatch: always, Slurm's commands are used. \
+         With {name: demo, source: mock, seed, nodes} the cluster is made up, for trying dashboards without a Slurm.",
     ),
     Key {
         name: SLURM_BASE_URL,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use libra_core::hpc::mock::MOST_NODES;
 use libra_engines::slurm::ApiVersion;
 use serde_json::Value;
 
@@ -52,10 +53,17 @@ pub enum SlurmWay {
         /// The directories of the commands, with colons between; None = the usual ones.
         path: Option<String>,
     },
+    /// Not at all: it is made up.
+    Mock {
+        /// What is made up follows from it.
+        seed: u64,
+        /// So many nodes.
+        nodes: u32,
+    },
 }
 
 const EXAMPLE: &str = "libra.slurm.clusters: [{name: main, rest-url: \"http://127.0.0.1:6820\", user: slurm, jwt-key-file: /etc/slurm/jwt.key}]";
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 17] = [
     "name",
     "tenant",
     "rest-url",
@@ -70,7 +78,24 @@ const KNOWN: [&str; 14] = [
     "requests-per-minute",
     "interval",
     "shares-files",
+    "source",
+    "seed",
+    "nodes",
 ];
+/// What a cluster that is made up has none of.
+const OF_REAL_ONES: [&str; 9] = [
+    "rest-url",
+    "api-version",
+    "jwt-file",
+    "jwt-key-file",
+    "user",
+    "ca-file",
+    "sbatch",
+    "slurm-conf",
+    "path",
+];
+/// Nodes of a cluster that is made up, where nothing is said.
+const NODES: u32 = 8;
 /// Requests in a minute where nothing is said, and the most that are believed.
 const REQUESTS: (u32, u64) = (60, 6_000);
 /// Seconds between two reads where nothing is said.
@@ -91,7 +116,7 @@ pub(super) fn clusters(
     let named = listed(value)?;
     let of = |cluster: &SlurmCluster| match &cluster.way {
         SlurmWay::Rest { url, .. } => Some(url.trim_end_matches('/').to_owned()),
-        SlurmWay::Commands { .. } => None,
+        SlurmWay::Commands { .. } | SlurmWay::Mock { .. } => None,
     };
     match named.as_slice() {
         [] => {
@@ -124,6 +149,14 @@ fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
     let mut fields = Fields::of(place, value, &KNOWN)?;
     let wrong = |what: String| ConfigError::new(format!("{place}{what}")).hinting(EXAMPLE);
     let name = fields.name()?;
+    let mock = match fields.text("source")?.as_deref() {
+        None | Some("slurm") => None,
+        Some("mock") => Some(mock(place, value, &mut fields)?),
+        Some(other) => return Err(wrong(format!(".source must be `slurm` or `mock`, not `{other}`"))),
+    };
+    if let Some(field) = ["seed", "nodes"].into_iter().find(|field| mock.is_none() && has(value, field)) {
+        return Err(wrong(format!(".{field} is for a cluster that is made up: source: mock")));
+    }
     let tenant = fields.text("tenant")?.unwrap_or_else(|| Principal::DEFAULT_TENANT.to_owned());
     let sbatch = fields.text("sbatch")?;
     let commands = match sbatch.as_deref() {
@@ -154,8 +187,9 @@ fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
     }
     let url = fields.text("rest-url")?;
     let (ca_file, conf, path) = (fields.text("ca-file")?, fields.text("slurm-conf")?, fields.text("path")?);
-    let way = match (url, commands) {
-        (Some(url), None | Some(false)) => {
+    let way = match (mock, url, commands) {
+        (Some(mock), _, _) => mock,
+        (None, Some(url), None | Some(false)) => {
             if !is_web_address(&url) && !url.starts_with("unix:/") {
                 return Err(wrong(format!(
                     ".rest-url must begin with http://, https:// or unix:/, not `{url}`"
@@ -170,10 +204,10 @@ fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
                 ca_file: ca_file.map(PathBuf::from),
             }
         }
-        (None, Some(false)) => {
+        (None, None, Some(false)) => {
             return Err(wrong(" has no rest-url, and may not use the commands".to_owned()));
         }
-        (None, None | Some(true)) | (Some(_), Some(true)) => {
+        (None, None, None | Some(true)) | (None, Some(_), Some(true)) => {
             SlurmWay::Commands { conf: conf.map(PathBuf::from), path }
         }
     };
@@ -191,4 +225,20 @@ fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
         ),
         shares_files: fields.flag("shares-files")?.unwrap_or(true),
     })
+}
+
+/// The way of a cluster that is made up. What says how a real one is asked has no place beside it.
+fn mock(place: &str, value: &Value, fields: &mut Fields<'_>) -> Result<SlurmWay, ConfigError> {
+    if let Some(field) = OF_REAL_ONES.into_iter().find(|field| has(value, field)) {
+        let what = format!("{place}.{field} has no effect with source: mock");
+        return Err(ConfigError::new(what).hinting("leave it out, or leave out the source"));
+    }
+    let seed = fields.number("seed", u64::MAX)?.unwrap_or(0);
+    let nodes = fields.number("nodes", u64::from(MOST_NODES))?;
+    let nodes = nodes.map_or(NODES, |nodes| u32::try_from(nodes).unwrap_or(NODES).max(1));
+    Ok(SlurmWay::Mock { seed, nodes })
+}
+
+fn has(value: &Value, field: &str) -> bool {
+    value.get(field).is_some()
 }

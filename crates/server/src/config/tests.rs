@@ -515,7 +515,15 @@ fn slurms_clusters_are_read() {
     for cluster in &clusters[1..] {
         assert!(matches!(cluster.way, SlurmWay::Commands { .. }), "{cluster:?}");
     }
+    let mock =
+        read("{name: demo, source: mock, seed: 7, nodes: 3, interval: 5s}, {name: more, source: mock}");
+    let ways: Vec<SlurmWay> = mock.unwrap().slurm.into_iter().map(|cluster| cluster.way).collect();
+    assert_eq!(ways, [SlurmWay::Mock { seed: 7, nodes: 3 }, SlurmWay::Mock { seed: 0, nodes: 8 }]);
     for (list, said) in [
+        ("{name: a, source: mock, rest-url: 'http://h'}", "libra.slurm.clusters[0].rest-url has no effect"),
+        ("{name: a, source: mock, nodes: 1000}", "from 0 to 256"),
+        ("{name: a, source: flux}", "`slurm` or `mock`"),
+        ("{name: a, seed: 7}", "source: mock"),
         ("{name: a, rest-url: h}", "must begin with http://"),
         ("{name: a, rest-url: 'http://h', jwt-key-file: /k}", "a token is made for somebody"),
         ("{name: a, rest-url: 'http://h', jwt-key-file: /k, jwt-file: /t}", "one of them is enough"),

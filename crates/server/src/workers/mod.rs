@@ -12,6 +12,7 @@ mod hand_off;
 mod heartbeat;
 mod hpc;
 mod hpc_figures;
+mod hpc_mock;
 mod hpc_verdicts;
 mod lost_hosts;
 mod monitor;
@@ -73,6 +74,7 @@ pub(crate) fn start(
     workers.spawn(slurm::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(hpc::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(hpc_figures::run(Arc::clone(service), shutdown.clone()));
+    workers.spawn(hpc_mock::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(hpc_verdicts::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(retention::run(Arc::clone(service), shutdown.clone()));
     workers.spawn(stragglers::run(Arc::clone(service), shutdown.clone()));

@@ -9,6 +9,7 @@ use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 
 use super::feed::holds;
+use super::hpc::own;
 use super::{facts, numbering, places};
 use crate::error::StoreError;
 use crate::lane::Fence;
@@ -63,6 +64,7 @@ pub fn forget_ended(tx: &mut dyn Tx, fence: &Fence, before: Timestamp) -> Result
         made = made.max(id.made_at());
     }
     facts::set(tx, JOBS_EXPIRED_UNTIL, &made.0.to_string())?;
+    own::forget(tx, &ids)?;
     for table in ["outbox", "idempotency", "job_labels", "attempts", "transitions", "job_specs"] {
         tx.execute(&format!("DELETE FROM {table} WHERE job_id IN ({these})"), &args)?;
     }

@@ -5,7 +5,7 @@ use libra_core::hpc::observe::{Fresh, Means, Outcome as Observed, Word, observe}
 use libra_core::hpc::raw_state::HpcState;
 use libra_core::hpc::record::{ArrayTask, Record};
 use libra_core::hpc::usage::Sample;
-use libra_core::id::JobId;
+use libra_core::id::{JobId, Token};
 use libra_core::job::State;
 use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use libra_store::StoreError;
@@ -14,6 +14,7 @@ use libra_store::lane::{Fence, Outcome};
 use libra_store::tables::hpc::audit::{self, Author, ChangeType};
 use libra_store::tables::hpc::jobs;
 use libra_store::tables::hpc::list::{self, Filter};
+use libra_store::tables::hpc::own;
 use libra_store::tables::hpc::rollups::{self, HOUR, MINUTE};
 use libra_store::tables::hpc::samples::{self, Batch};
 use libra_store::tables::hpc::writes::{Told, Write, apply};
@@ -119,6 +120,8 @@ pub(crate) fn reads(tx: &mut dyn Tx) -> Result<(), StoreError> {
     jobs::newest(tx, "c", "7")?;
     list::newest_of(tx, &[("c", "7"), ("c", "8")])?;
     samples::of_jobs(tx, &[id])?;
+    own::with_tokens(tx, &[Token::new(at(7), [0; 10]), Token::new(at(8), [0; 10])])?;
+    own::kept(tx, vec![Batch { job: id, node: "n7".into(), samples: Vec::new() }])?;
     figures::running(tx, "")?;
     figures::pending(tx)?;
     figures::nodes(tx, at(0), 10)?;

@@ -1,5 +1,6 @@
 //! The feed's readers, the outbox, and forgetting.
 
+use libra_core::hpc::usage::Sample;
 use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::{self, Event};
@@ -7,6 +8,8 @@ use libra_core::time::Timestamp;
 use libra_store::lane::{Change, Fence, Idempotency, Origin, OutboxRow, Submission};
 use libra_store::tables::deliveries::{self, DeliveryFilter, Standing};
 use libra_store::tables::feed::{self, FeedFilter};
+use libra_store::tables::hpc::own;
+use libra_store::tables::hpc::samples::{self, Batch};
 use libra_store::tables::outbox::{self, Report, Verdict};
 use libra_store::tables::{idempotency, jobs, leases, retention, transitions};
 use libra_store::tx::Tx;
@@ -315,9 +318,22 @@ async fn ended_jobs_are_forgotten_with_everything_of_theirs_and_leave_their_trac
         s.report(&d, Verdict::Delivered).await;
     }
     assert_eq!(s.db.read(retention::expired_until).await.unwrap(), None);
-    assert_eq!(s.write(forget).await, Some(1));
-
     let (gone, kept) = (one.id, two.id);
+    let used = [gone, kept].map(|job| Batch { job, node: "n".into(), samples: vec![Sample::at(made(1))] });
+    let used = used.to_vec();
+    let again = used.clone();
+    let record = |tx: &mut dyn Tx, used: Vec<Batch>| {
+        let used = own::kept(tx, used)?;
+        samples::record(tx, used)
+    };
+    assert_eq!(s.write(move |tx, _| record(tx, used)).await, 2);
+    assert_eq!(s.write(forget).await, Some(1));
+    assert_eq!(s.write(move |tx, _| record(tx, again)).await, 0, "nothing is kept of what is forgotten");
+    assert_eq!(s.db.read(move |tx| samples::of_job(tx, gone)).await.unwrap(), []);
+    let of_kept = s.db.read(move |tx| samples::of_job(tx, kept)).await.unwrap();
+    let (series, range) = (of_kept[0].id, (Timestamp(0), Timestamp(i64::MAX)));
+    assert_eq!(s.db.read(move |tx| samples::between(tx, series, range, 9)).await.unwrap().len(), 1);
+
     assert!(s.db.read(move |tx| jobs::get(tx, gone)).await.unwrap().is_none());
     assert!(s.db.read(move |tx| jobs::get(tx, kept)).await.unwrap().is_some());
     assert_eq!(s.db.read(move |tx| transitions::of_job(tx, gone)).await.unwrap(), []);

@@ -370,6 +370,12 @@ impl Engine for SlurmJobs {
             (Source::File(_), _) => {
                 say("/file", "a script is sent as its text; put it into `code`".to_owned());
             }
+            (Source::Code(_), Some((name, cluster))) if cluster.slurm.made_up().is_some() => {
+                say(
+                    "/cluster",
+                    format!("`{name}` is made up (source: mock) and runs nothing: name a real one"),
+                );
+            }
             (Source::Code(_), Some((_, cluster))) => {
                 let asked =
                     submission(spec, cluster, &AttemptDir::new("/"), String::from("a"), String::from("a"));

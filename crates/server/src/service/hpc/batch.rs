@@ -10,10 +10,11 @@ use libra_core::hpc::usage::{PER_PERCENT, Sample};
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 use libra_store::tables::hpc::samples::{self, Batch};
-use libra_store::tables::hpc::{figures, list};
+use libra_store::tables::hpc::{figures, list, own};
 
 use super::ByWhom;
 use super::figures::node_totals;
+use super::own::Attempts;
 use crate::service::{Service, ServiceError};
 
 /// Of a processor, and of a watt.
@@ -32,10 +33,12 @@ impl Service {
         let fine = (0_u32..).zip(&batch.samples).filter(|(index, _)| !wrong.contains(index));
         let fine: Vec<(u32, &JobSample)> = fine.collect();
         let jobs = self.jobs_of(by, &batch, &fine).await?;
+        let attempts = self.attempts_of(&fine).await?;
+        let own: BTreeSet<JobId> = attempts.values().map(|attempt| attempt.job).collect();
         let mut taken: BTreeMap<JobId, Vec<Sample>> = BTreeMap::new();
         let mut accepted = 0;
         for (index, sample) in fine {
-            match self.placed(by, sample, &jobs, now) {
+            match self.placed(by, sample, (&jobs, &attempts), now) {
                 Ok((job, sample)) => {
                     taken.entry(job).or_default().push(sample);
                     accepted += 1;
@@ -47,12 +50,15 @@ impl Service {
         let told = told.and_then(|told| node_totals(&batch.cluster, &batch.node, told));
         let node = batch.node;
         let of = |(job, samples)| Batch { job, node: node.clone(), samples };
-        let batches: Vec<Batch> = taken.into_iter().map(of).collect();
-        if !batches.is_empty() || told.is_some() {
+        let batches = taken.into_iter().map(of);
+        let (own, observed): (Vec<Batch>, Vec<Batch>) = batches.partition(|batch| own.contains(&batch.job));
+        if !own.is_empty() || !observed.is_empty() || told.is_some() {
             let stored = self.db.write(move |tx| {
                 if let Some(told) = &told {
                     figures::tell_node(tx, told)?;
                 }
+                let mut batches = own::kept(tx, own)?;
+                batches.extend(observed);
                 samples::record(tx, batches)
             });
             stored.await?;
@@ -85,7 +91,8 @@ impl Service {
         }
         for number in numbers.into_iter().filter(|number| !jobs.contains_key(number)).collect::<Vec<_>>() {
             let nodes = vec![batch.node.clone()];
-            let record = Record { external_id: number.clone(), nodes, ..Record::default() };
+            let made_up = self.slurm.is_made_up(&batch.cluster);
+            let record = Record { external_id: number.clone(), nodes, made_up, ..Record::default() };
             let word = Word::Started(Box::new(record));
             if let (Some(job), _) = self.hear(by, &batch.cluster, &number, &word).await? {
                 jobs.insert(number, job);
@@ -101,22 +108,27 @@ impl Service {
         &self,
         by: &ByWhom,
         sample: &JobSample,
-        jobs: &HashMap<String, HpcJob>,
+        (jobs, attempts): (&HashMap<String, HpcJob>, &Attempts),
         now: Timestamp,
     ) -> Result<(JobId, Sample), String> {
-        let Some(number) = &sample.external_job_id else {
-            return Err("attempt: what attempts of Libra's own use is measured by Libra itself".to_owned());
+        let at = Timestamp::parse_rfc3339(&sample.timestamp).ok_or("timestamp must be a time")?;
+        let number = match (&sample.external_job_id, &sample.attempt) {
+            (Some(number), _) => number,
+            (None, Some(token)) => {
+                return self.placed_with_attempt(by, (token, sample), attempts, (at, now));
+            }
+            (None, None) => return Err("external_job_id is missing: say whose sample it is".to_owned()),
         };
         let job = jobs.get(number).filter(|job| job.tenant == by.who.tenant);
         let job = job.ok_or_else(|| format!("external_job_id: no job {number} of this cluster is known"))?;
-        let at = Timestamp::parse_rfc3339(&sample.timestamp).ok_or("timestamp must be a time")?;
         let taken = self.span_of(job, now).takes(at, now);
         taken.map_err(|why| format!("timestamp {} {why}", sample.timestamp))?;
         Ok((job.id, measured(sample, at)))
     }
 }
 
-fn measured(sample: &JobSample, at: Timestamp) -> Sample {
+/// A sample in the store's units.
+pub(super) fn measured(sample: &JobSample, at: Timestamp) -> Sample {
     #[expect(clippy::cast_possible_truncation, reason = "a float as a whole number ends at its ends")]
     let whole = |value: Option<f64>, times: f64| value.map(|value| (value * times).round() as i64);
     Sample {

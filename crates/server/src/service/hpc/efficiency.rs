@@ -21,6 +21,7 @@ use libra_store::tables::hpc::verdicts::{self as rows, Of, Told};
 use libra_store::tables::hpc::writes::{Told as WhatIsTold, Write};
 use serde_json::json;
 
+use super::own::Known;
 use crate::auth::{Principal, Role};
 use crate::service::standing::leader_fence;
 use crate::service::{Service, ServiceError};
@@ -39,12 +40,21 @@ impl Service {
         who: &Principal,
         id: &str,
     ) -> Result<EfficiencyView, ServiceError> {
-        let job = self.hpc_job(who, id).await?;
+        let job = match self.known_job(who, id).await? {
+            Known::Observed(job) => job,
+            Known::Own(job, attempts) => return self.own_efficiency(&job, &attempts).await,
+        };
         let of = job.id;
         let (series, told) =
             self.db.read(move |tx| Ok((samples::of_job(tx, of)?, rows::of_jobs(tx, &[of])?))).await?;
         let usage: Vec<Totals> = series.into_iter().map(|series| series.totals).collect();
-        Ok(shown(&job, &Efficiency::of(&job, &usage, self.clock.now()), told))
+        let view = shown(&Efficiency::of(&job, &usage, self.clock.now()), told);
+        Ok(EfficiencyView {
+            job_id: job.client_id.clone().unwrap_or_else(|| job.id.to_string()),
+            user: job.record.user.clone().unwrap_or_default(),
+            state: job.hpc_state().as_str().to_owned(),
+            ..view
+        })
     }
 
     /// What all jobs since `since` have made of it, by user. Whoever is no admin sees the own ones.
@@ -203,7 +213,8 @@ impl Party {
     }
 }
 
-fn shown(job: &HpcJob, found: &Efficiency, told: Vec<Told>) -> EfficiencyView {
+/// The figures; whose they are is not said yet.
+pub(super) fn shown(found: &Efficiency, told: Vec<Told>) -> EfficiencyView {
     let share = |share: &Share| ShareView {
         requested: share.requested,
         allocated: share.allocated,
@@ -217,9 +228,6 @@ fn shown(job: &HpcJob, found: &Efficiency, told: Vec<Told>) -> EfficiencyView {
         message: told.message,
     });
     EfficiencyView {
-        job_id: job.client_id.clone().unwrap_or_else(|| job.id.to_string()),
-        user: job.record.user.clone().unwrap_or_default(),
-        state: job.hpc_state().as_str().to_owned(),
         runtime_seconds: found.runtime,
         sample_count: found.samples,
         cpu_core_seconds: share(&found.cpu),
@@ -227,5 +235,6 @@ fn shown(job: &HpcJob, found: &Efficiency, told: Vec<Told>) -> EfficiencyView {
         gpu_seconds: share(&found.gpu),
         time_seconds: share(&found.time),
         verdicts: verdicts.collect(),
+        ..EfficiencyView::default()
     }
 }

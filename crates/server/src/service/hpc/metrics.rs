@@ -116,8 +116,8 @@ impl Service {
         id: &str,
         query: SampleQuery,
     ) -> Result<SampleListView, ServiceError> {
-        let job = self.hpc_job(who, id).await?;
-        let (of, now) = (job.id, self.clock.now());
+        let job = self.known_job(who, id).await?;
+        let (of, now) = (job.id(), self.clock.now());
         let limit = query.limit;
         let (step, mut found) = self
             .db
@@ -141,7 +141,7 @@ impl Service {
         let truncated = found.len() > limit as usize;
         found.truncate(limit as usize);
         Ok(SampleListView {
-            job_id: job.client_id.unwrap_or_else(|| job.id.to_string()),
+            job_id: job.name(),
             resolution: step.as_str().to_owned(),
             total: found.len() as u64,
             samples: found.into_iter().map(|(_, sample)| sample).collect(),

@@ -7,6 +7,8 @@ mod figures;
 mod hearing;
 mod jobs;
 mod metrics;
+mod mock;
+mod own;
 mod slurm;
 mod submitted;
 mod view;

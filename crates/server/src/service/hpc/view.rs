@@ -49,7 +49,7 @@ pub(super) fn shown(job: &HpcJob, usage: &[Totals], now: Timestamp) -> HpcJobVie
 fn scheduler(job: &HpcJob) -> SchedulerView {
     let record = &job.record;
     SchedulerView {
-        kind: if job.client_id.is_some() { "mock" } else { "slurm" }.to_owned(),
+        kind: if job.client_id.is_some() || record.made_up { "mock" } else { "slurm" }.to_owned(),
         external_job_id: record.external_id.clone(),
         raw_state: record.raw_state.clone(),
         state_reason: record.reason.clone(),
