@@ -74,6 +74,9 @@ async fn what_is_asked_for_happens(cluster: &SlurmCluster, door: &str) {
     assert_eq!((&job["name"], &job["cluster"]), (&"hello".into(), &"lab".into()), "{job:#}");
     let seen = api.get(&format!("/v1/jobs/{number}")).await.expect(200);
     assert_eq!(seen["scheduler"]["requested_cpus"], 2, "{seen:#}");
+    // It is one job: by either id, and whose it is Libra knows, not Slurm, to which all are of one user.
+    let same = api.get(&format!("/v1/jobs/{id}")).await.expect(200);
+    assert_eq!((&same["id"], &same["user"]), (&seen["id"], &job["user"]), "{same:#}");
     assert_eq!(seen["scheduler"]["time_limit_minutes"], 7);
     let shown = cluster.command(&["scontrol", "show", "job", &number]);
     assert!(shown.contains("Requeue=0"), "it is for Libra to run it again: {shown}");

@@ -87,8 +87,10 @@ pub struct Record {
     pub reason: Option<String>,
     /// Its name.
     pub name: Option<String>,
-    /// Its owner.
+    /// Its owner, as the scheduler knows him.
     pub user: Option<String>,
+    /// Who has submitted it through Libra, where Libra has: to the scheduler all of these are one user's.
+    pub submitted_by: Option<String>,
     /// The account that is charged.
     pub account: Option<String>,
     /// Its partition, or several with commas between while it waits.
@@ -134,6 +136,16 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whose it is: who has submitted it through Libra, else whom the scheduler names; empty where nobody knows.
+    pub fn owner(&self) -> &str {
+        self.submitted_by.as_deref().or(self.user.as_deref()).unwrap_or_default()
+    }
+
+    /// The words of its comment: one of them is the token of Libra's attempt, where Libra has submitted it.
+    pub fn marks(&self) -> impl Iterator<Item = &str> {
+        self.comment.as_deref().unwrap_or_default().split_whitespace()
+    }
+
     /// The number of the array or of the heterogeneous job that it is a part of.
     pub fn whole(&self) -> Option<u64> {
         self.array.map(|task| task.job).or(self.het_job)
@@ -153,6 +165,7 @@ impl Record {
             raw_state: text(newer.raw_state, known.raw_state),
             name: newer.name.or(known.name),
             user: newer.user.or(known.user),
+            submitted_by: newer.submitted_by.or(known.submitted_by),
             account: newer.account.or(known.account),
             partition: newer.partition.or(known.partition),
             qos: newer.qos.or(known.qos),

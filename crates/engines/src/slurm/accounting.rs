@@ -25,6 +25,7 @@ pub(super) fn read(job: Field<'_>) -> Option<Record> {
         cluster: job.at("cluster").text(),
         reason: reason(state.at("reason")),
         name: job.at("name").text(),
+        submitted_by: None,
         user: job.at("user").text().or_else(|| job.at("association").at("user").text()),
         account: job.at("account").text(),
         partition: job.at("partition").text(),

@@ -20,6 +20,7 @@ pub(super) fn read(job: Field<'_>) -> Option<Record> {
         reason: reason(job.at("state_reason")),
         name: job.at("name").text(),
         // A user that the head node has no name for.
+        submitted_by: None,
         user: job.at("user_name").text().or_else(|| job.at("user_id").number().map(|uid| uid.to_string())),
         account: job.at("account").text(),
         partition: job.at("partition").text(),

@@ -51,7 +51,7 @@ impl Service {
         let view = shown(&Efficiency::of(&job, &usage, self.clock.now()), told);
         Ok(EfficiencyView {
             job_id: job.client_id.clone().unwrap_or_else(|| job.id.to_string()),
-            user: job.record.user.clone().unwrap_or_default(),
+            user: job.record.owner().to_owned(),
             state: job.hpc_state().as_str().to_owned(),
             ..view
         })
@@ -92,7 +92,7 @@ impl Service {
             let found = Efficiency::of(job, usage.get(&job.id).unwrap_or(&nothing), now);
             let kinds = kinds.get(&job.id).map_or(&[][..], Vec::as_slice);
             total.add(&found, kinds);
-            users.entry(job.record.user.clone().unwrap_or_default()).or_default().add(&found, kinds);
+            users.entry(job.record.owner().to_owned()).or_default().add(&found, kinds);
         }
         let mut users: Vec<SumsView> =
             users.into_iter().map(|(user, party)| party.shown(Some(user))).collect();
@@ -152,7 +152,7 @@ impl Service {
                 "jobId": job.id.to_string(),
                 "externalJobId": job.record.external_id,
                 "cluster": job.cluster,
-                "user": job.record.user,
+                "user": job.record.owner(),
                 "kind": verdict.kind.as_str(),
                 "message": verdict.message,
                 "timestamp": now.rfc3339(),

@@ -1,18 +1,20 @@
 //! Words about jobs of schedulers, many at once: all that have come while others were being stored are read for, decided on
 //! and stored together. Hooks of a whole cluster speak at the same time (contract H1).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use libra_api::problem::Code;
 use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::observe::{Change, Fresh, Outcome as Observed, Word, observe};
-use libra_core::id::JobId;
+use libra_core::hpc::record::Record;
+use libra_core::id::{JobId, Token};
 use libra_store::StoreError;
 use libra_store::backend::Kind as StoreKind;
 use libra_store::lane::Outcome;
 use libra_store::tables::hpc::audit::{Author, ChangeType};
 use libra_store::tables::hpc::list;
+use libra_store::tables::hpc::own::{self, Measured};
 use libra_store::tables::hpc::writes::{Told, Write, apply};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -49,6 +51,19 @@ impl Saying {
     fn key(&self) -> (String, String) {
         (self.cluster.clone(), self.number.clone())
     }
+
+    /// What may be the token of the attempt that the job is, where the scheduler speaks.
+    fn tokens(&self) -> impl Iterator<Item = Token> {
+        let record = match (&self.word, &self.speaker) {
+            (Word::Record(record, _), Speaker::Scheduler) => Some(record),
+            (Word::Record(..) | Word::Started(_) | Word::Finished(_) | Word::Forgotten, _) => None,
+        };
+        record.into_iter().flat_map(|record| tokens_of(record))
+    }
+}
+
+fn tokens_of(record: &Record) -> impl Iterator<Item = Token> {
+    record.marks().filter_map(|mark| mark.parse().ok())
 }
 
 /// What has come of a word.
@@ -188,13 +203,21 @@ impl Service {
     /// second is left.
     pub(super) async fn hear_together(&self, sayings: &[Saying]) -> Result<Vec<Answer>, StoreError> {
         let numbers: Vec<(String, String)> = sayings.iter().map(Saying::key).collect();
-        let known = self
+        let tokens: BTreeSet<Token> = sayings.iter().flat_map(Saying::tokens).collect();
+        let (known, attempts) = self
             .db
             .read(move |tx| {
                 let numbers: Vec<(&str, &str)> = numbers.iter().map(|(c, n)| (&**c, &**n)).collect();
-                list::newest_of(tx, &numbers)
+                let known = list::newest_of(tx, &numbers)?;
+                // Who has submitted it does not change.
+                let named = known.iter().filter(|job| job.record.submitted_by.is_some());
+                let named: BTreeSet<Token> = named.flat_map(|job| tokens_of(&job.record)).collect();
+                let tokens: Vec<Token> = tokens.difference(&named).copied().collect();
+                Ok((known, own::with_tokens(tx, &tokens)?))
             })
             .await?;
+        let owners: HashMap<Token, Measured> =
+            attempts.into_iter().map(|attempt| (attempt.token, attempt)).collect();
         let mut known: HashMap<(String, String), HpcJob> = known
             .into_iter()
             .map(|job| ((job.cluster.clone(), job.record.external_id.clone()), job))
@@ -208,7 +231,7 @@ impl Service {
                 heard.push((Answer::Stale, None));
                 continue;
             }
-            let (answer, write) = self.decided(saying, before);
+            let (answer, write) = self.decided(saying, before, &owners);
             heard.push((answer, write.as_ref().map(|_| writes.len())));
             writes.extend(write);
         }
@@ -241,7 +264,12 @@ impl Service {
     }
 
     /// What a word makes of a job, and what is to be stored of that.
-    fn decided(&self, saying: &Saying, before: Option<HpcJob>) -> (Answer, Option<Write>) {
+    fn decided(
+        &self,
+        saying: &Saying,
+        before: Option<HpcJob>,
+        attempts: &HashMap<Token, Measured>,
+    ) -> (Answer, Option<Write>) {
         let Saying { cluster, word, speaker, .. } = saying;
         let now = self.clock.now();
         let id = JobId::new(now, self.clock.entropy());
@@ -256,13 +284,19 @@ impl Service {
             }
             Speaker::Caller(by) => (by.who.tenant.as_str(), by.author(ChangeType::Upsert)),
         };
+        let mut word = word.clone();
+        if let Word::Record(record, _) = &mut word {
+            let owner = saying.tokens().find_map(|token| attempts.get(&token));
+            record.submitted_by =
+                owner.filter(|owner| owner.tenant == tenant).map(|owner| owner.user.clone());
+        }
         let fresh = Fresh {
             id,
             tenant: tenant.to_owned(),
             cluster: cluster.clone(),
             correlation_id: author.correlation_id.clone(),
         };
-        let (change, new) = match observe(before.as_ref(), word.clone(), self.means_of(cluster), fresh, now) {
+        let (change, new) = match observe(before.as_ref(), word, self.means_of(cluster), fresh, now) {
             Observed::Unchanged => {
                 return (Answer::Heard { job: before.map(Box::new), changed: false, again: false }, None);
             }

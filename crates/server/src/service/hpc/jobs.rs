@@ -18,6 +18,7 @@ use libra_store::tables::hpc::samples::{self, Batch};
 use libra_store::tables::hpc::writes::{Told, Write};
 use serde_json::Value;
 
+use super::own::Known;
 use super::{ByWhom, MOST_TRIES, NO_CLUSTER, view};
 use crate::auth::{Principal, Role};
 use crate::service::{Service, ServiceError};
@@ -70,7 +71,9 @@ impl Service {
 
     /// One job.
     pub(crate) async fn hpc_job_view(&self, who: &Principal, id: &str) -> Result<HpcJobView, ServiceError> {
-        let job = self.hpc_job(who, id).await?;
+        let Known::Observed(job) = self.known_job(who, id).await? else {
+            return Err(ServiceError::job_not_found(id));
+        };
         let of = job.id;
         let series = self.db.read(move |tx| samples::of_job(tx, of)).await?;
         let usage: Vec<Totals> = series.into_iter().map(|series| series.totals).collect();

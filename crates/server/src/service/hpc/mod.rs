@@ -115,6 +115,5 @@ impl Service {
 }
 
 fn may_see_job(who: &Principal, job: &HpcJob) -> bool {
-    let user = job.record.user.as_deref().unwrap_or_default();
-    who.role == Role::Admin || may_see(who, user, &job.tenant)
+    who.role == Role::Admin || may_see(who, job.record.owner(), &job.tenant)
 }

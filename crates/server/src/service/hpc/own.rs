@@ -94,7 +94,8 @@ impl Service {
         };
         let (job, attempts) = self.job(who, id).await?;
         let of_slurm = attempts.last().filter(|_| job.mode == Mode::Slurm);
-        let (Some(last), Some(cluster)) = (of_slurm, job.spec.cluster.clone()) else {
+        let cluster = job.spec.cluster.as_deref().or(self.slurm.only()).map(str::to_owned);
+        let (Some(last), Some(cluster)) = (of_slurm, cluster) else {
             return if job.mode == Mode::Flink {
                 Err(missing)
             } else {
@@ -106,10 +107,7 @@ impl Service {
         };
         let found = self.db.read(move |tx| rows::as_a_whole(tx, &cluster, &number)).await?;
         let token = last.token.to_string();
-        let is_ours = |found: &HpcJob| {
-            let comment = found.record.comment.as_deref().unwrap_or_default();
-            comment.split_whitespace().any(|word| word == token)
-        };
+        let is_ours = |found: &HpcJob| found.record.marks().any(|mark| mark == token);
         let mut ours: Vec<HpcJob> = found.into_iter().filter(is_ours).collect();
         match (ours.pop(), ours.len()) {
             (Some(only), 0) => Ok(Known::Observed(Box::new(only))),

@@ -8,7 +8,7 @@ use libra_core::time::Timestamp;
 
 /// A job with what it uses on each of its nodes.
 pub(super) fn shown(job: &HpcJob, usage: &[Totals], now: Timestamp) -> HpcJobView {
-    let Record { user, nodes, node_count, started, ended, .. } = &job.record;
+    let Record { nodes, node_count, started, ended, .. } = &job.record;
     let text = |at: Option<Timestamp>| at.map(Timestamp::rfc3339);
     let figures = |of: fn(&Totals) -> &Figure| usage.iter().map(of).collect::<Vec<_>>();
     let (cpu, memory, gpu) = (figures(|t| &t.cpu), figures(|t| &t.memory_mb), figures(|t| &t.gpu));
@@ -16,7 +16,7 @@ pub(super) fn shown(job: &HpcJob, usage: &[Totals], now: Timestamp) -> HpcJobVie
     let runs = !job.state.is_terminal();
     HpcJobView {
         id: job.client_id.clone().unwrap_or_else(|| job.id.to_string()),
-        user: user.clone().unwrap_or_default(),
+        user: job.record.owner().to_owned(),
         nodes: nodes.clone(),
         node_count: node_count.or_else(|| u32::try_from(nodes.len()).ok().filter(|count| *count > 0)),
         state: job.hpc_state().as_str().to_owned(),

@@ -13,7 +13,7 @@ use crate::tx::{Arg, Tx, all};
 /// Tokens, or jobs, in one statement.
 const MANY: usize = 250;
 
-/// An attempt as far as it takes to say whether a sample is its own.
+/// An attempt as far as it takes to say whether a sample, or a job of a scheduler, is its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measured {
     /// Its token.
@@ -22,6 +22,8 @@ pub struct Measured {
     pub job: JobId,
     /// Whose tenant.
     pub tenant: String,
+    /// Whose job.
+    pub user: String,
     /// When it was launched; before that it has used nothing.
     pub begun: Timestamp,
     /// When it ended.
@@ -35,7 +37,7 @@ pub fn with_tokens(tx: &mut dyn Tx, tokens: &[Token]) -> Result<Vec<Measured>, S
     for some in texts.chunks(MANY) {
         let args: Vec<Arg<'_>> = some.iter().map(Arg::from).collect();
         let sql = format!(
-            "SELECT a.token, a.job_id, j.tenant, COALESCE(a.launched_at, a.created_at), a.ended_at FROM attempts a \
+            "SELECT a.token, a.job_id, j.tenant, j.user_id, COALESCE(a.launched_at, a.created_at), a.ended_at FROM attempts a \
              JOIN jobs j ON j.id = a.job_id WHERE a.token IN ({})",
             places(0, args.len())
         );
@@ -45,8 +47,9 @@ pub fn with_tokens(tx: &mut dyn Tx, tokens: &[Token]) -> Result<Vec<Measured>, S
                 token: token.parse().map_err(|e| StoreError::unreadable("attempt token", e))?,
                 job: job.parse().map_err(|e| StoreError::unreadable("job id", e))?,
                 tenant: row.text(2)?,
-                begun: Timestamp(row.int(3)?),
-                ended: row.opt_int(4)?.map(Timestamp),
+                user: row.text(3)?,
+                begun: Timestamp(row.int(4)?),
+                ended: row.opt_int(5)?.map(Timestamp),
             })
         })?);
     }

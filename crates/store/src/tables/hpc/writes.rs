@@ -102,7 +102,7 @@ fn values(job: &HpcJob) -> Result<Value, StoreError> {
         job.revision,
         job.state.as_str(),
         job.hpc_state().as_str(),
-        record.user.as_deref().unwrap_or_default(),
+        record.owner(),
         record.account,
         record.partition,
         record.started.map(|at| at.0),
