@@ -38,6 +38,7 @@ mod hpc_figures;
 mod hpc_hook_scripts;
 mod hpc_hooks;
 mod hpc_slurm;
+mod hpc_spark;
 mod hpc_submission;
 mod in_cluster;
 mod kills;

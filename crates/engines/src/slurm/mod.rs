@@ -20,6 +20,7 @@ mod hostlist;
 mod job;
 mod places;
 mod rest;
+mod spark;
 mod submission;
 mod token;
 mod tres;
