@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use libra_testkit::{Api, Setup, SlurmCluster, processes, slurm, wait, write};
 use serde_json::{Value, json};
 
+use crate::hpc_submission::{through_commands, through_rest};
 use crate::surroundings::{sleepy, submit_only, turn};
 
-fn on(setup: Setup, cluster: &SlurmCluster, more: &str) -> Setup {
+fn on(setup: Setup, door: &str) -> Setup {
     setup.config(format!(
-        "libra: {{slurm: {{clusters: [{{name: lab, slurm-conf: '{}', interval: 1s, requests-per-minute: 1200{more}}}]}}}}",
-        cluster.conf().display()
+        "libra: {{slurm: {{clusters: [{{name: lab, {door}, interval: 1s, requests-per-minute: 1200}}]}}}}"
     ))
 }
 
@@ -43,8 +43,8 @@ fn merge(one: &mut Value, more: &Value) {
     }
 }
 
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect()
+fn files_in(dir: &Path) -> Vec<String> {
+    std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path().display().to_string()).collect()
 }
 
 fn processes_of(id: &str) -> Vec<i32> {
@@ -71,7 +71,7 @@ print(json.dumps({
 "#;
     let _turn = turn().await;
     let cluster = SlurmCluster::start();
-    let libra = on(submit_only(), &cluster, "").start().await;
+    let libra = on(submit_only(), &through_commands(&cluster)).start().await;
     let api = libra.api();
     let odd = "it's \"two\nlines\" of $HOME `id` \\n!*;é";
     let file = write(&libra.scratch("where.py"), PROGRAM);
@@ -94,7 +94,7 @@ print(json.dumps({
     let seen = api.get(&format!("/v1/jobs/{}", job["applicationId"].as_str().unwrap())).await.expect(200);
     assert_eq!(seen["scheduler"]["requested_cpus"], 4, "{seen:#}");
     assert_eq!(seen["scheduler"]["time_limit_minutes"], 9);
-    assert_eq!(files_below(&room), [PathBuf::new(); 0], "nothing of it is left on the nodes");
+    assert_eq!(files_in(&room), [""; 0], "nothing of it is left on the nodes");
     let attempt = libra.attempt_dir(id, 1);
     wait::until_true("no secret is left", || {
         ["spark.properties", "spark-daemons.conf"].iter().all(|file| !attempt.join(file).exists())
@@ -107,7 +107,7 @@ async fn a_query_that_fails_says_why_and_one_that_does_not_has_a_result() {
     // contract: H6, L4
     let _turn = turn().await;
     let cluster = SlurmCluster::start();
-    let libra = on(submit_only(), &cluster, "").start().await;
+    let libra = on(submit_only(), &through_rest(&cluster, &cluster.url())).start().await;
     let api = libra.api();
     // Beside each other on one node: each with a master of its own.
     let bad = job(&cluster, "bad", &json!({"kind": "sql", "code": "SELECT * FROM nowhere.at_all"})).0;
@@ -124,7 +124,7 @@ async fn a_query_that_fails_says_why_and_one_that_does_not_has_a_result() {
     assert_eq!(job["status"], "SUCCEEDED", "{job:#}\n{}", api.log(&good, "stderr").await);
     let result = api.get(&format!("/api/v1/jobs/{good}/result")).await.expect(200);
     assert_eq!(result["result"]["rows"], json!([{"s": 10}]), "{result:#}");
-    assert_eq!(files_below(&room), [PathBuf::new(); 0]);
+    assert_eq!(files_in(&room), [""; 0]);
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_cancelled_job_leaves_no_process_of_spark_on_any_node() {
     let _turn = turn().await;
     // Time to clean up, as Slurm gives it where nobody says otherwise.
     let cluster = slurm::Setup::new().line("KillWait=30").start();
-    let libra = on(submit_only(), &cluster, "").start().await;
+    let libra = on(submit_only(), &through_rest(&cluster, &cluster.url())).start().await;
     let api = libra.api();
     let asked = json!({
         "kind": "python", "code": PROGRAM, "slurm": {"nodes": 2}, "sparkConfig": {"spark.executor.instances": "2"},
@@ -166,7 +166,7 @@ async fn a_cancelled_job_leaves_no_process_of_spark_on_any_node() {
     assert_eq!(job["status"], "CANCELLED", "{job:#}");
     let left: Vec<String> = processes_of(&id).into_iter().map(processes::command_line).collect();
     assert_eq!(left, [""; 0]);
-    assert_eq!(files_below(&room), [PathBuf::new(); 0]);
+    assert_eq!(files_in(&room), [""; 0]);
     wait::until_true("what they shared is gone", || !daemons.exists()).await;
 }
 
@@ -174,7 +174,7 @@ async fn a_cancelled_job_leaves_no_process_of_spark_on_any_node() {
 async fn a_spark_that_is_not_on_the_nodes_is_no_fault_of_the_job() {
     // contract: H6, L4
     let cluster = SlurmCluster::start();
-    let libra = on(sleepy(), &cluster, ", spark-home: /no/spark").start().await;
+    let libra = on(sleepy(), &format!("{}, spark-home: /no/spark", through_commands(&cluster))).start().await;
     let more = json!({"kind": "sql", "code": "SELECT 1", "retryPolicy": {"maxRetries": 0}});
     let job = libra.api().run(&job(&cluster, "none", &more).0).await;
     assert_eq!(
@@ -190,7 +190,7 @@ async fn a_spark_that_is_not_on_the_nodes_is_no_fault_of_the_job() {
 async fn what_does_not_fit_into_its_allocation_is_refused_at_the_door() {
     // contract: A9
     let cluster = SlurmCluster::start();
-    let libra = on(sleepy(), &cluster, "").start().await;
+    let libra = on(sleepy(), &through_commands(&cluster)).start().await;
     let api = libra.api();
     let sql = |more: Value| {
         let mut body = json!({"kind": "sql", "code": "SELECT 1", "executionMode": "slurm"});
@@ -227,7 +227,7 @@ async fn what_does_not_fit_into_its_allocation_is_refused_at_the_door() {
 async fn nodes_that_do_not_see_its_files_run_no_spark() {
     // contract: A9
     let cluster = SlurmCluster::start();
-    let libra = on(sleepy(), &cluster, ", shares-files: false").start().await;
+    let libra = on(sleepy(), &format!("{}, shares-files: false", through_commands(&cluster))).start().await;
     let body = json!({"kind": "sql", "code": "SELECT 1", "executionMode": "slurm"});
     let answer = libra.api().post("/api/v1/jobs", &body).await;
     assert_eq!((answer.status, answer.pointers()), (422, vec!["/executionMode".to_owned()]));

@@ -309,7 +309,7 @@ impl<'a> Room<'a> {
         let (mut heap, mut too_much) = (LEAST_HEAP_MB, MOST_HEAP_MB);
         let mut each = total(heap)?;
         if !fits(each) {
-            return Err(self.too_small_for(self.least_memory_mb(first, other, each)));
+            return Err(too_small_for(self.least_memory_mb(first, other, each)));
         }
         while too_much - heap > 1 {
             let middle = heap.midpoint(too_much);
@@ -324,15 +324,15 @@ impl<'a> Room<'a> {
     }
 
     fn too_small(&self, first: u32, other: u32) -> Misfit {
-        self.too_small_for(self.least_memory_mb(first, other, self.executor_mb))
+        too_small_for(self.least_memory_mb(first, other, self.executor_mb))
     }
+}
 
-    fn too_small_for(&self, least: u64) -> Misfit {
-        let reason = format!(
-            "driver, executors, master and worker need {least} MiB on a node; ask for more, or for less in sparkConfig"
-        );
-        Misfit::at("/slurm/memoryMb", reason)
-    }
+fn too_small_for(least: u64) -> Misfit {
+    let reason = format!(
+        "driver, executors, master and worker need {least} MiB on a node; ask for more, or for less in sparkConfig"
+    );
+    Misfit::at("/slurm/memoryMb", reason)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Jobs of Libra's own on Slurm clusters (contract H6).
+//! Jobs of Libra's own on Slurm clusters (contract H6): scripts, and Spark jobs, whose script is ours ([`super::spark`]).
 //!
 //! A submission is made once: whoever creates the attempt's `owner` file may send it, and its comment carries the attempt's
 //! token. What became of it is not asked for here: [`Records`] has what the one read of a cluster has brought, that all share.
@@ -149,6 +149,10 @@ impl SlurmJobs {
         let dir = AttemptDir::new(&launch.dir);
         if let Some(taken) = claim::taken(&dir).map_err(|e| unknown(&e))? {
             return Ok(launched(&taken));
+        }
+        // What was sent may run by now, with the files that are there.
+        if claim::read(&dir).map_err(|e| unknown(&e))?.is_some() {
+            return Err(LaunchError::Unknown("it was submitted or revoked before".to_owned()));
         }
         let submission =
             asked::submission_of(launch, cluster, &self.spark, &dir).map_err(LaunchError::Refused)?;

@@ -76,7 +76,7 @@ pid=$!
 wait "$pid"
 '
 
-driver= master= beside= others= address=
+driver= master= beside= others= address= node=${SLURMD_NODENAME:-}
 room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
 trap end_all EXIT
 trap 'exit 143' TERM INT HUP
@@ -84,7 +84,8 @@ trap 'exit 143' TERM INT HUP
 # What an attempt before a requeue has left is none of this one's.
 (cd "$LIBRA_ATTEMPT_DIR" && rm -f spark-cluster-error driver-exit error.json result.json rows.jsonl application.json)
 [ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
-[ -x "$SPARK_HOME/bin/spark-class" ] || fail "there is no Spark in $SPARK_HOME on the node $(hostname); set spark-home of the cluster"
+[ -x "$SPARK_HOME/bin/spark-class" ] || 
+  fail "there is no Spark in $SPARK_HOME on the node $node; set spark-home of the cluster"
 
 # Only those who can read this file can talk to them. They know of the network what the job knows.
 secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
@@ -114,7 +115,8 @@ SPARK_DAEMON_MEMORY=${daemon_mb}m SPARK_DAEMON_JAVA_OPTS="-Dlog4j2.configuration
   "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.master.Master --port 0 --webui-port 0 \
   --properties-file "$LIBRA_ATTEMPT_DIR/spark-daemons.conf" >"$room/master.log" 2>&1 &
 master=$!
-wait_for "$start_seconds" listens || fail "Spark's master did not start on $(hostname) within $start_seconds s; its log is in stderr"
+wait_for "$start_seconds" listens || 
+  fail "the master has not come up within $start_seconds s on the node $node; stderr has its log"
 
 export SPARK_DAEMON_MEMORY=${daemon_mb}m
 if [ "$first_cores" -gt 0 ]; then
@@ -122,14 +124,15 @@ if [ "$first_cores" -gt 0 ]; then
   beside=$!
 fi
 if [ "$other_nodes" -gt 0 ]; then
-  srun --overlap --relative=1 --nodes="$other_nodes" --ntasks="$other_nodes" --ntasks-per-node=1 \
+  # GPUs of the whole job are none of a part of it: it gets those of its nodes.
+  env -u SLURM_GPUS srun --overlap --relative=1 --nodes="$other_nodes" --ntasks="$other_nodes" --ntasks-per-node=1 \
     --cpus-per-task="$cpus" --cpu-bind=none --mem=0 --kill-on-bad-exit=0 --input=none \
     bash -c "$worker" worker "$other_cores" "$other_mb" "$address" >"$room/workers.log" 2>&1 &
   others=$!
 fi
 unset SPARK_DAEMON_MEMORY
 wait_for "$start_seconds" are_registered ||
-  fail "Spark's $workers workers were not there within $start_seconds s; the logs of those that were are in stderr"
+  fail "not all of the $workers workers have come up within $start_seconds s; stderr has their logs"
 
 : "${SPARK_LOCAL_DIRS:=$room/local}"
 export SPARK_LOCAL_DIRS
