@@ -91,17 +91,18 @@ impl Layout {
         let (first, other) = room.spread(executor_cores, count)?;
         let cpus = room.cpus.unwrap_or_else(|| {
             let each = executor_cores.unwrap_or(1);
-            (first * each + room.driver_cores).max(other * each)
+            room.least_cpus(first, other, each)
         });
         let (heap_mb, each_mb) = room.memory_of_each(first, other)?;
         let memory_mb = room.memory_mb.unwrap_or_else(|| room.least_memory_mb(first, other, each_mb));
         let offer = |executors: u32, all: u32| Offer {
-            cores: executor_cores.map_or(if executors > 0 { all } else { 0 }, |each| executors * each),
-            memory_mb: u64::from(executors) * each_mb,
+            cores: executor_cores
+                .map_or(if executors > 0 { all } else { 0 }, |each| executors.saturating_mul(each)),
+            memory_mb: u64::from(executors).saturating_mul(each_mb),
         };
         let (first, others) = (offer(first, room.first_cores(cpus)), offer(other, cpus));
-        let offered = first.cores + others.cores * (room.nodes - 1);
-        let cores = executor_cores.map_or(offered, |each| (count * each).min(offered));
+        let offered = first.cores.saturating_add(others.cores.saturating_mul(room.nodes - 1));
+        let cores = executor_cores.map_or(offered, |each| count.saturating_mul(each).min(offered));
         Ok(Self {
             nodes: room.nodes,
             cpus,
@@ -275,7 +276,7 @@ impl<'a> Room<'a> {
             return Err(self.too_small(first, other));
         }
         let each = each.unwrap_or(1);
-        let least = (first * each + self.driver_cores).max(other * each);
+        let least = self.least_cpus(first, other, each);
         let reason = format!(
             "{count} executors of {each} cores and a driver of {} need {least} processors on each node, of {}; ask for \
              more of them, or for less in sparkConfig",
@@ -284,13 +285,18 @@ impl<'a> Room<'a> {
         Err(Misfit::at(self.cpus_field, reason))
     }
 
+    /// Processors that a node has to have.
+    fn least_cpus(&self, first: u32, other: u32, each: u32) -> u32 {
+        first.saturating_mul(each).saturating_add(self.driver_cores).max(other.saturating_mul(each))
+    }
+
     /// Memory that a node has to have, in MiB.
     fn least_memory_mb(&self, first: u32, other: u32, each_mb: u64) -> u64 {
         let of = |executors: u32| match executors {
             0 => 0,
-            count => u64::from(count) * each_mb + DAEMON_MB,
+            count => u64::from(count).saturating_mul(each_mb).saturating_add(DAEMON_MB),
         };
-        (of(first) + self.driver_mb).max(of(other))
+        of(first).saturating_add(self.driver_mb).max(of(other))
     }
 
     /// Heap of an executor, and all that it takes, in MiB.
@@ -430,6 +436,25 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn no_figure_is_too_large(figures in proptest::collection::vec(1u64..=1_000_000, 5), memory in 1u64..1 << 60) {
+            let [nodes, tasks, cpus, count, each] = figures[..] else { return Ok(()) };
+            let small = |n: u64| u32::try_from(n).ok();
+            let config = BTreeMap::from([
+                ("spark.executor.instances".to_owned(), count.to_string()),
+                ("spark.executor.cores".to_owned(), each.to_string()),
+                ("spark.executor.memory".to_owned(), memory.to_string()),
+                ("spark.driver.cores".to_owned(), each.to_string()),
+            ]);
+            for (tasks, memory_mb) in [(None, None), (small(tasks), Some(memory))] {
+                let asked = Allocation {
+                    nodes: small(nodes), tasks, cpus_per_task: tasks.and(small(cpus)), memory_mb, ..Allocation::default()
+                };
+                let _ = Layout::of(&config, &asked);
+                let _ = Layout::of(&BTreeMap::new(), &asked);
+            }
+        }
+
         #[test]
         fn what_is_laid_out_fits(
             nodes in 1u32..6, cpus in proptest::option::of(1u32..20), memory in proptest::option::of(1u64..60_000),

@@ -84,7 +84,7 @@ trap 'exit 143' TERM INT HUP
 # What an attempt before a requeue has left is none of this one's.
 (cd "$LIBRA_ATTEMPT_DIR" && rm -f spark-cluster-error driver-exit error.json result.json rows.jsonl application.json)
 [ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
-[ -x "$SPARK_HOME/bin/spark-class" ] || 
+[ -x "$SPARK_HOME/bin/spark-class" ] ||
   fail "there is no Spark in $SPARK_HOME on the node $node; set spark-home of the cluster"
 
 # Only those who can read this file can talk to them. They know of the network what the job knows.
@@ -115,7 +115,7 @@ SPARK_DAEMON_MEMORY=${daemon_mb}m SPARK_DAEMON_JAVA_OPTS="-Dlog4j2.configuration
   "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.master.Master --port 0 --webui-port 0 \
   --properties-file "$LIBRA_ATTEMPT_DIR/spark-daemons.conf" >"$room/master.log" 2>&1 &
 master=$!
-wait_for "$start_seconds" listens || 
+wait_for "$start_seconds" listens ||
   fail "the master has not come up within $start_seconds s on the node $node; stderr has its log"
 
 export SPARK_DAEMON_MEMORY=${daemon_mb}m
