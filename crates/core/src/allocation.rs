@@ -1,5 +1,7 @@
 //! What a job asks of a batch scheduler (contract H6).
 
+pub mod spark;
+
 use serde::{Deserialize, Serialize};
 
 /// What a job asks of a batch scheduler. None leaves the choice to the cluster.

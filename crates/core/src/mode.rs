@@ -16,7 +16,7 @@ pub enum Mode {
     Kubernetes,
     /// On a Flink session cluster, as a run of a deployment: never chosen, and never submitted.
     Flink,
-    /// As a batch job of a Slurm cluster: chosen for scripts alone.
+    /// As a batch job of a Slurm cluster: a script, or a Spark of its own in an allocation. Chosen for scripts alone.
     Slurm,
 }
 
@@ -65,10 +65,9 @@ impl Mode {
         match (self, kind) {
             (Self::InCluster, Kind::Sql | Kind::Python)
             | (Self::SparkSubmit, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar)
-            | (Self::Slurm, Kind::Script) => true,
+            | (Self::Slurm, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar | Kind::Script) => true,
             (Self::InCluster, Kind::Scala | Kind::Jar | Kind::Script)
             | (Self::SparkSubmit, Kind::Script)
-            | (Self::Slurm, Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar)
             | (
                 Self::Kubernetes | Self::Flink,
                 Kind::Sql | Kind::Python | Kind::Scala | Kind::Jar | Kind::Script,
@@ -132,6 +131,8 @@ pub fn select(shape: Shape, enabled: &[Mode]) -> Option<Mode> {
         enabled.contains(mode)
             && mode.runs(shape.kind)
             && !(shape.needs_own_process && *mode == Mode::InCluster)
+            // Its queue is for those who ask for it.
+            && (*mode != Mode::Slurm || shape.kind == Kind::Script)
     };
     let heavier = Mode::ALL.into_iter().filter(|m| *m >= preferred);
     let lighter = Mode::ALL.into_iter().rev().filter(|m| *m < preferred);

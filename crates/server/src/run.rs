@@ -174,8 +174,9 @@ pub async fn run(mut config: Config, shim_exe: PathBuf) -> Result<(), ServeError
     let slurm = SlurmClusters::of(&config.slurm).map_err(ServeError::Slurm)?;
     let submitted = Arc::new(SlurmRecords::default());
     let records = Arc::clone(&submitted);
-    let scripts = SlurmJobs::new(slurm.to_submit_to(), records, Arc::clone(&slurm.heard));
-    let engines = engines(&config, &places, Arc::clone(&connect), scripts);
+    let driver = driver_settings(&config, &places);
+    let on_slurm = SlurmJobs::new(slurm.to_submit_to(), records, Arc::clone(&slurm.heard), driver.clone());
+    let engines = engines(driver, Arc::clone(&connect), on_slurm);
 
     let (stop, stopped) = watch::channel(false);
     let (sink, outgoing) = if alone { (None, None) } else { Some(signals::channel()).unzip() };
@@ -407,14 +408,9 @@ fn in_cluster(config: &Config, places: &Places<'_>) -> spark_connect::SparkConne
     })
 }
 
-/// Every engine, whether its mode takes new jobs or not: jobs of before are looked after to their end.
-fn engines(
-    config: &Config,
-    places: &Places<'_>,
-    connect: Arc<spark_connect::SparkConnect>,
-    scripts: SlurmJobs,
-) -> BTreeMap<Mode, Arc<dyn Engine>> {
-    let submit = spark_submit::SparkSubmit::new(spark_submit::Settings {
+/// What drivers of a process of their own are started with, here or on Slurm.
+fn driver_settings(config: &Config, places: &Places<'_>) -> spark_submit::Settings {
+    spark_submit::Settings {
         shim_exe: places.shim_exe.to_owned(),
         spark_home: config.spark_home.clone(),
         default_master: config.spark_submit.master.clone(),
@@ -423,9 +419,16 @@ fn engines(
         host_lease: places.host_lease.clone(),
         logs: config.logs.limits,
         history: config.spark_submit.history.clone(),
-    });
-    let connect: Arc<dyn Engine> = connect;
-    let submit: Arc<dyn Engine> = Arc::new(submit);
-    let scripts: Arc<dyn Engine> = Arc::new(scripts);
-    [(Mode::InCluster, connect), (Mode::SparkSubmit, submit), (Mode::Slurm, scripts)].into()
+    }
+}
+
+/// Every engine, whether its mode takes new jobs or not: jobs of before are looked after to their end.
+fn engines(
+    driver: spark_submit::Settings,
+    connect: Arc<spark_connect::SparkConnect>,
+    on_slurm: SlurmJobs,
+) -> BTreeMap<Mode, Arc<dyn Engine>> {
+    let submit: Arc<dyn Engine> = Arc::new(spark_submit::SparkSubmit::new(driver));
+    let (connect, on_slurm): (Arc<dyn Engine>, Arc<dyn Engine>) = (connect, Arc::new(on_slurm));
+    [(Mode::InCluster, connect), (Mode::SparkSubmit, submit), (Mode::Slurm, on_slurm)].into()
 }

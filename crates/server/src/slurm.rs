@@ -1,7 +1,7 @@
 //! The Slurm clusters that are configured, each with its client.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libra_core::hpc::mock::MockCluster;
@@ -33,6 +33,8 @@ pub(crate) struct SlurmCluster {
     pub(crate) interval_seconds: u32,
     /// Whether its nodes see the files of Libra's jobs.
     pub(crate) shares_files: bool,
+    /// Where its nodes have Spark, where that is not where this machine has it.
+    pub(crate) spark_home: Option<PathBuf>,
     /// What kept it from being read the last time that this replica has tried.
     trouble: Mutex<Option<String>>,
 }
@@ -65,6 +67,7 @@ impl SlurmClusters {
                 requests_per_minute: cluster.requests_per_minute,
                 interval_seconds: cluster.interval_seconds,
                 shares_files: cluster.shares_files,
+                spark_home: cluster.spark_home.clone(),
                 trouble: Mutex::default(),
             }))
         });
@@ -85,7 +88,11 @@ impl SlurmClusters {
     /// The same for the engine that submits to them.
     pub(crate) fn to_submit_to(&self) -> BTreeMap<String, Cluster> {
         let one = |cluster: &Arc<SlurmCluster>| {
-            let to = Cluster { slurm: cluster.slurm.clone(), shares_files: cluster.shares_files };
+            let to = Cluster {
+                slurm: cluster.slurm.clone(),
+                shares_files: cluster.shares_files,
+                spark_home: cluster.spark_home.clone(),
+            };
             (cluster.name.clone(), to)
         };
         self.all.iter().map(one).collect()

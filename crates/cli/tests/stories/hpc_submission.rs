@@ -10,12 +10,12 @@ use crate::proxy::{Fault, Proxy};
 use crate::surroundings::sleepy;
 
 /// How Libra reaches the cluster, as its configuration says it.
-fn through_rest(cluster: &SlurmCluster, url: &str) -> String {
+pub fn through_rest(cluster: &SlurmCluster, url: &str) -> String {
     let (user, key) = (cluster.user(), cluster.key().display().to_string());
     format!("rest-url: '{url}', user: {user}, jwt-key-file: '{key}'")
 }
 
-fn through_commands(cluster: &SlurmCluster) -> String {
+pub fn through_commands(cluster: &SlurmCluster) -> String {
     format!("slurm-conf: '{}', sbatch: always", cluster.conf().display())
 }
 

@@ -40,6 +40,7 @@ mod hpc_hooks;
 mod hpc_mock;
 mod hpc_own;
 mod hpc_slurm;
+mod hpc_spark;
 mod hpc_submission;
 mod in_cluster;
 mod kills;

@@ -21,6 +21,7 @@ mod job;
 mod mock;
 mod places;
 mod rest;
+mod spark;
 mod submission;
 mod token;
 mod tres;

@@ -4,6 +4,8 @@
 //! in memory only wakes sleepers earlier. So a restarted Libra knows as much as the one before it.
 
 mod application;
+#[cfg(feature = "slurm")]
+pub(crate) mod by_others;
 pub(crate) mod command;
 mod ending;
 mod engine;

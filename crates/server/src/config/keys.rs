@@ -180,7 +180,7 @@ pub const KEYS: &[Key] = &[
         SLURM_CLUSTERS,
         "",
         "Slurm clusters whose jobs are seen: a list of {name, tenant, rest-url, api-version, user, jwt-file or jwt-key-file, ca-file, sbatch, \
-         slurm-conf, path, requests-per-minute, interval}. Without a rest-url, or with sbatch: always, Slurm's commands are used. \
+         slurm-conf, path, requests-per-minute, interval, shares-files, spark-home}. Without a rest-url, or with sbatch: always, Slurm's commands are used. \
          With {name: demo, source: mock, seed, nodes} the cluster is made up, for trying dashboards without a Slurm.",
     ),
     Key {
@@ -424,7 +424,7 @@ pub const KEYS: &[Key] = &[
     key(
         "libra.execution.modes.slurm.enabled",
         "true",
-        "Whether scripts may be submitted to the clusters of libra.slurm.clusters.",
+        "Whether jobs may be submitted to the clusters of libra.slurm.clusters.",
     ),
     key(
         "libra.execution.modes.slurm.timeout-minutes",

@@ -26,6 +26,8 @@ pub struct SlurmCluster {
     pub interval_seconds: u32,
     /// Whether its nodes see the files of Libra's jobs under the same paths, and its jobs may write there.
     pub shares_files: bool,
+    /// Where its nodes have Spark; None: where this machine has it.
+    pub spark_home: Option<PathBuf>,
 }
 
 /// How a cluster is asked.
@@ -63,7 +65,7 @@ pub enum SlurmWay {
 }
 
 const EXAMPLE: &str = "libra.slurm.clusters: [{name: main, rest-url: \"http://127.0.0.1:6820\", user: slurm, jwt-key-file: /etc/slurm/jwt.key}]";
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "name",
     "tenant",
     "rest-url",
@@ -78,6 +80,7 @@ const KNOWN: [&str; 17] = [
     "requests-per-minute",
     "interval",
     "shares-files",
+    "spark-home",
     "source",
     "seed",
     "nodes",
@@ -211,6 +214,13 @@ fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
             SlurmWay::Commands { conf: conf.map(PathBuf::from), path }
         }
     };
+    let spark_home = fields.text("spark-home")?.map(PathBuf::from);
+    if let Some(home) = spark_home.as_ref().filter(|home| !home.is_absolute()) {
+        return Err(wrong(format!(
+            ".spark-home must be a whole path on the nodes, not `{}`",
+            home.display()
+        )));
+    }
     let small = |number: Option<u64>, usual: u32| {
         number.map_or(usual, |number| u32::try_from(number).unwrap_or(usual).max(1))
     };
@@ -224,6 +234,7 @@ fn cluster(place: &str, value: &Value) -> Result<SlurmCluster, ConfigError> {
             INTERVAL,
         ),
         shares_files: fields.flag("shares-files")?.unwrap_or(true),
+        spark_home,
     })
 }
 

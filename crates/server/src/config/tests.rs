@@ -505,13 +505,15 @@ fn slurms_clusters_are_read() {
     let read = |list: &str| from_yaml(&format!("libra: {{slurm: {{clusters: [{list}]}}}}\n"));
     let config = read(
         "{name: a, rest-url: 'http://h:6820', user: slurm, jwt-key-file: /k, interval: 30s, requests-per-minute: 20}, \
-         {name: b, tenant: physics, slurm-conf: /etc/b/slurm.conf}, {name: c, rest-url: 'unix:/run/r.sock', sbatch: always}",
+         {name: b, tenant: physics, slurm-conf: /etc/b/slurm.conf, spark-home: /opt/spark}, {name: c, rest-url: 'unix:/run/r.sock', sbatch: always}",
     );
     let clusters = config.unwrap().slurm;
     assert_eq!((clusters[0].interval_seconds, clusters[0].requests_per_minute), (30, 20));
     assert_eq!((clusters[0].tenant.as_str(), clusters[1].tenant.as_str()), ("default", "physics"));
     let SlurmWay::Rest { url, jwt_key_file, .. } = &clusters[0].way else { panic!("{:?}", clusters[0]) };
     assert_eq!((url.as_str(), jwt_key_file.as_deref()), ("http://h:6820", Some(std::path::Path::new("/k"))));
+    let homes = [0, 1].map(|at| clusters[at].spark_home.as_deref());
+    assert_eq!(homes, [None, Some(std::path::Path::new("/opt/spark"))]);
     for cluster in &clusters[1..] {
         assert!(matches!(cluster.way, SlurmWay::Commands { .. }), "{cluster:?}");
     }
@@ -530,6 +532,7 @@ fn slurms_clusters_are_read() {
         ("{name: a, rest-url: 'http://h', api-version: v0.0.37}", "v0.0.38"),
         ("{name: a, sbatch: never}", "may not use the commands"),
         ("{name: a, sbatch: maybe}", "`always`"),
+        ("{name: a, spark-home: spark}", "a whole path"),
         ("{name: a}, {name: a}", "twice"),
         ("{name: a, url: x}", "url"),
     ] {

@@ -9,7 +9,7 @@ use libra_api::problem::{Code, Violation};
 use libra_api::submit::{self as wire, Parsed, webhook_address};
 use libra_api::views::{LimitsView, SubmitView};
 use libra_core::admission;
-use libra_core::allocation;
+use libra_core::allocation::{self, spark::Layout};
 use libra_core::artifact::{self, Named};
 use libra_core::id::JobId;
 use libra_core::job::{Draft, Job, TimeLimits};
@@ -87,15 +87,22 @@ impl Service {
             self.check_cluster_of(&spec, request.principal)?;
         }
         // The settings of the configuration are those of every driver, unless the job has its own.
-        let needed = if mode == Mode::SparkSubmit {
+        let settings = || {
             let mut settings = self.config.spark_submit.conf.clone();
             settings.extend(spec.spark_config.clone());
-            self.requirement(&settings)?
-        } else {
-            needed
+            settings
         };
+        let needed = if mode == Mode::SparkSubmit { self.requirement(&settings())? } else { needed };
         let needed = match &spec.slurm {
-            Some(asked) if mode == Mode::Slurm => Requirement::of_allocation(asked),
+            Some(asked) if mode == Mode::Slurm && spec.kind == Kind::Script => {
+                Requirement::of_allocation(asked)
+            }
+            Some(asked) if mode == Mode::Slurm => {
+                let layout = Layout::of(&settings(), asked).map_err(|misfit| {
+                    ServiceError::fields(vec![Violation::new(misfit.pointer, misfit.reason)])
+                })?;
+                Requirement::of_allocation(&layout.allocation(asked))
+            }
             Some(_) | None => requirement::in_mode(needed, mode),
         };
         let rules = self.rules();
@@ -172,7 +179,7 @@ impl Service {
     /// meant.
     fn lead_to_slurm(&self, spec: &mut JobSpec) -> Result<(), ServiceError> {
         let beside = spec.slurm.take().unwrap_or_default();
-        if let Source::Code(script) = &spec.source {
+        if let (Kind::Script, Source::Code(script)) = (spec.kind, &spec.source) {
             let (within, name, rest) = allocation::of_script(script)
                 .map_err(|why| ServiceError::fields(vec![Violation::new("/code", why)]))?;
             spec.name = spec.name.take().or(name);

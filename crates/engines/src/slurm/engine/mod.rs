@@ -1,39 +1,42 @@
-//! Jobs of Libra's own on Slurm clusters (contract H6).
+//! Jobs of Libra's own on Slurm clusters (contract H6): scripts, and Spark jobs, whose script is ours ([`super::spark`]).
 //!
 //! A submission is made once: whoever creates the attempt's `owner` file may send it, and its comment carries the attempt's
 //! token. What became of it is not asked for here: [`Records`] has what the one read of a cluster has brought, that all share.
 
+mod asked;
 mod claim;
 mod outcome;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use libra_core::allocation::tasks_of;
-use libra_core::attempt::{Exit, Handle, Outcome};
+use libra_core::attempt::{Exit, Handle, Links, Outcome};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::record::Record;
 use libra_core::id::Token;
-use libra_core::spec::{JobSpec, Source};
+use libra_core::spec::JobSpec;
 use libra_core::time::Timestamp;
 use serde_json::json;
 use tokio::sync::Notify;
 
 use self::claim::{Claim, Taken};
 use self::outcome::Submitted;
-use super::{Error, Slurm, Submission};
+use super::{Error, Slurm, spark};
 use crate::attempt_dir::AttemptDir;
 use crate::engine::{
     CancelOutcome, Engine, EngineError, Launch, LaunchError, Launched, Observation, Running,
 };
 use crate::failpoint;
 use crate::shim::records;
+use crate::spark_submit;
 
 /// A submission whose answer was lost may still be on its way for so long: the patience of slurmctld and slurmrestd with a
 /// message (`MessageTimeout`, 10 s unless the site says otherwise, and 100 s at most), and half as much again.
@@ -50,8 +53,6 @@ const TOLD_AGAIN: Duration = Duration::from_secs(15);
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
 /// Trouble of which nobody has heard for so long is over.
 const TROUBLE_LASTS: Duration = Duration::from_mins(1);
-/// Where a job begins whose directory nobody has named, on nodes that don't see Libra's files.
-const ANYWHERE: &str = "/tmp";
 
 /// What Libra knows of Slurm's jobs: the read of a cluster that everybody shares.
 pub trait Records: Send + Sync {
@@ -75,6 +76,8 @@ pub struct Cluster {
     pub slurm: Slurm,
     /// Whether its nodes see the files of Libra's data directory under the same paths, and its jobs may write there.
     pub shares_files: bool,
+    /// Where its nodes have Spark; None: where this machine has it.
+    pub spark_home: Option<PathBuf>,
 }
 
 /// The engine.
@@ -85,6 +88,7 @@ pub struct SlurmJobs {
     cancels: Mutex<HashMap<Token, Cancel>>,
     asked: Mutex<HashMap<Token, Instant>>,
     trouble: Mutex<BTreeMap<String, (Instant, String)>>,
+    spark: spark_submit::Settings,
 }
 
 /// What was done about a cancellation, and when.
@@ -95,8 +99,14 @@ struct Cancel {
 }
 
 impl SlurmJobs {
-    /// An engine for these clusters, by name. `heard` wakes those who wait for news.
-    pub fn new(clusters: BTreeMap<String, Cluster>, records: Arc<dyn Records>, heard: Arc<Notify>) -> Self {
+    /// An engine for these clusters, by name. `heard` wakes those who wait for news; `spark` is what drivers of Spark are
+    /// started with.
+    pub fn new(
+        clusters: BTreeMap<String, Cluster>,
+        records: Arc<dyn Records>,
+        heard: Arc<Notify>,
+        spark: spark_submit::Settings,
+    ) -> Self {
         Self {
             clusters,
             records,
@@ -104,6 +114,7 @@ impl SlurmJobs {
             cancels: Mutex::default(),
             asked: Mutex::default(),
             trouble: Mutex::default(),
+            spark,
         }
     }
 
@@ -139,13 +150,18 @@ impl SlurmJobs {
         if let Some(taken) = claim::taken(&dir).map_err(|e| unknown(&e))? {
             return Ok(launched(&taken));
         }
-        let submission = submission_of(launch, cluster, &dir);
+        // What was sent may run by now, with the files that are there.
+        if claim::read(&dir).map_err(|e| unknown(&e))?.is_some() {
+            return Err(LaunchError::Unknown("it was submitted or revoked before".to_owned()));
+        }
+        let submission =
+            asked::submission_of(launch, cluster, &self.spark, &dir).map_err(LaunchError::Refused)?;
         submission.check().map_err(|flaw| refused(&flaw.words))?;
         // What can't be reached is not sent anything: then nothing has to be looked for.
         let reached = cluster.slurm.ping().await;
         self.note_trouble(name, reached.as_ref().err());
         reached.map_err(|e| LaunchError::NotNow(e.to_string()))?;
-        prepare(&dir, cluster).map_err(|e| {
+        asked::prepare(&dir, cluster).map_err(|e| {
             let message = "The attempt's files could not be written. Check the free space and the permissions of \
                            Libra's data directory.";
             let failure = Failure::new(ErrorClass::Infrastructure, "attempt_dir_unwritable", message);
@@ -190,7 +206,7 @@ impl SlurmJobs {
         let record = Record {
             external_id: number.clone(),
             raw_state: "PENDING".to_owned(),
-            name: Some(name_of(launch)),
+            name: Some(asked::name_of(launch)),
             submitted: Some(taken.at),
             comment: Some(launch.token.to_string()),
             ..Record::default()
@@ -266,7 +282,22 @@ impl SlurmJobs {
             // Libra died before it was known, or somebody has removed it.
             self.make_known(launch, &taken).await;
         }
-        Ok(submitted.look(&jobs, records::now()))
+        let seen = submitted.look(&jobs, records::now());
+        if !spark::is_spark(launch.spec.kind) {
+            return Ok(seen);
+        }
+        let dir = AttemptDir::new(&launch.dir);
+        Ok(match seen {
+            Observation::Ended(exit) => Observation::Ended(spark::ended(&launch.spec, &dir, exit)),
+            Observation::Running(running) => {
+                let links = spark::links(&self.spark, &launch.spec, &dir);
+                Observation::Running(Running { links, ..running })
+            }
+            Observation::Starting
+            | Observation::Waiting(_)
+            | Observation::NeverRan(_)
+            | Observation::Unknown(_) => seen,
+        })
     }
 
     async fn end(&self, launch: &Launch, handle: &Handle) -> Result<CancelOutcome, EngineError> {
@@ -356,7 +387,6 @@ impl SlurmJobs {
 impl Engine for SlurmJobs {
     fn validate(&self, spec: &JobSpec) -> Vec<(String, String)> {
         let mut wrong = Vec::new();
-        let mut say = |pointer: &str, reason: String| wrong.push((pointer.to_owned(), reason));
         let cluster = self.cluster(spec);
         if cluster.is_none() {
             let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
@@ -364,40 +394,14 @@ impl Engine for SlurmJobs {
                 Some(_) => "no Slurm cluster of this name is configured",
                 None => "is missing: there are several Slurm clusters",
             };
-            say("/cluster", format!("{reason}; configured: {}", known.join(", ")));
+            wrong.push(("/cluster".to_owned(), format!("{reason}; configured: {}", known.join(", "))));
         }
-        match (&spec.source, cluster) {
-            (Source::File(_), _) => {
-                say("/file", "a script is sent as its text; put it into `code`".to_owned());
-            }
-            (Source::Code(_), Some((name, cluster))) if cluster.slurm.made_up().is_some() => {
-                say(
-                    "/cluster",
-                    format!("`{name}` is made up (source: mock) and runs nothing: name a real one"),
-                );
-            }
-            (Source::Code(_), Some((_, cluster))) => {
-                let asked =
-                    submission(spec, cluster, &AttemptDir::new("/"), String::from("a"), String::from("a"));
-                if let Err(flaw) = asked.check() {
-                    say(&flaw.pointer, flaw.words);
-                }
-            }
-            (Source::Code(_), None) => {}
+        if let Some((name, _)) = cluster.filter(|(_, cluster)| cluster.slurm.made_up().is_some()) {
+            let reason = format!("`{name}` is made up (source: mock) and runs nothing: name a real one");
+            wrong.push(("/cluster".to_owned(), reason));
+            return wrong;
         }
-        let without_effect = [
-            ("/sparkConfig", !spec.spark_config.is_empty()),
-            ("/className", spec.class_name.is_some()),
-            ("/jars", !spec.jars.is_empty()),
-            ("/pyFiles", !spec.py_files.is_empty()),
-            ("/files", !spec.files.is_empty()),
-            ("/archives", !spec.archives.is_empty()),
-            ("/packages", !spec.packages.is_empty()),
-            ("/proxyUser", spec.proxy_user.is_some()),
-        ];
-        for (pointer, _) in without_effect.iter().filter(|(_, given)| *given) {
-            say(pointer, "has no effect on a script for Slurm".to_owned());
-        }
+        wrong.extend(asked::violations(spec, cluster.map(|(_, cluster)| cluster)));
         wrong
     }
 
@@ -426,12 +430,21 @@ impl Engine for SlurmJobs {
 
     fn release<'a>(&'a self, launch: &'a Launch, _handle: &'a Handle) -> BoxFuture<'a, ()> {
         self.leave(launch.token);
+        if spark::is_spark(launch.spec.kind) {
+            spark::forget(&AttemptDir::new(&launch.dir));
+        }
         futures::future::ready(()).boxed()
     }
 
     fn traces(&self, launch: &Launch) -> Running {
-        let taken = claim::taken(&AttemptDir::new(&launch.dir)).ok().flatten();
-        Running { application_id: taken.and_then(|taken| taken.job), ..Running::default() }
+        let dir = AttemptDir::new(&launch.dir);
+        let taken = claim::taken(&dir).ok().flatten();
+        let links = if spark::is_spark(launch.spec.kind) {
+            spark::links(&self.spark, &launch.spec, &dir)
+        } else {
+            Links::default()
+        };
+        Running { application_id: taken.and_then(|taken| taken.job), links, ..Running::default() }
     }
 
     fn trouble(&self) -> Option<String> {
@@ -490,71 +503,4 @@ fn lost() -> Exit {
                    it; with AccountingStoreFlags=job_comment in slurm.conf this is known";
     let failure = Failure::new(ErrorClass::Infrastructure, "submission_lost", message).with_unknown_outcome();
     Exit { outcome: Outcome::Failed { failure }, exit_code: None, signal: None, at: records::now() }
-}
-
-fn name_of(launch: &Launch) -> String {
-    launch.spec.name.clone().unwrap_or_else(|| format!("libra-{}", launch.job_id))
-}
-
-/// What is sent for an attempt.
-fn submission_of(launch: &Launch, cluster: &Cluster, dir: &AttemptDir) -> Submission {
-    let mut asked = submission(&launch.spec, cluster, dir, launch.token.to_string(), name_of(launch));
-    asked.environment.insert("LIBRA_JOB_ID".to_owned(), launch.job_id.to_string());
-    asked.environment.insert("LIBRA_ATTEMPT".to_owned(), launch.attempt.to_string());
-    asked
-}
-
-fn submission(
-    spec: &JobSpec,
-    cluster: &Cluster,
-    dir: &AttemptDir,
-    token: String,
-    name: String,
-) -> Submission {
-    let asked = spec.slurm.clone().unwrap_or_default();
-    // Slurm fills in patterns where there are percent signs.
-    let path = |path: std::path::PathBuf| path.to_string_lossy().replace('%', "%%");
-    let (directory, stdout, stderr) = if cluster.shares_files {
-        let directory = asked.directory.unwrap_or_else(|| dir.work_dir().to_string_lossy().into_owned());
-        // Who names one file for both has both in it.
-        let stderr = asked.stderr.or_else(|| asked.stdout.is_none().then(|| path(dir.stderr())));
-        (directory, asked.stdout.or_else(|| Some(path(dir.stdout()))), stderr)
-    } else {
-        (asked.directory.unwrap_or_else(|| ANYWHERE.to_owned()), asked.stdout, asked.stderr)
-    };
-    Submission {
-        script: match &spec.source {
-            Source::Code(text) | Source::File(text) => text.clone(),
-        },
-        token,
-        name: Some(spec.name.clone().unwrap_or(name)),
-        partition: asked.partition,
-        account: asked.account,
-        qos: asked.qos,
-        time_limit_minutes: asked.time_limit_minutes,
-        nodes: asked.nodes,
-        tasks: asked.tasks,
-        cpus_per_task: asked.cpus_per_task,
-        memory_mb_per_node: asked.memory_mb,
-        gpus: asked.gpus,
-        array: asked.array,
-        constraint: asked.constraint,
-        reservation: asked.reservation,
-        requeue: asked.requeue.unwrap_or(false),
-        environment: spec.env.clone(),
-        directory,
-        stdout,
-        stderr,
-    }
-}
-
-/// Makes what the job finds on its nodes.
-fn prepare(dir: &AttemptDir, cluster: &Cluster) -> std::io::Result<()> {
-    if cluster.shares_files {
-        std::fs::create_dir_all(dir.work_dir())?;
-        for file in [dir.stdout(), dir.stderr()] {
-            std::fs::OpenOptions::new().create(true).append(true).open(file)?;
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,150 @@
+//! What is asked of Slurm for a job, and what is wrong with it before.
+
+use libra_core::allocation::Allocation;
+use libra_core::failure::Failure;
+use libra_core::spec::{JobSpec, Source};
+
+use super::Cluster;
+use crate::attempt_dir::AttemptDir;
+use crate::engine::Launch;
+use crate::slurm::{Submission, spark};
+use crate::spark_submit;
+
+/// Where a job begins whose directory nobody has named, on nodes that don't see Libra's files.
+const ANYWHERE: &str = "/tmp";
+/// A script of which nothing is to be said.
+const ANY_SCRIPT: &str = "#!/bin/sh\n";
+
+/// What Slurm calls the job of an attempt.
+pub(super) fn name_of(launch: &Launch) -> String {
+    launch.spec.name.clone().unwrap_or_else(|| format!("libra-{}", launch.job_id))
+}
+
+/// Everything that is wrong with a specification: JSON pointer and reason.
+pub(super) fn violations(spec: &JobSpec, cluster: Option<&Cluster>) -> Vec<(String, String)> {
+    if spark::is_spark(spec.kind) {
+        let wrong = spark::violations(spec, cluster.is_none_or(|cluster| cluster.shares_files));
+        // What is sent has the environment that was looked at there.
+        return if wrong.is_empty() { flaw(spec, ANY_SCRIPT, cluster) } else { wrong };
+    }
+    let mut wrong = match &spec.source {
+        Source::File(_) => {
+            vec![("/file".to_owned(), "a script is sent as its text; put it into `code`".to_owned())]
+        }
+        Source::Code(script) => flaw(spec, script, cluster),
+    };
+    let without_effect = [
+        ("/sparkConfig", !spec.spark_config.is_empty()),
+        ("/className", spec.class_name.is_some()),
+        ("/jars", !spec.jars.is_empty()),
+        ("/pyFiles", !spec.py_files.is_empty()),
+        ("/files", !spec.files.is_empty()),
+        ("/archives", !spec.archives.is_empty()),
+        ("/packages", !spec.packages.is_empty()),
+        ("/proxyUser", spec.proxy_user.is_some()),
+    ];
+    let idle = without_effect.iter().filter(|(_, given)| *given);
+    wrong.extend(
+        idle.map(|(pointer, _)| ((*pointer).to_owned(), "has no effect on a script for Slurm".to_owned())),
+    );
+    wrong
+}
+
+/// What no cluster would take of it.
+fn flaw(spec: &JobSpec, script: &str, cluster: Option<&Cluster>) -> Vec<(String, String)> {
+    let Some(cluster) = cluster else { return Vec::new() };
+    let asked = submission(
+        spec,
+        spec.slurm.clone().unwrap_or_default(),
+        script.to_owned(),
+        cluster,
+        &AttemptDir::new("/"),
+        String::from("a"),
+        String::from("a"),
+    );
+    asked.check().err().into_iter().map(|flaw| (flaw.pointer, flaw.words)).collect()
+}
+
+/// What is sent for an attempt. Of a Spark job, this writes its files.
+///
+/// # Errors
+/// Why it can't be sent, in words for who asked.
+pub(super) fn submission_of(
+    launch: &Launch,
+    cluster: &Cluster,
+    settings: &spark_submit::Settings,
+    dir: &AttemptDir,
+) -> Result<Submission, Failure> {
+    let spec = &launch.spec;
+    let of = |asked: Allocation, script: String| {
+        submission(spec, asked, script, cluster, dir, launch.token.to_string(), name_of(launch))
+    };
+    let asked = spec.slurm.clone().unwrap_or_default();
+    let mut sent = if spark::is_spark(spec.kind) {
+        let prepared = spark::prepare(settings, cluster.spark_home.as_deref(), launch, dir)?;
+        let sent = of(prepared.layout.allocation(&asked), prepared.script);
+        Submission { environment: prepared.environment, ..sent }
+    } else {
+        let script = match &spec.source {
+            Source::Code(text) | Source::File(text) => text.clone(),
+        };
+        of(asked, script)
+    };
+    sent.environment.insert("LIBRA_JOB_ID".to_owned(), launch.job_id.to_string());
+    sent.environment.insert("LIBRA_ATTEMPT".to_owned(), launch.attempt.to_string());
+    Ok(sent)
+}
+
+fn submission(
+    spec: &JobSpec,
+    asked: Allocation,
+    script: String,
+    cluster: &Cluster,
+    dir: &AttemptDir,
+    token: String,
+    name: String,
+) -> Submission {
+    // Slurm fills in patterns where there are percent signs.
+    let path = |path: std::path::PathBuf| path.to_string_lossy().replace('%', "%%");
+    let (directory, stdout, stderr) = if cluster.shares_files {
+        let directory = asked.directory.unwrap_or_else(|| dir.work_dir().to_string_lossy().into_owned());
+        // Who names one file for both has both in it.
+        let stderr = asked.stderr.or_else(|| asked.stdout.is_none().then(|| path(dir.stderr())));
+        (directory, asked.stdout.or_else(|| Some(path(dir.stdout()))), stderr)
+    } else {
+        (asked.directory.unwrap_or_else(|| ANYWHERE.to_owned()), asked.stdout, asked.stderr)
+    };
+    Submission {
+        script,
+        token,
+        name: Some(spec.name.clone().unwrap_or(name)),
+        partition: asked.partition,
+        account: asked.account,
+        qos: asked.qos,
+        time_limit_minutes: asked.time_limit_minutes,
+        nodes: asked.nodes,
+        tasks: asked.tasks,
+        cpus_per_task: asked.cpus_per_task,
+        memory_mb_per_node: asked.memory_mb,
+        gpus: asked.gpus,
+        array: asked.array,
+        constraint: asked.constraint,
+        reservation: asked.reservation,
+        requeue: asked.requeue.unwrap_or(false),
+        environment: spec.env.clone(),
+        directory,
+        stdout,
+        stderr,
+    }
+}
+
+/// Makes what the job finds on its nodes.
+pub(super) fn prepare(dir: &AttemptDir, cluster: &Cluster) -> std::io::Result<()> {
+    if cluster.shares_files {
+        std::fs::create_dir_all(dir.work_dir())?;
+        for file in [dir.stdout(), dir.stderr()] {
+            std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,146 @@
+
+# Ends all of it with these words, and with what the daemons have said.
+fail() {
+  printf '%s\n' "$1" >"$LIBRA_ATTEMPT_DIR/spark-cluster-error"
+  echo "libra: $1" >&2
+  for log in "$room"/*.log; do
+    [ -s "$log" ] && { echo "--- ${log##*/}"; tail -n 30 "$log"; } >&2
+  done
+  exit 1
+}
+
+# Ends a child of this shell with a signal, and waits until it is gone: for ten seconds, then by force.
+end() {
+  local signal=$1 pid=$2 tenths=100
+  [ -n "$pid" ] || return 0
+  kill "-$signal" "$pid" 2>/dev/null
+  while kill -0 "$pid" 2>/dev/null && [ $((tenths -= 1)) -gt 0 ]; do sleep 0.1; done
+  kill -9 "$pid" 2>/dev/null
+  wait "$pid" 2>/dev/null
+}
+
+end_all() {
+  trap '' TERM INT HUP
+  trap - EXIT
+  end TERM "$driver"
+  # Of SIGTERM srun would make a SIGKILL; this one it hands on.
+  end USR1 "$others"
+  end TERM "$beside"
+  end TERM "$master"
+  rm -rf "$room"
+  rm -f "$LIBRA_ATTEMPT_DIR/spark-daemons.conf"
+}
+
+# Waits until the words after the seconds succeed; fails when they don't in time, or when one of the daemons has ended.
+wait_for() {
+  local ends=$((SECONDS + $1)) pid
+  shift
+  until "$@"; do
+    for pid in $master $beside $others; do
+      kill -0 "$pid" 2>/dev/null || return 1
+    done
+    [ "$SECONDS" -lt "$ends" ] || return 1
+    sleep 0.2
+  done
+}
+
+listens() {
+  address=$(sed -n 's/.*Starting Spark master at \(spark:[^ ]*\).*/\1/p' "$room/master.log" | head -n 1)
+  [ -n "$address" ]
+}
+
+are_registered() {
+  [ "$(grep -c 'Registering worker ' "$room/master.log")" -ge "$workers" ]
+}
+
+# A worker, on the node where this runs: its own room there is gone when it ends.
+worker='
+room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
+pid=
+end() {
+  trap "" TERM INT HUP USR1
+  kill $pid
+  for tenth in 1 2 3 4 5 6 7 8 9 10; do kill -0 $pid && sleep 0.1; done
+  kill -9 $pid
+  # An executor may still be writing.
+  rm -rf "$room" || { sleep 1; rm -rf "$room"; }
+} 2>/dev/null
+trap end EXIT
+trap "exit 143" TERM INT HUP USR1
+: "${SPARK_LOCAL_DIRS:=$room/local}"
+[ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
+export SPARK_LOCAL_DIRS
+"$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.worker.Worker --port 0 --webui-port 0 --cores "$1" --memory "$2M" \
+  --work-dir "$room/work" --properties-file "$LIBRA_ATTEMPT_DIR/spark-daemons.conf" "$3" &
+pid=$!
+wait "$pid"
+'
+
+driver= master= beside= others= address= node=${SLURMD_NODENAME:-}
+room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
+trap end_all EXIT
+trap 'exit 143' TERM INT HUP
+
+# What an attempt before a requeue has left is none of this one's.
+(cd "$LIBRA_ATTEMPT_DIR" && rm -f spark-cluster-error driver-exit error.json result.json rows.jsonl application.json)
+[ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
+[ -x "$SPARK_HOME/bin/spark-class" ] ||
+  fail "there is no Spark in $SPARK_HOME on the node $node; set spark-home of the cluster"
+
+# Only those who can read this file can talk to them. They know of the network what the job knows.
+secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
+properties=$LIBRA_ATTEMPT_DIR/spark.properties
+shared=$(secret)
+(
+  umask 077
+  {
+    grep -E '^spark\.(network|rpc|shuffle|ssl|worker|deploy)\.' "$properties"
+    printf '%s\n' spark.authenticate=true "spark.authenticate.secret=$shared" spark.master.rest.enabled=false \
+      spark.ui.filters=org.apache.spark.ui.JWSFilter "spark.org.apache.spark.ui.JWSFilter.param.secretKey=$(secret)"
+  } >"$LIBRA_ATTEMPT_DIR/spark-daemons.conf"
+  printf '%s\n' spark.authenticate=true "spark.authenticate.secret=$shared" >>"$properties"
+)
+
+# Its log tells where it listens and who is there, whatever the site has Spark log.
+cat >"$room/log4j2.properties" <<'END'
+rootLogger.level = info
+rootLogger.appenderRef.file.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
+END
+SPARK_DAEMON_MEMORY=${daemon_mb}m SPARK_DAEMON_JAVA_OPTS="-Dlog4j2.configurationFile=$room/log4j2.properties" \
+  "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.master.Master --port 0 --webui-port 0 \
+  --properties-file "$LIBRA_ATTEMPT_DIR/spark-daemons.conf" >"$room/master.log" 2>&1 &
+master=$!
+wait_for "$start_seconds" listens ||
+  fail "the master has not come up within $start_seconds s on the node $node; stderr has its log"
+
+export SPARK_DAEMON_MEMORY=${daemon_mb}m
+if [ "$first_cores" -gt 0 ]; then
+  bash -c "$worker" worker "$first_cores" "$first_mb" "$address" >"$room/worker.log" 2>&1 &
+  beside=$!
+fi
+if [ "$other_nodes" -gt 0 ]; then
+  # GPUs of the whole job are none of a part of it: it gets those of its nodes.
+  env -u SLURM_GPUS srun --overlap --relative=1 --nodes="$other_nodes" --ntasks="$other_nodes" --ntasks-per-node=1 \
+    --cpus-per-task="$cpus" --cpu-bind=none --mem=0 --kill-on-bad-exit=0 --input=none \
+    bash -c "$worker" worker "$other_cores" "$other_mb" "$address" >"$room/workers.log" 2>&1 &
+  others=$!
+fi
+unset SPARK_DAEMON_MEMORY
+wait_for "$start_seconds" are_registered ||
+  fail "not all of the $workers workers have come up within $start_seconds s; stderr has their logs"
+
+: "${SPARK_LOCAL_DIRS:=$room/local}"
+export SPARK_LOCAL_DIRS
+command[master_at]=$address
+"${command[@]}" &
+driver=$!
+wait "$driver"
+code=$?
+driver=
+printf '%s' "$code" >"$LIBRA_ATTEMPT_DIR/driver-exit"
+exit "$code"

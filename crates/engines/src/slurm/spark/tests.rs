@@ -1,0 +1,149 @@
+//! What is sent of a Spark job, and what its end means, without starting anything.
+
+use std::time::Duration;
+
+use libra_core::allocation::Allocation;
+use libra_core::id::{JobId, Token};
+use libra_core::spec::Source;
+use libra_core::time::Timestamp;
+
+use super::*;
+use crate::logs::LogLimits;
+use crate::spark_submit::History;
+
+const NOW: Timestamp = Timestamp(1_764_671_400_000_000);
+
+struct Case {
+    launch: Launch,
+    settings: Settings,
+}
+
+impl Case {
+    fn new(kind: Kind, source: Source) -> Self {
+        let dir = std::env::temp_dir().join(format!("libra-spark-on-slurm-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let launch = Launch {
+            job_id: JobId::new(Timestamp(1), [7; 10]),
+            attempt: 1,
+            token: Token::new(Timestamp(1), [7; 10]),
+            spec: JobSpec::new(kind, source),
+            user: "ada".to_owned(),
+            tenant: "default".to_owned(),
+            dir,
+            same_boot: true,
+            until: None,
+        };
+        let settings = Settings {
+            shim_exe: PathBuf::from("/libra"),
+            spark_home: None,
+            default_master: "local[2]".to_owned(),
+            default_conf: BTreeMap::from([("spark.executor.cores".to_owned(), "2".to_owned())]),
+            stop_grace: Duration::from_secs(3),
+            host_lease: None,
+            logs: LogLimits::default(),
+            history: History::default(),
+        };
+        Self { launch, settings }
+    }
+
+    fn dir(&self) -> AttemptDir {
+        AttemptDir::new(&self.launch.dir)
+    }
+
+    fn prepare(&self) -> Result<Prepared, Failure> {
+        prepare(&self.settings, Some(Path::new("/cluster/spark")), &self.launch, &self.dir())
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.launch.dir.join(name), text).unwrap();
+    }
+
+    /// The failure's class and code after Slurm has said this.
+    fn ends(&self, outcome: Outcome, code: Option<i32>) -> Option<(ErrorClass, String)> {
+        let exit = Exit { outcome, exit_code: code, signal: None, at: NOW };
+        match ended(&self.launch.spec, &self.dir(), exit).outcome {
+            Outcome::Failed { failure } => Some((failure.class, failure.code)),
+            Outcome::Succeeded | Outcome::Stopped => None,
+        }
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.launch.dir);
+    }
+}
+
+fn python() -> Case {
+    Case::new(Kind::Python, Source::File("/jobs/a.py".to_owned()))
+}
+
+fn failed(code: &str) -> Outcome {
+    Outcome::Failed { failure: Failure::new(ErrorClass::User, code, "") }
+}
+
+#[test]
+fn the_command_is_that_of_spark_submit_with_the_master_left_open() {
+    let mut case = python();
+    case.launch.spec.spark_config.insert("spark.hadoop.key".to_owned(), "s3cret".to_owned());
+    case.launch.spec.env.insert("TMPDIR".to_owned(), "/scratch".to_owned());
+    let prepared = case.prepare().unwrap();
+    assert!(
+        prepared.script.contains("'/cluster/spark/bin/spark-submit'\n  '--master'\n"),
+        "{}",
+        prepared.script
+    );
+    assert!(!prepared.script.contains("s3cret"), "settings are in a file");
+    assert_eq!(prepared.environment["SPARK_HOME"], "/cluster/spark");
+    assert_eq!(prepared.environment["TMPDIR"], "/scratch", "the job's own");
+    assert!(!prepared.environment.contains_key(TOKEN_VARIABLE), "no shim looks after it");
+    let settings = std::fs::read_to_string(case.launch.dir.join("spark.properties")).unwrap();
+    for line in ["spark.cores.max=4", "spark.executor.cores=2", "spark.executor.memory=1024m"] {
+        assert!(settings.lines().any(|l| l == line), "{line}: {settings}");
+    }
+    assert_eq!(prepared.layout.cpus, 5, "the configured settings count");
+}
+
+#[test]
+fn what_does_not_fit_any_more_is_refused() {
+    let mut case = python();
+    case.launch.spec.slurm = Some(Allocation { memory_mb: Some(100), ..Allocation::default() });
+    let failure = case.prepare().unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (ErrorClass::User, "slurm_refused"));
+    assert!(failure.message.contains("/slurm/memoryMb"), "{}", failure.message);
+}
+
+#[test]
+fn settings_that_the_allocation_has_of_its_own_are_refused() {
+    let pointers = |key: &str| {
+        let mut spec = python().launch.spec.clone();
+        spec.spark_config.insert(key.to_owned(), "x".to_owned());
+        violations(&spec, true).into_iter().map(|(pointer, _)| pointer).collect::<Vec<_>>()
+    };
+    for key in ["spark.master", "spark.authenticate", "spark.authenticate.secret"] {
+        assert_eq!(pointers(key), [format!("/sparkConfig/{key}")]);
+    }
+    assert!(pointers("spark.authenticated").is_empty() && pointers("spark.sql.x").is_empty());
+    let spec = &python().launch.spec;
+    assert_eq!(violations(spec, false)[0].0, "/executionMode", "the nodes have to see its files");
+}
+
+#[test]
+fn its_end_is_that_of_spark_submit_where_slurm_knows_no_better() {
+    let case = python();
+    let user = |code: &str| Some((ErrorClass::User, code.to_owned()));
+    assert_eq!(case.ends(failed("exit_code"), Some(3)), user("exit_code"), "before the driver began");
+    case.write("spark-cluster-error", "no workers");
+    let infrastructure = |code: &str| Some((ErrorClass::Infrastructure, code.to_owned()));
+    assert_eq!(case.ends(failed("exit_code"), Some(1)), infrastructure("spark_not_started"));
+    case.write("driver-exit", "1");
+    let log = "Traceback (most recent call last):\n  x\nValueError: no\n";
+    case.write("stdout.log", log);
+    assert_eq!(case.ends(failed("exit_code"), None), user("exception"), "accounting may not know the code");
+    assert_eq!(case.ends(failed("time_limit"), Some(0)), user("time_limit"));
+    assert_eq!(case.ends(Outcome::Stopped, Some(0)), None);
+    case.write("driver-exit", "137");
+    assert_eq!(case.ends(failed("exit_code"), Some(137)), infrastructure("driver_killed"));
+    let sql = Case::new(Kind::Sql, Source::Code("SELECT 1".to_owned()));
+    assert_eq!(sql.ends(Outcome::Succeeded, Some(0)), infrastructure("result_missing"));
+}
