@@ -68,7 +68,10 @@ fn is_legal(cluster: &MockCluster, job: &Job) {
         }
         for one in &using {
             let memory = record.allocated.memory_mb.unwrap() as f64 / record.nodes.len() as f64;
-            assert!((0.0..100.0).contains(&one.cpu_percent) && one.cores > 0.0, "it rises and falls: {one:?}");
+            assert!(
+                (0.0..100.0).contains(&one.cpu_percent) && one.cores > 0.0,
+                "it rises and falls: {one:?}"
+            );
             assert!(one.memory_mb <= one.memory_peak_mb && one.memory_peak_mb <= memory, "{one:?}");
             assert!(one.memory_peak_mb >= peak, "it never falls");
             peak = one.memory_peak_mb;
