@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 graphile=target/graphile-worker
 packages=(graphile-worker@0.17.3 pg@8)
 help=$(printf '%s\n' "$@" | grep -cxE -e '-h|--help|-V|--version' || true)
-parts=$(printf '%s\n' "$@" | grep -xE 'start|submissions|latency|python|spark-submit|postgres|end-to-end|lists|follow|turns|hpc|flink-redeploy|flink-pass|flink-slow|flink-cycle' || true)
+parts=$(printf '%s\n' "$@" | grep -xE 'start|submissions|latency|python|spark-submit|postgres|end-to-end|lists|follow|turns|hpc|hpc-requests|flink-redeploy|flink-pass|flink-slow|flink-cycle' || true)
 if [ "$help" = 0 ] && { [ -z "$parts" ] || grep -qx end-to-end <<<"$parts"; } &&
   [ ! -d "$graphile/node_modules/graphile-worker" ]; then
   if command -v npm >/dev/null; then

@@ -58,6 +58,8 @@ enum Part {
     Turns,
     /// Jobs of batch schedulers: events, samples, ranges, a scrape.
     Hpc,
+    /// What is asked of a real slurmctld while ten and a thousand clients ask Libra.
+    HpcRequests,
     /// The gap of a Flink job's redeploy beside the bare REST sequence.
     FlinkRedeploy,
     /// A pass over many deployments of which nothing changes.
@@ -185,6 +187,10 @@ fn measure(part: Part, options: &Options, table: &mut Table) -> Outcome<()> {
         Part::Hpc => {
             eprintln!("observed jobs …");
             all_threads()?.block_on(hpc::measure(&libra, time, table))
+        }
+        Part::HpcRequests => {
+            eprintln!("requests to slurmctld …");
+            all_threads()?.block_on(hpc::requests::measure(&libra, table))
         }
         Part::FlinkRedeploy => {
             eprintln!("redeploys on Flink …");

@@ -2,6 +2,7 @@
 
 mod events;
 mod jobs;
+pub(crate) mod requests;
 mod samples;
 mod scrape;
 

@@ -110,8 +110,8 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("PATCH", "/v1/jobs/{id}", CHANGE),
     ("DELETE", "/v1/jobs/{id}", REPLAY),
     ("GET", "/v1/jobs/{id}/audit", DEPLOYMENT),
-    ("GET", "/v1/jobs/{id}/efficiency", DEPLOYMENT),
-    ("GET", "/v1/jobs/{id}/metrics", DEPLOYMENT),
+    ("GET", "/v1/jobs/{id}/efficiency", SEE),
+    ("GET", "/v1/jobs/{id}/metrics", SEE),
     ("POST", "/v1/jobs/{id}/metrics", DEPLOY),
     ("POST", "/v1/metrics/batch", DEPLOY),
 ];
