@@ -100,7 +100,7 @@ pub(crate) fn way(queued: &Job, leases: &Leases) -> Outcome<[Change; 3]> {
     };
     let running = lifecycle::step(&scheduled.job, Event::Started, now)?;
     let succeeded = lifecycle::step(&running.job, Event::Succeeded, now)?;
-    let exit = Exit { outcome: Ended::Succeeded, exit_code: Some(0), signal: None, at: now };
+    let exit = Exit { outcome: Ended::Succeeded, exit_code: Some(0), signal: None, began: None, at: now };
     let start = AttemptWrite::Start { number: 1, at: now, handle: Some(handle) };
     let close = AttemptWrite::Close { number: 1, at: now, exit: Some(exit) };
     Ok([

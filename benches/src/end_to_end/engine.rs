@@ -32,7 +32,7 @@ impl NoOp {
 }
 
 fn success() -> Exit {
-    Exit { outcome: Ended::Succeeded, exit_code: Some(0), signal: None, at: now() }
+    Exit { outcome: Ended::Succeeded, exit_code: Some(0), signal: None, began: None, at: now() }
 }
 
 fn launched() -> Launched {

@@ -264,6 +264,7 @@ impl Jobs {
                     outcome: Ended::Succeeded,
                     exit_code: Some(0),
                     signal: None,
+                    began: None,
                     at: Timestamp(job.submitted + 60_000_000),
                 };
                 let handle = Handle(serde_json::json!({"operation": job.token.to_string()}));

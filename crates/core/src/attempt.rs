@@ -111,6 +111,9 @@ pub struct Exit {
     /// The signal that ended the driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
+    /// When it began, where the engine knows that better than whoever has looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
     /// When it ended.
     pub at: Timestamp,
 }

@@ -30,6 +30,10 @@ pub enum End {
     Revoked,
 }
 
+/// What Slurm gives for a signal where a step could not be set up on a node, such as when its output can't be opened
+/// (`SIG_...` of slurmd, seen with 22.05).
+const NOT_LAUNCHED: i32 = 53;
+
 impl End {
     /// The same in Libra's states.
     pub fn state(self) -> State {
@@ -81,6 +85,14 @@ impl End {
     pub fn failure(self, record: &Record) -> Option<Failure> {
         let class = self.class()?;
         let (code, message) = match self {
+            Self::Failed if record.started.is_none() && record.reason.is_some() => {
+                ("never_began", "Slurm has not begun it; what it asks for can't be given".to_owned())
+            }
+            Self::Failed if record.exit.is_some_and(|exit| exit.signal == NOT_LAUNCHED) => (
+                "launch_failed",
+                "Slurm could not start its script: look whether its directory and the files for its output can be opened on its nodes"
+                    .to_owned(),
+            ),
             Self::Failed => ("exit_code", of_the_script(record.exit)),
             Self::Timeout => ("time_limit", "it ran longer than its time limit".to_owned()),
             Self::Deadline => ("deadline", "its deadline came before its end".to_owned()),

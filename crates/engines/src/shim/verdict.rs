@@ -131,7 +131,7 @@ fn infrastructure(code: &str, message: impl Into<String>) -> Failure {
 }
 
 fn without_a_process(outcome: Outcome) -> Exit {
-    Exit { outcome, exit_code: None, signal: None, at: records::now() }
+    Exit { outcome, exit_code: None, signal: None, began: None, at: records::now() }
 }
 
 /// The name of a signal for people.

@@ -239,7 +239,7 @@ fn is_python(launch: &Launch) -> bool {
 }
 
 fn stopped() -> Exit {
-    Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: now() }
+    Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, began: None, at: now() }
 }
 
 /// What is known of an attempt.

@@ -500,7 +500,7 @@ impl Query {
 
     /// Records an end and reports it.
     pub(super) fn end(&self, outcome: Outcome) {
-        let exit = Exit { outcome, exit_code: None, signal: None, at: now() };
+        let exit = Exit { outcome, exit_code: None, signal: None, began: None, at: now() };
         // A success is recorded by its result.
         if exit.outcome != Outcome::Succeeded
             && let Err(error) = record::write_end(&self.dir, &exit)

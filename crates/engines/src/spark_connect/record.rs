@@ -81,6 +81,7 @@ pub(super) fn read(dir: &AttemptDir) -> io::Result<OnDisk> {
                 outcome: Outcome::Succeeded,
                 exit_code: None,
                 signal: None,
+                began: None,
                 at,
             }));
         }
@@ -231,7 +232,8 @@ mod tests {
     fn an_end_is_the_last_word() {
         // contract: L7
         let dir = scratch("ended");
-        let exit = Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: Timestamp(9) };
+        let exit =
+            Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, began: None, at: Timestamp(9) };
         write_end(&dir, &exit).unwrap();
         assert_eq!(read(&dir).unwrap(), OnDisk::Ended(exit));
         fs::remove_dir_all(dir.path()).unwrap();

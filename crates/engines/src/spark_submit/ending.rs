@@ -37,7 +37,7 @@ pub(super) fn exit(kind: Kind, dir: &AttemptDir, record: &ExitRecord) -> Exit {
     // The shim also stops when somebody else tells it to, as when the machine shuts down: not Libra's doing.
     let stopped = record.stopped && dir.stop_file().exists();
     let outcome = if stopped { Outcome::Stopped } else { outcome(kind, dir, record) };
-    Exit { outcome, exit_code: record.code, signal: record.signal, at: record.at }
+    Exit { outcome, exit_code: record.code, signal: record.signal, began: None, at: record.at }
 }
 
 fn outcome(kind: Kind, dir: &AttemptDir, record: &ExitRecord) -> Outcome {

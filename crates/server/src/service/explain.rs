@@ -127,9 +127,11 @@ impl Service {
     }
 }
 
-/// What an engine with a queue of its own says of a job that waits there.
+/// What an engine with a queue of its own says of a job that is there.
 fn where_it_waits(job: &Job, attempt: Option<&Attempt>) -> Option<String> {
-    let waits = job.state == State::Scheduled && job.stop.is_none();
+    // Slurm may have put back what ran.
+    let there = job.state == State::Scheduled || (job.state == State::Running && job.mode == Mode::Slurm);
+    let waits = there && job.stop.is_none();
     attempt?.progress.as_ref()?.current_stage.clone().filter(|_| waits)
 }
 

@@ -6,6 +6,7 @@ use libra_core::attempt::{Attempt, Exit, Handle, Holder};
 use libra_core::id::{JobId, Token};
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::{self, Effect, Event, Rejected, Step};
+use libra_core::mode::Mode;
 use libra_core::time::Timestamp;
 use libra_core::turn::Why;
 use libra_store::StoreError;
@@ -111,7 +112,10 @@ impl Service {
         engine: FromEngine,
     ) -> Result<Decided, Rejected> {
         let now = self.clock.now();
-        let step = lifecycle::step(job, event, now)?;
+        let mut step = lifecycle::step(job, event, now)?;
+        if job.mode == Mode::Slurm {
+            tell_its_times(&mut step, &engine, now);
+        }
         let opened = self.opened(&step, now, engine.place.clone());
         let replica = &self.standing.me.id;
         // The epochs are in the log, so that anybody can see that no two replicas did the same.
@@ -216,6 +220,20 @@ impl Service {
     }
 }
 
+/// Slurm runs a job whether anybody looks or not, and says when it did. Its clock is another, and cuts no job's past short.
+fn tell_its_times(step: &mut Step, engine: &FromEngine, now: Timestamp) {
+    let job = &mut step.job;
+    let given = job.scheduled_at.unwrap_or(job.submitted_at).min(now);
+    let began = engine.exit.as_ref().and_then(|exit| exit.began).or(engine.started_at);
+    if let Some(began) = began.filter(|_| job.started_at.is_some()) {
+        job.started_at = Some(began.clamp(given, now));
+    }
+    if let Some(exit) = engine.exit.as_ref().filter(|_| job.completed_at.is_some()) {
+        let from = job.started_at.unwrap_or(given).min(now);
+        job.completed_at = Some(exit.at.clamp(from, now));
+    }
+}
+
 fn attempt_writes(
     step: &Step,
     opened: Option<&Attempt>,
@@ -229,7 +247,7 @@ fn attempt_writes(
             Effect::OpenAttempt(_) => writes.extend(opened.map(|a| AttemptWrite::Open(Box::new(a.clone())))),
             Effect::StartAttempt(number) => writes.push(AttemptWrite::Start {
                 number: *number,
-                at: started_at.unwrap_or(now),
+                at: started_at.or(exit.as_ref().and_then(|exit| exit.began)).unwrap_or(now),
                 handle: handle.clone(),
             }),
             Effect::CloseAttempt(number) => writes.push(AttemptWrite::Close {

@@ -115,7 +115,11 @@ pub(crate) fn job(job: &Job, attempts: &[Attempt], now: Timestamp) -> JobView {
     let progress = last.and_then(|a| a.progress.as_ref()).map(|p| ProgressView {
         // The last look came before the end; the end says more.
         percentage: if job.state == State::Succeeded { 100 } else { p.percentage },
-        current_stage: p.current_stage.clone(),
+        // Of what has ended in Slurm it says where it waited, if nobody has looked since.
+        current_stage: p
+            .current_stage
+            .clone()
+            .filter(|_| job.mode != Mode::Slurm || !job.state.is_terminal()),
         tasks_completed: p.tasks_completed,
         tasks_total: p.tasks_total,
     });

@@ -113,7 +113,7 @@ async fn run(world: &World, start: &Start, driver: &Driver) {
             Outcome::Failed { failure: failure.with_unknown_outcome() }
         }
     };
-    let exit = Exit { outcome, exit_code: None, signal: None, at: world.now() };
+    let exit = Exit { outcome, exit_code: None, signal: None, began: None, at: world.now() };
     world.ended(driver, &start.launch.dir, Some(exit));
 }
 

@@ -205,11 +205,17 @@ impl FakeEngine {
     fn lost(&self, unknown: bool) -> Exit {
         let failure = Failure::new(ErrorClass::Infrastructure, "driver_lost", "nobody knows how it ended");
         let failure = if unknown { failure.with_unknown_outcome() } else { failure };
-        Exit { outcome: Outcome::Failed { failure }, exit_code: None, signal: None, at: self.world.now() }
+        Exit {
+            outcome: Outcome::Failed { failure },
+            exit_code: None,
+            signal: None,
+            began: None,
+            at: self.world.now(),
+        }
     }
 
     fn stopped(&self) -> Exit {
-        Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: self.world.now() }
+        Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, began: None, at: self.world.now() }
     }
 
     async fn end(&self, launch: &Launch) -> Result<CancelOutcome, EngineError> {

@@ -555,7 +555,7 @@ impl Driver {
     async fn failed(&mut self, failure: Failure, exit: Option<Exit>) -> Result<Next, StoreError> {
         let exit = exit.or_else(|| {
             let outcome = Ended::Failed { failure: failure.clone() };
-            Some(Exit { outcome, exit_code: None, signal: None, at: self.service.clock.now() })
+            Some(Exit { outcome, exit_code: None, signal: None, began: None, at: self.service.clock.now() })
         });
         let event = Event::Failed { failure, jitter: self.service.clock.jitter() };
         self.ended(event, FromEngine { exit, ..FromEngine::default() }).await

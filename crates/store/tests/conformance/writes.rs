@@ -95,7 +95,8 @@ async fn a_whole_life_is_written(s: Store) {
 
     let done = lifecycle::step(&again.job, Event::Succeeded, Timestamp(20)).unwrap();
     let handle: Handle = serde_json::from_str("{\"kind\":\"process\"}").unwrap();
-    let exit = Exit { outcome: Ended::Succeeded, exit_code: Some(0), signal: None, at: Timestamp(20) };
+    let exit =
+        Exit { outcome: Ended::Succeeded, exit_code: Some(0), signal: None, began: None, at: Timestamp(20) };
     let writes = vec![
         AttemptWrite::Start { number: 2, at: Timestamp(19), handle: Some(handle.clone()) },
         AttemptWrite::Close { number: 2, at: Timestamp(20), exit: Some(exit.clone()) },

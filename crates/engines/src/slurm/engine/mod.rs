@@ -494,7 +494,7 @@ fn submitted<'a>(launch: &'a Launch, number: &'a str, token: &'a str, at: Timest
 
 /// The end of an attempt that was stopped before Slurm had it.
 fn stopped() -> Exit {
-    Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, at: records::now() }
+    Exit { outcome: Outcome::Stopped, exit_code: None, signal: None, began: None, at: records::now() }
 }
 
 /// The end of a submission of which nobody can say whether it arrived.
@@ -502,5 +502,11 @@ fn lost() -> Exit {
     let message = "its submission had no answer, and by the time that Libra could ask, Slurm no longer knew what came of \
                    it; with AccountingStoreFlags=job_comment in slurm.conf this is known";
     let failure = Failure::new(ErrorClass::Infrastructure, "submission_lost", message).with_unknown_outcome();
-    Exit { outcome: Outcome::Failed { failure }, exit_code: None, signal: None, at: records::now() }
+    Exit {
+        outcome: Outcome::Failed { failure },
+        exit_code: None,
+        signal: None,
+        began: None,
+        at: records::now(),
+    }
 }

@@ -120,6 +120,7 @@ impl Submitted<'_> {
             outcome,
             exit_code: exit.filter(|exit| exit.signal == 0).map(|exit| exit.code),
             signal: exit.map(|exit| exit.signal).filter(|signal| *signal != 0),
+            began: jobs.iter().filter_map(|job| job.record.started).min(),
             at,
         }
     }

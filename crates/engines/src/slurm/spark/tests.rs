@@ -60,7 +60,7 @@ impl Case {
 
     /// The failure's class and code after Slurm has said this.
     fn ends(&self, outcome: Outcome, code: Option<i32>) -> Option<(ErrorClass, String)> {
-        let exit = Exit { outcome, exit_code: code, signal: None, at: NOW };
+        let exit = Exit { outcome, exit_code: code, signal: None, began: None, at: NOW };
         match ended(&self.launch.spec, &self.dir(), exit).outcome {
             Outcome::Failed { failure } => Some((failure.class, failure.code)),
             Outcome::Succeeded | Outcome::Stopped => None,

@@ -41,7 +41,7 @@ pub(super) fn exit(dir: &AttemptDir, record: &ExitRecord) -> Exit {
         _ if record.stopped && dir.stop_file().exists() => Outcome::Stopped,
         _ => outcome(dir, record),
     };
-    Exit { outcome, exit_code: record.code, signal: record.signal, at: record.at }
+    Exit { outcome, exit_code: record.code, signal: record.signal, began: None, at: record.at }
 }
 
 /// True when the program failed in a way in which it would if its server had died.

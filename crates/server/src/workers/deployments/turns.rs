@@ -198,7 +198,7 @@ impl Making<'_> {
     }
 
     fn exit(&self, outcome: Outcome) -> Option<Exit> {
-        self.named.then_some(Exit { outcome, exit_code: None, signal: None, at: self.now })
+        self.named.then_some(Exit { outcome, exit_code: None, signal: None, began: None, at: self.now })
     }
 
     fn failed(&self, failure: &Failure) -> Option<Exit> {
