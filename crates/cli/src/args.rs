@@ -54,7 +54,7 @@ Begin with:
   libra serve
   libra submit --sql 'SELECT 1 AS one' --wait";
 
-/// One control plane for Spark and Flink jobs: submit, watch, and get the rows and the truth back.
+/// One control plane for Spark, Flink and Slurm jobs: submit, watch, and get the rows and the truth back.
 #[derive(Debug, Parser)]
 #[command(name = "libra", version, after_help = AFTER_HELP, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -240,7 +240,7 @@ pub(crate) struct ListArgs {
     /// Only jobs of this kind: sql, python, scala or jar.
     #[arg(long)]
     pub(crate) kind: Option<String>,
-    /// Only jobs that run there: in-cluster, spark-submit or kubernetes.
+    /// Only jobs that run there: in-cluster, spark-submit, kubernetes, flink or slurm.
     #[arg(long)]
     pub(crate) mode: Option<String>,
     /// Only jobs of this name.

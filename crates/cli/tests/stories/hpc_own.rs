@@ -157,7 +157,7 @@ async fn of_a_script_for_slurm_the_figures_are_those_of_its_job_there() {
     let found = api.get(&format!("/v1/jobs/{id}/efficiency")).await.expect(200);
     let number = job["applicationId"].as_str().unwrap();
     let seen = api.get(&format!("/v1/jobs/slurm-{number}")).await.expect(200);
-    assert_eq!((&found["job_id"], &found["user"]), (&seen["id"], &json!(cluster.user())), "{found:#}");
+    assert_eq!((&found["job_id"], &found["user"]), (&seen["id"], &job["user"]), "{found:#}");
     assert_eq!(found["time_seconds"]["requested"], 180.0, "{found:#}");
     assert_eq!(api.get(&format!("/v1/jobs/{id}/metrics")).await.expect(200)["job_id"], seen["id"]);
 
