@@ -164,7 +164,10 @@ async fn of_a_script_for_slurm_the_figures_are_those_of_its_job_there() {
     let id = api.submit(&script("0-1")).await;
     api.reaches(&id, "SUCCEEDED").await;
     let several = api.get(&format!("/v1/jobs/{id}/efficiency")).await.expect(409);
-    assert!(several["message"].as_str().unwrap().contains("is 2 jobs of Slurm"), "{several}");
+    let all = api.get("/v1/jobs").await.expect(200);
+    assert!(several["message"].as_str().unwrap().contains("is 2 jobs of Slurm"), "{several} {all:#}");
+    let users: Vec<&Value> = all["jobs"].as_array().unwrap().iter().map(|job| &job["user"]).collect();
+    assert_eq!(users, [&job["user"]; 3], "its tasks are of who has submitted them: {all:#}");
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ const REQUESTS: (u32, u64) = (60, 6_000);
 /// Seconds between two reads where nothing is said.
 const INTERVAL: u32 = 10;
 /// The longest pause, in seconds.
-const MOST_INTERVAL: u64 = 300;
+const MOST_INTERVAL: u64 = 120;
 
 /// The clusters, from the list in the configuration, or the one of which only the address is given.
 ///

@@ -7,7 +7,7 @@ use libra_core::id::{JobId, Token};
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::{self, Effect, Event, Rejected, Step};
 use libra_core::mode::Mode;
-use libra_core::time::Timestamp;
+use libra_core::time::{MICROS_PER_SECOND, Timestamp};
 use libra_core::turn::Why;
 use libra_store::StoreError;
 use libra_store::lane::{AttemptWrite, Change, Origin, Outcome};
@@ -220,6 +220,9 @@ impl Service {
     }
 }
 
+/// An end is noted as so old, at most, in microseconds; its attempt has the true time.
+const MOST_BACKDATED: i64 = 300 * MICROS_PER_SECOND;
+
 /// Slurm runs a job whether anybody looks or not, and says when it did. Its clock is another, and cuts no job's past short.
 fn tell_its_times(step: &mut Step, engine: &FromEngine, now: Timestamp) {
     let job = &mut step.job;
@@ -230,6 +233,8 @@ fn tell_its_times(step: &mut Step, engine: &FromEngine, now: Timestamp) {
     }
     if let Some(exit) = engine.exit.as_ref().filter(|_| job.completed_at.is_some()) {
         let from = job.started_at.unwrap_or(given).min(now);
+        // What is kept is counted from there: an end of long ago that is only known now must not be forgotten at once.
+        let from = from.max(now.plus_micros(-MOST_BACKDATED)).min(now);
         job.completed_at = Some(exit.at.clamp(from, now));
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use libra_core::hpc::collect::{Asked, is_forgotten, is_number, of_cluster, unlisted, unseen_since};
 use libra_core::hpc::job::HpcJob;
-use libra_core::hpc::observe::Word;
 use libra_core::hpc::record::Record;
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
@@ -67,6 +66,7 @@ async fn collect(service: Arc<Service>, cluster: Arc<SlurmCluster>, mut shutdown
             () = shutdown.wait() => return,
             looked = collector.round() => {
                 if let Err(error) = looked {
+                    cluster.note_trouble(Some(format!("what it says can't be stored: {error}")));
                     tracing::warn!(%error, cluster = cluster.name, "what Slurm says could not be stored; trying again");
                 }
             }
@@ -91,6 +91,8 @@ struct Collector {
     asked: HashMap<JobId, Asked>,
     /// What the cluster calls itself, once it has told of a job.
     own_name: Option<String>,
+    /// What was last wrong with any question, so that it is logged once.
+    trouble: Option<String>,
     /// True once accounting has said that there is none.
     no_accounting: bool,
 }
@@ -107,6 +109,7 @@ impl Collector {
             missed: HashMap::new(),
             asked: HashMap::new(),
             own_name: None,
+            trouble: None,
             no_accounting: false,
         }
     }
@@ -140,12 +143,13 @@ impl Collector {
                     self.budget.failed(now);
                 }
                 self.is_in_trouble(&error);
+                self.cluster.note_trouble(Some(format!("{error}; {}", error.hint())));
                 return Ok(false);
             }
         };
         self.budget.read(now, now.0.saturating_sub(asked_at.0), look.load);
-        self.service.metrics.hpc.read(&self.cluster.name, now);
         if self.cluster.note_trouble(None).is_some() {
+            self.trouble = None;
             tracing::info!(cluster = self.cluster.name, "Slurm answers again");
         }
         let named =
@@ -167,6 +171,8 @@ impl Collector {
             *at = asked_at;
         }
         self.mark = mark;
+        // Only now is it known to everybody.
+        self.service.metrics.hpc.read(&self.cluster.name, now);
         if nothing_unseen {
             let fact = self.fact();
             self.service.db.write(move |tx| facts::set(tx, &fact, &asked_at.0.to_string())).await?;
@@ -287,28 +293,25 @@ impl Collector {
             }
         };
         let own = self.own_name(&told);
-        let mut told = of_cluster(told, own.as_deref()).into_iter();
-        let own = told.find(|record| record.external_id == number);
-        let word = match own {
-            Some(record) => {
-                self.missed.remove(&job.id);
-                Word::Record(Box::new(record), asked_at)
-            }
-            None if is_forgotten(*self.missed.entry(job.id).or_insert(asked_at), asked_at) => {
-                self.missed.remove(&job.id);
-                Word::Forgotten
-            }
-            None => return Ok(()),
-        };
-        self.service.hear_of_slurm(&self.cluster.name, &number, word).await
+        let told = of_cluster(told, own.as_deref()).into_iter();
+        let told: Vec<Record> = told.filter(|record| record.external_id == number).collect();
+        if !told.is_empty() {
+            self.missed.remove(&job.id);
+            return self.service.hear_records(&self.cluster.name, &told, asked_at).await.map(drop);
+        }
+        if is_forgotten(*self.missed.entry(job.id).or_insert(asked_at), asked_at) {
+            self.missed.remove(&job.id);
+            self.service.hear_of_forgotten(&self.cluster.name, &number).await?;
+        }
+        Ok(())
     }
 
     fn is_in_trouble(&mut self, error: &Error) {
         self.service.metrics.hpc.unread(&self.cluster.name);
-        let words = format!("{error}; {}", error.hint());
-        // It is logged once.
-        if self.cluster.note_trouble(Some(words.clone())) != Some(words) {
+        let words = error.to_string();
+        if self.trouble.as_ref() != Some(&words) {
             tracing::warn!(%error, cluster = self.cluster.name, hint = error.hint(), "Slurm can't be asked; trying again");
         }
+        self.trouble = Some(words);
     }
 }

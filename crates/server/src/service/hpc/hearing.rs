@@ -16,7 +16,7 @@ use libra_store::tables::hpc::audit::{Author, ChangeType};
 use libra_store::tables::hpc::list;
 use libra_store::tables::hpc::own::{self, Measured};
 use libra_store::tables::hpc::writes::{Told, Write, apply};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{ByWhom, MOST_TRIES};
 use crate::auth::Principal;
@@ -48,7 +48,7 @@ pub(super) struct Saying {
 
 impl Saying {
     /// What tells jobs apart that run.
-    fn key(&self) -> (String, String) {
+    fn key(&self) -> Key {
         (self.cluster.clone(), self.number.clone())
     }
 
@@ -86,11 +86,40 @@ pub(super) enum Answer {
 
 type Reply = oneshot::Sender<Result<Answer, StoreError>>;
 
+/// A job with its scheduler: its cluster and its number.
+type Key = (String, String);
+
 /// Words that wait to be heard.
 pub(in crate::service) struct Ear {
-    waiting: Mutex<Vec<(Saying, Reply)>>,
+    inbox: Mutex<Inbox>,
     /// Who has one hears for all that wait.
     turns: Semaphore,
+    /// Some jobs are in nobody's hand any more.
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Inbox {
+    waiting: Vec<(Saying, Reply)>,
+    /// Jobs whose words are being stored.
+    in_hand: HashSet<Key>,
+}
+
+/// Words that were taken to be stored. Dropped, also on the way, it lets go of their jobs.
+struct Taken<'e> {
+    ear: &'e Ear,
+    sayings: Vec<Saying>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut inbox = self.ear.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        for saying in &self.sayings {
+            inbox.in_hand.remove(&saying.key());
+        }
+        drop(inbox);
+        self.ear.freed.notify_waiters();
+    }
 }
 
 impl Ear {
@@ -99,23 +128,29 @@ impl Ear {
             StoreKind::Sqlite => 1,
             StoreKind::Postgres => TURNS_ON_A_SERVER,
         };
-        Self { waiting: Mutex::default(), turns: Semaphore::new(turns) }
+        Self { inbox: Mutex::default(), turns: Semaphore::new(turns), freed: Notify::new() }
     }
 
     fn add(&self, saying: Saying) -> oneshot::Receiver<Result<Answer, StoreError>> {
         let (reply, answer) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((saying, reply));
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).waiting.push((saying, reply));
         answer
     }
 
-    /// The next words, one of each job: what is said of a job is heard in the order in which it has come.
-    fn take(&self) -> (Vec<Saying>, Vec<Reply>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut jobs = HashSet::new();
-        let (now, later): (Vec<_>, Vec<_>) =
-            waiting.drain(..).partition(|(saying, _)| jobs.len() < MOST_AT_ONCE && jobs.insert(saying.key()));
+    /// The next words, one of each job that is in nobody's hand: what is said of a job is heard in the order in which it has
+    /// come.
+    fn take(&self) -> (Taken<'_>, Vec<Reply>) {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let Inbox { waiting, in_hand } = &mut *inbox;
+        let mut taken = 0;
+        let (now, later): (Vec<_>, Vec<_>) = waiting.drain(..).partition(|(saying, _)| {
+            let next = taken < MOST_AT_ONCE && in_hand.insert(saying.key());
+            taken += usize::from(next);
+            next
+        });
         *waiting = later;
-        now.into_iter().unzip()
+        let (sayings, replies) = now.into_iter().unzip();
+        (Taken { ear: self, sayings }, replies)
     }
 }
 
@@ -170,8 +205,22 @@ impl Service {
             if let Ok(said) = answer.try_recv() {
                 return said;
             }
-            let (sayings, replies) = self.ear.take();
-            let answers = self.hear_each(&sayings).await;
+            let freed = self.ear.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            let (taken, replies) = self.ear.take();
+            if taken.sayings.is_empty() {
+                // Another turn has an earlier word of the same job in hand, or this one itself.
+                drop(turn);
+                tokio::select! {
+                    biased;
+                    said = &mut answer => return said.unwrap_or(Ok(Answer::Stale)),
+                    () = freed => {}
+                }
+                continue;
+            }
+            let answers = self.hear_each(&taken.sayings).await;
+            drop(taken);
             drop(turn);
             for (reply, answer) in replies.into_iter().zip(answers) {
                 // Who has asked may have gone away; what is stored stands all the same.
@@ -181,7 +230,7 @@ impl Service {
     }
 
     /// Hears words of different jobs together and, when that fails, one by one, so that each has its own answer.
-    async fn hear_each(&self, sayings: &[Saying]) -> Vec<Result<Answer, StoreError>> {
+    pub(super) async fn hear_each(&self, sayings: &[Saying]) -> Vec<Result<Answer, StoreError>> {
         match self.hear_together(sayings).await {
             Ok(answers) => answers.into_iter().map(Ok).collect(),
             Err(error @ (StoreError::Unreachable(_) | StoreError::Closed)) => {
@@ -208,12 +257,8 @@ impl Service {
             .db
             .read(move |tx| {
                 let numbers: Vec<(&str, &str)> = numbers.iter().map(|(c, n)| (&**c, &**n)).collect();
-                let known = list::newest_of(tx, &numbers)?;
-                // Who has submitted it does not change.
-                let named = known.iter().filter(|job| job.record.submitted_by.is_some());
-                let named: BTreeSet<Token> = named.flat_map(|job| tokens_of(&job.record)).collect();
-                let tokens: Vec<Token> = tokens.difference(&named).copied().collect();
-                Ok((known, own::with_tokens(tx, &tokens)?))
+                let tokens: Vec<Token> = tokens.into_iter().collect();
+                Ok((list::newest_of(tx, &numbers)?, own::with_tokens(tx, &tokens)?))
             })
             .await?;
         let owners: HashMap<Token, Measured> =
@@ -286,9 +331,12 @@ impl Service {
         };
         let mut word = word.clone();
         if let Word::Record(record, _) = &mut word {
+            // Anybody can write a comment: who submitted a run stays, and an attempt has but its own numbers.
+            let open = before.as_ref().filter(|job| !job.state.is_terminal());
+            let known = open.is_some_and(|job| job.record.submitted_by.is_some());
             let owner = saying.tokens().find_map(|token| attempts.get(&token));
-            record.submitted_by =
-                owner.filter(|owner| owner.tenant == tenant).map(|owner| owner.user.clone());
+            let owner = owner.filter(|owner| !known && owner.tenant == tenant && owner.may_be(record));
+            record.submitted_by = owner.map(|owner| owner.user.clone());
         }
         let fresh = Fresh {
             id,

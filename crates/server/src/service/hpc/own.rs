@@ -109,6 +109,9 @@ impl Service {
         let token = last.token.to_string();
         let is_ours = |found: &HpcJob| found.record.marks().any(|mark| mark == token);
         let mut ours: Vec<HpcJob> = found.into_iter().filter(is_ours).collect();
+        // Of what Slurm has put back after its end, the last run; runs come in order.
+        ours.reverse();
+        ours.dedup_by(|earlier, last| earlier.record.external_id == last.record.external_id);
         match (ours.pop(), ours.len()) {
             (Some(only), 0) => Ok(Known::Observed(Box::new(only))),
             (Some(last), others) => {

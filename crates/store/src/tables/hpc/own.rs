@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use libra_core::hpc::record::Record;
 use libra_core::id::{JobId, Token};
 use libra_core::time::Timestamp;
 
@@ -24,10 +25,20 @@ pub struct Measured {
     pub tenant: String,
     /// Whose job.
     pub user: String,
+    /// What its engine calls it: its number, where it is Slurm's; None while nobody knows.
+    pub number: Option<String>,
     /// When it was launched; before that it has used nothing.
     pub begun: Timestamp,
     /// When it ended.
     pub ended: Option<Timestamp>,
+}
+
+impl Measured {
+    /// True where the job of this record can be the attempt, or a part of it.
+    pub fn may_be(&self, record: &Record) -> bool {
+        let whole = record.whole().map(|number| number.to_string());
+        self.number.as_ref().is_none_or(|own| *own == record.external_id || whole.as_ref() == Some(own))
+    }
 }
 
 /// The attempts with these tokens, in no order; a token that nobody knows is left out.
@@ -37,7 +48,7 @@ pub fn with_tokens(tx: &mut dyn Tx, tokens: &[Token]) -> Result<Vec<Measured>, S
     for some in texts.chunks(MANY) {
         let args: Vec<Arg<'_>> = some.iter().map(Arg::from).collect();
         let sql = format!(
-            "SELECT a.token, a.job_id, j.tenant, j.user_id, COALESCE(a.launched_at, a.created_at), a.ended_at FROM attempts a \
+            "SELECT a.token, a.job_id, j.tenant, j.user_id, COALESCE(a.launched_at, a.created_at), a.ended_at, a.application_id FROM attempts a \
              JOIN jobs j ON j.id = a.job_id WHERE a.token IN ({})",
             places(0, args.len())
         );
@@ -50,6 +61,7 @@ pub fn with_tokens(tx: &mut dyn Tx, tokens: &[Token]) -> Result<Vec<Measured>, S
                 user: row.text(3)?,
                 begun: Timestamp(row.int(4)?),
                 ended: row.opt_int(5)?.map(Timestamp),
+                number: row.opt_text(6)?,
             })
         })?);
     }

@@ -52,7 +52,12 @@ pub fn apply(tx: &mut dyn Tx, writes: &[Write]) -> Result<Vec<Outcome>, StoreErr
     let mut seen = HashSet::new();
     let first: Vec<bool> = writes.iter().map(|write| seen.insert(write.job.id)).collect();
     let each = writes.iter().zip(&first).filter(|(_, first)| **first).map(|(write, _)| write);
-    let (new, changed): (Vec<&Write>, Vec<&Write>) = each.partition(|write| write.new);
+    let (mut new, mut changed): (Vec<&Write>, Vec<&Write>) = each.partition(|write| write.new);
+    // Whoever else writes the same rows does so in the same order: nobody waits for somebody who waits.
+    let number =
+        |write: &&Write| (write.job.cluster.clone(), write.job.record.external_id.clone(), write.job.run);
+    new.sort_by_key(number);
+    changed.sort_by_key(|write| write.job.id);
     let mut stored = insert(tx, &new)?;
     stored.extend(update(tx, &changed)?);
     let outcomes = writes.iter().zip(first);
@@ -155,6 +160,14 @@ fn update(tx: &mut dyn Tx, writes: &[&Write]) -> Result<HashSet<String>, StoreEr
     if writes.is_empty() {
         return Ok(HashSet::new());
     }
+    let rows = rows(writes)?;
+    if tx.ids_may_appear_late() && writes.len() > 1 {
+        let sql = format!(
+            "SELECT j.id FROM {} AS e JOIN hpc_jobs j ON j.id = e.value ->> 0 ORDER BY j.id FOR UPDATE OF j",
+            tx.elements()
+        );
+        all(tx, &sql, &[Arg::from(&rows)], |row| row.text(0))?;
+    }
     let set: Vec<String> =
         CHANGED.iter().zip(1..).map(|((name, kind), n)| format!("{name} = {}", element(n, kind))).collect();
     let sql = format!(
@@ -163,7 +176,7 @@ fn update(tx: &mut dyn Tx, writes: &[&Write]) -> Result<HashSet<String>, StoreEr
         tx.elements(),
         element(1, "BIGINT")
     );
-    Ok(all(tx, &sql, &[Arg::from(&rows(writes)?)], |row| row.text(0))?.into_iter().collect())
+    Ok(all(tx, &sql, &[Arg::from(&rows)], |row| row.text(0))?.into_iter().collect())
 }
 
 /// What stands elsewhere of rows that were stored.
