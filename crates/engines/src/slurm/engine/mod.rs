@@ -200,14 +200,14 @@ impl SlurmJobs {
     }
 
     /// Slurm has the job: everybody knows of it from now on, and it is asked for even if it is in no list. Said as of when it
-    /// was sent: whatever Slurm has said of it since is newer.
+    /// was sent: whatever Slurm has said of it since is newer. When it was submitted is Slurm's to say, by its own clock: one that it
+    /// puts later is another job of the same number.
     async fn make_known(&self, launch: &Launch, taken: &Taken) {
         let Some(number) = &taken.job else { return };
         let record = Record {
             external_id: number.clone(),
             raw_state: "PENDING".to_owned(),
             name: Some(asked::name_of(launch)),
-            submitted: Some(taken.at),
             comment: Some(launch.token.to_string()),
             ..Record::default()
         };
