@@ -69,7 +69,8 @@ async fn every_end_is_the_one_that_slurm_has() {
             assert_eq!(now.raw_state, cluster.state(&case.id), "{what}");
             assert_eq!(now.exit, case.exit.map(|(code, signal)| ExitStatus { code, signal }), "{what}");
             let later = slurm.accounted(std::slice::from_ref(&case.id)).await.unwrap();
-            let later: &Record = later.records.first().unwrap();
+            // It tells of each run of a number that Slurm has put back.
+            let later: &Record = later.records.last().unwrap();
             assert_eq!(
                 (later.raw_state.as_str(), &later.name),
                 (kept(&case.id).as_str(), &now.name),
