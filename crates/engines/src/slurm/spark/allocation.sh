@@ -70,6 +70,7 @@ trap "exit 143" TERM INT HUP USR1
 : "${SPARK_LOCAL_DIRS:=$room/local}"
 [ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
 export SPARK_LOCAL_DIRS
+grep -q "^spark.authenticate.secret=." "$LIBRA_ATTEMPT_DIR/spark-daemons.conf" || exit 1
 "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.worker.Worker --port 0 --webui-port 0 --cores "$1" --memory "$2M" \
   --work-dir "$room/work" --properties-file "$LIBRA_ATTEMPT_DIR/spark-daemons.conf" "$3" &
 pid=$!
@@ -82,24 +83,38 @@ trap end_all EXIT
 trap 'exit 143' TERM INT HUP
 
 # What an attempt before a requeue has left is none of this one's.
-(cd "$LIBRA_ATTEMPT_DIR" && rm -f spark-cluster-error driver-exit error.json result.json rows.jsonl application.json)
+(cd "$LIBRA_ATTEMPT_DIR" && rm -f spark-cluster-error driver-exit error.json result.json rows.jsonl application.json) ||
+  fail "what an earlier run has left in $LIBRA_ATTEMPT_DIR can't be removed on the node $node; see that it may be written there"
 [ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
 [ -x "$SPARK_HOME/bin/spark-class" ] ||
   fail "there is no Spark in $SPARK_HOME on the node $node; set spark-home of the cluster"
 
-# Only those who can read this file can talk to them. They know of the network what the job knows.
+# Only those who can read these files can talk to them; without a secret nothing is started. The daemons know of the network
+# what the job knows.
 secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 properties=$LIBRA_ATTEMPT_DIR/spark.properties
-shared=$(secret)
-(
+daemons=$LIBRA_ATTEMPT_DIR/spark-daemons.conf
+shared=$(secret) pages=$(secret)
+
+write_secrets() (
+  [ ${#shared} -eq 64 ] && [ ${#pages} -eq 64 ] || exit 1
   umask 077
-  {
-    grep -E '^spark\.(network|rpc|shuffle|ssl|worker|deploy)\.' "$properties"
-    printf '%s\n' spark.authenticate=true "spark.authenticate.secret=$shared" spark.master.rest.enabled=false \
-      spark.ui.filters=org.apache.spark.ui.JWSFilter "spark.org.apache.spark.ui.JWSFilter.param.secretKey=$(secret)"
-  } >"$LIBRA_ATTEMPT_DIR/spark-daemons.conf"
-  printf '%s\n' spark.authenticate=true "spark.authenticate.secret=$shared" >>"$properties"
+  # 1 is that it has none of these, 2 that it can't be read or they can't be written.
+  grep -E '^spark\.(network|rpc|shuffle|ssl|worker|deploy)\.' "$properties" >"$daemons" || [ $? -eq 1 ] || exit 1
+  printf '%s\n' spark.authenticate=true "spark.authenticate.secret=$shared" spark.master.rest.enabled=false \
+    spark.ui.filters=org.apache.spark.ui.JWSFilter "spark.org.apache.spark.ui.JWSFilter.param.secretKey=$pages" \
+    >>"$daemons" || exit 1
+  # What was there may have been cut off within a line.
+  printf '%s\n' '' spark.authenticate=true "spark.authenticate.secret=$shared" >>"$properties" || exit 1
+  # The secret is on no command line: printf is bash itself.
+  for file in "$daemons" "$properties"; do
+    grep -qxF spark.authenticate=true "$file" || exit 1
+    printf '%s\n' "spark.authenticate.secret=$shared" | grep -qxF -f - "$file" || exit 1
+  done
+  printf '%s\n' "spark.org.apache.spark.ui.JWSFilter.param.secretKey=$pages" | grep -qxF -f - "$daemons"
 )
+write_secrets ||
+  fail "the job's secret could not be written into $LIBRA_ATTEMPT_DIR on the node $node, and without it anybody could send it work; look at the free space and the quota there"
 
 # Its log tells where it listens and who is there, whatever the site has Spark log.
 cat >"$room/log4j2.properties" <<'END'
