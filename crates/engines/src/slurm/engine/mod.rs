@@ -288,9 +288,12 @@ impl SlurmJobs {
         }
         let dir = AttemptDir::new(&launch.dir);
         Ok(match seen {
-            Observation::Ended(exit) => Observation::Ended(spark::ended(&launch.spec, &dir, exit)),
+            Observation::Ended(exit) => {
+                let restarts = submitted.own(&jobs).first().and_then(|job| job.record.restarts);
+                Observation::Ended(spark::ended(&launch.spec, &dir, exit, restarts))
+            }
             Observation::Running(running) => {
-                let links = spark::links(&self.spark, &launch.spec, &dir);
+                let links = spark::links(&self.spark, &launch.spec, &dir, false);
                 Observation::Running(Running { links, ..running })
             }
             Observation::Starting
@@ -440,7 +443,7 @@ impl Engine for SlurmJobs {
         let dir = AttemptDir::new(&launch.dir);
         let taken = claim::taken(&dir).ok().flatten();
         let links = if spark::is_spark(launch.spec.kind) {
-            spark::links(&self.spark, &launch.spec, &dir)
+            spark::links(&self.spark, &launch.spec, &dir, true)
         } else {
             Links::default()
         };

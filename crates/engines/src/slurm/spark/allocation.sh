@@ -157,5 +157,6 @@ driver=$!
 wait "$driver"
 code=$?
 driver=
-printf '%s' "$code" >"$LIBRA_ATTEMPT_DIR/driver-exit"
+# And of which run: Slurm may put back what has ended.
+printf '%s %s\n' "$code" "${SLURM_RESTART_COUNT:-0}" >"$LIBRA_ATTEMPT_DIR/driver-exit"
 exit "$code"

@@ -98,3 +98,15 @@ fn what_was_cut_off_within_a_line_takes_no_setting_with_it() {
     let kept = std::fs::read_to_string(node.room.join("kept")).unwrap();
     assert!(kept.lines().any(|line| line == "spark.authenticate=true"), "{kept}");
 }
+
+#[test]
+fn its_note_is_of_its_run() {
+    let node = Node::new("a=b\n");
+    assert_eq!(node.run("export SLURM_RESTART_COUNT=2", "exit 3"), Some(3));
+    assert_eq!((node.says("driver-exit").as_str(), node.left()), ("3 2\n", 0));
+    // It is put back, and does not get far.
+    assert_eq!(node.run("SPARK_HOME=/no/spark", "exit 0"), Some(1));
+    assert_eq!(node.says("driver-exit"), "", "that of the run before is gone");
+    assert_eq!(node.run("", "exit 0"), Some(0));
+    assert_eq!(node.says("driver-exit"), "0 0\n");
+}
