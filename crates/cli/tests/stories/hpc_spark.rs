@@ -187,6 +187,22 @@ async fn a_spark_that_is_not_on_the_nodes_is_no_fault_of_the_job() {
 }
 
 #[tokio::test]
+async fn what_slurm_does_not_take_leaves_no_settings_behind() {
+    // contract: H6
+    let cluster = SlurmCluster::start();
+    let libra = on(sleepy(), &format!("{}, spark-home: /no/spark", through_commands(&cluster))).start().await;
+    let more = json!({
+        "kind": "sql", "code": "SELECT 1", "slurm": {"partition": "nowhere"},
+        "sparkConfig": {"spark.hadoop.some.key": "s3cret"},
+    });
+    let job = libra.api().run(&job(&cluster, "refused", &more).0).await;
+    assert_eq!(job["error"]["code"], "slurm_refused", "{job:#}");
+    let attempt = libra.attempt_dir(job["jobId"].as_str().unwrap(), 1);
+    assert!(attempt.join("owner").exists(), "it was sent");
+    assert!(!attempt.join("spark.properties").exists());
+}
+
+#[tokio::test]
 async fn what_does_not_fit_into_its_allocation_is_refused_at_the_door() {
     // contract: A9
     let cluster = SlurmCluster::start();
