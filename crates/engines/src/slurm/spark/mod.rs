@@ -22,6 +22,8 @@ use crate::spark_submit::{Settings, by_others, validation};
 const DRIVER_EXIT: &str = "driver-exit";
 /// Why master or workers did not start, written by the script.
 const CLUSTER_ERROR: &str = "spark-cluster-error";
+/// What of them was lost while the driver ran, written by the script.
+const CLUSTER_LOST: &str = "spark-cluster-lost";
 /// What master and workers share, written by the script.
 const DAEMONS: &str = "spark-daemons.conf";
 /// The first version whose spark-submit reads the site's settings beside the file with the job's.
@@ -144,6 +146,12 @@ fn elsewhere(home: &Path) -> SparkHome {
     SparkHome { home: PathBuf::from(home), python: None, java: None, version: format!("{FIRST_MAJOR}.0.0") }
 }
 
+/// The words that the script leaves of master and workers, the code of the failure, and what has happened.
+const OF_THE_CLUSTER: [(&str, &str, &str); 2] = [
+    (CLUSTER_ERROR, "spark_not_started", "Spark did not start in its allocation"),
+    (CLUSTER_LOST, "cluster_lost", "Spark was lost in its allocation while the job ran"),
+];
+
 /// What the script has noted of the driver's end.
 #[derive(Clone, Copy, Debug)]
 struct Noted {
@@ -198,10 +206,12 @@ pub(super) fn ended(spec: &JobSpec, dir: &AttemptDir, exit: Exit, restarts: Opti
     if !by_script {
         return exit;
     }
-    if !succeeded && let Ok(words) = std::fs::read_to_string(dir.path().join(CLUSTER_ERROR)) {
-        let message = format!("Spark did not start in its allocation: {}", words.trim());
-        let failure = Failure::new(ErrorClass::Infrastructure, "spark_not_started", message);
-        return Exit { outcome: Outcome::Failed { failure }, ..exit };
+    if !succeeded {
+        for (file, code, what) in OF_THE_CLUSTER {
+            let Ok(words) = std::fs::read_to_string(dir.path().join(file)) else { continue };
+            let failure = Failure::new(ErrorClass::Infrastructure, code, format!("{what}: {}", words.trim()));
+            return Exit { outcome: Outcome::Failed { failure }, ..exit };
+        }
     }
     // The script exits as the driver does; a network's file system may show its files late.
     let code = if succeeded { Some(0) } else { exit.exit_code.filter(|code| *code != 0) };

@@ -14,6 +14,7 @@ case $1 in
 *.Master) what=master; echo "Starting Spark master at spark://here:1"; echo "Registering worker here:2" ;;
 *) what=worker ;;
 esac
+echo $$ >"$LIBRA_ATTEMPT_DIR/$what.pid"
 echo "$what" >>"$LIBRA_ATTEMPT_DIR/started"
 until [ -e "$LIBRA_ATTEMPT_DIR/lose-$what" ]; do sleep 0.1; done
 "#;
@@ -48,7 +49,9 @@ impl Node {
         bash.args(["-c", &format!("{before}\nexec bash \"$0\"")]).arg(file).current_dir(&self.room);
         bash.env("LIBRA_ATTEMPT_DIR", self.room.join("attempt")).env("TMPDIR", self.room.join("tmp"));
         bash.env("SPARK_HOME", self.room.join("spark"));
-        bash.output().unwrap().status.code()
+        let out = bash.output().unwrap();
+        eprintln!("{}", String::from_utf8_lossy(&out.stderr));
+        out.status.code()
     }
 
     fn says(&self, file: &str) -> String {
@@ -109,4 +112,40 @@ fn its_note_is_of_its_run() {
     assert_eq!(node.says("driver-exit"), "", "that of the run before is gone");
     assert_eq!(node.run("", "exit 0"), Some(0));
     assert_eq!(node.says("driver-exit"), "0 0\n");
+}
+
+#[test]
+fn a_driver_that_nothing_is_left_for_is_ended() {
+    for (lost, said) in [("master", "master"), ("worker", "worker")] {
+        let node = Node::new("a=b\n");
+        let driver = format!("{WORKS}; touch \"$LIBRA_ATTEMPT_DIR/lose-{lost}\"; exec sleep 600");
+        assert_eq!(node.run("", &driver), Some(1));
+        assert!(node.says("spark-cluster-lost").contains(said), "{}", node.says("spark-cluster-lost"));
+        let others = (node.says("driver-exit"), node.says("spark-cluster-error"), node.left());
+        assert_eq!(others, Default::default());
+        assert!(!node.room.join("attempt/spark-daemons.conf").exists());
+        // One that has done its work by then has done it.
+        let node = Node::new("a=b\n");
+        let driver =
+            format!("trap 'exit 0' TERM; {driver}").replace("exec sleep 600", "while :; do sleep 0.1; done");
+        assert_eq!(node.run("", &driver), Some(0));
+        assert_eq!((node.says("driver-exit").as_str(), node.left()), ("0 0\n", 0));
+    }
+}
+
+#[test]
+fn all_are_told_to_end_at_once() {
+    let node = Node::new("a=b\n");
+    // As Slurm does it: the script is told. The driver ends once the master is gone.
+    let waits = r#"while kill -0 "$(cat "$LIBRA_ATTEMPT_DIR/master.pid")"; do sleep 0.1; done"#;
+    let driver = format!(
+        "trap '{waits}; touch \"$LIBRA_ATTEMPT_DIR/alone\"; exit 1' TERM; {WORKS}; kill $PPID; \
+         while :; do sleep 0.1; done"
+    );
+    assert_eq!(node.run("", &driver), Some(143));
+    assert!(
+        node.room.join("attempt/alone").exists(),
+        "nobody waited for the driver before telling the master"
+    );
+    assert_eq!((node.says("driver-exit"), node.left()), Default::default());
 }

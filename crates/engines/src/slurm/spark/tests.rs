@@ -146,8 +146,12 @@ fn its_end_is_that_of_spark_submit_where_slurm_knows_no_better() {
     let case = python();
     let user = |code: &str| Some((ErrorClass::User, code.to_owned()));
     assert_eq!(case.ends(failed("exit_code"), Some(3)), user("exit_code"), "before the driver began");
-    case.write("spark-cluster-error", "no workers");
     let infrastructure = |code: &str| Some((ErrorClass::Infrastructure, code.to_owned()));
+    case.write("spark-cluster-lost", "the master");
+    assert_eq!(case.ends(failed("exit_code"), Some(1)), infrastructure("cluster_lost"));
+    assert_eq!(case.ends(failed("node_lost"), Some(1)), user("node_lost"));
+    assert_eq!(case.end(Outcome::Succeeded, Some(0), Some(0)), Outcome::Succeeded);
+    case.write("spark-cluster-error", "no workers");
     assert_eq!(case.ends(failed("exit_code"), Some(1)), infrastructure("spark_not_started"));
     case.write("driver-exit", "1 0\n");
     let log = "Traceback (most recent call last):\n  x\nValueError: no\n";
