@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use libra_testkit::{Api, Setup, SlurmCluster, processes, slurm, wait, write};
 use serde_json::{Value, json};
@@ -171,6 +172,35 @@ async fn a_cancelled_job_leaves_no_process_of_spark_on_any_node() {
 }
 
 #[tokio::test]
+async fn a_driver_without_workers_does_not_wait_for_its_time_limit() {
+    // contract: H6, L4
+    const PROGRAM: &str = "import time\nprint('here', flush=True)\ntime.sleep(600)\n";
+    let _turn = turn().await;
+    let cluster = SlurmCluster::start();
+    let libra = on(submit_only(), &through_commands(&cluster)).start().await;
+    let api = libra.api();
+    let asked = json!({"kind": "python", "code": PROGRAM, "retryPolicy": {"maxRetries": 0}});
+    let (body, room) = job(&cluster, "alone", &asked);
+    let id = api.submit(&body).await;
+    wait::until_async("its driver is at work", async || api.log(&id, "stdout").await == "here\n").await;
+    let is_worker = |pid: &i32| {
+        let line = processes::command_line(*pid);
+        line.contains("/java ") && line.contains("deploy.worker.Worker ")
+    };
+    let workers: Vec<i32> = processes_of(&id).into_iter().filter(is_worker).collect();
+    assert_eq!(workers.len(), 1);
+    assert!(Command::new("kill").args(["-9", &workers[0].to_string()]).status().unwrap().success());
+    let job = api.ended(&id).await;
+    assert_eq!(
+        (&job["error"]["code"], &job["error"]["class"]),
+        (&"cluster_lost".into(), &"infrastructure".into()),
+        "{job:#}\n{}",
+        api.log(&id, "stderr").await
+    );
+    assert_eq!(files_in(&room), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_spark_that_is_not_on_the_nodes_is_no_fault_of_the_job() {
     // contract: H6, L4
     let cluster = SlurmCluster::start();
@@ -184,6 +214,22 @@ async fn a_spark_that_is_not_on_the_nodes_is_no_fault_of_the_job() {
     );
     let message = job["error"]["message"].as_str().unwrap();
     assert!(message.contains("/no/spark") && message.contains("spark-home"), "{message}");
+}
+
+#[tokio::test]
+async fn what_slurm_does_not_take_leaves_no_settings_behind() {
+    // contract: H6
+    let cluster = SlurmCluster::start();
+    let libra = on(sleepy(), &format!("{}, spark-home: /no/spark", through_commands(&cluster))).start().await;
+    let more = json!({
+        "kind": "sql", "code": "SELECT 1", "slurm": {"partition": "nowhere"},
+        "sparkConfig": {"spark.hadoop.some.key": "s3cret"},
+    });
+    let job = libra.api().run(&job(&cluster, "refused", &more).0).await;
+    assert_eq!(job["error"]["code"], "slurm_refused", "{job:#}");
+    let attempt = libra.attempt_dir(job["jobId"].as_str().unwrap(), 1);
+    assert!(attempt.join("owner").exists(), "it was sent");
+    assert!(!attempt.join("spark.properties").exists());
 }
 
 #[tokio::test]

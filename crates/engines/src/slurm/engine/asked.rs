@@ -95,6 +95,13 @@ pub(super) fn submission_of(
     Ok(sent)
 }
 
+/// Removes what may hold secrets of an attempt that has ended, or of which nothing was sent.
+pub(super) fn forget(launch: &Launch, dir: &AttemptDir) {
+    if spark::is_spark(launch.spec.kind) {
+        spark::forget(dir);
+    }
+}
+
 fn submission(
     spec: &JobSpec,
     asked: Allocation,

@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 
 use self::claim::{Claim, Taken};
 use self::outcome::Submitted;
-use super::{Error, Slurm, spark};
+use super::{Error, Slurm, Submission, spark};
 use crate::attempt_dir::AttemptDir;
 use crate::engine::{
     CancelOutcome, Engine, EngineError, Launch, LaunchError, Launched, Observation, Running,
@@ -154,19 +154,16 @@ impl SlurmJobs {
         if claim::read(&dir).map_err(|e| unknown(&e))?.is_some() {
             return Err(LaunchError::Unknown("it was submitted or revoked before".to_owned()));
         }
-        let submission =
-            asked::submission_of(launch, cluster, &self.spark, &dir).map_err(LaunchError::Refused)?;
-        submission.check().map_err(|flaw| refused(&flaw.words))?;
-        // What can't be reached is not sent anything: then nothing has to be looked for.
-        let reached = cluster.slurm.ping().await;
-        self.note_trouble(name, reached.as_ref().err());
-        reached.map_err(|e| LaunchError::NotNow(e.to_string()))?;
-        asked::prepare(&dir, cluster).map_err(|e| {
-            let message = "The attempt's files could not be written. Check the free space and the permissions of \
-                           Libra's data directory.";
-            let failure = Failure::new(ErrorClass::Infrastructure, "attempt_dir_unwritable", message);
-            LaunchError::Refused(failure.with_detail(e.to_string()))
-        })?;
+        let submission = match self.made_ready(launch, name, cluster, &dir).await {
+            Ok(submission) => submission,
+            Err(error) => {
+                // Who comes too late has nothing here to clear away: it may be somebody else's by now.
+                if !launch.is_late() && claim::read(&dir).map_err(|e| unknown(&e))?.is_none() {
+                    asked::forget(launch, &dir);
+                }
+                return Err(error);
+            }
+        };
         if launch.is_late() {
             return Err(LaunchError::Unknown("it came too late to be submitted".to_owned()));
         }
@@ -188,15 +185,44 @@ impl SlurmJobs {
                 self.make_known(launch, &taken).await;
                 Ok(launched(&taken))
             }
-            Err(Error::Refused(words)) => Err(refused(&words)),
+            Err(Error::Refused(words)) => {
+                asked::forget(launch, &dir);
+                Err(refused(&words))
+            }
             Err(error) if error.is_unclear() => Err(unknown(&error)),
             // Nothing was sent; it is as if nobody had tried.
             Err(error) => {
                 self.note_trouble(name, Some(&error));
+                // Before it is anybody's again.
+                asked::forget(launch, &dir);
                 claim::withdraw(&dir).map_err(|e| unknown(&e))?;
                 Err(LaunchError::NotNow(error.to_string()))
             }
         }
+    }
+
+    /// What is sent, with its files written, once the cluster answers. Its errors are those of which nothing was sent.
+    async fn made_ready(
+        &self,
+        launch: &Launch,
+        name: &str,
+        cluster: &Cluster,
+        dir: &AttemptDir,
+    ) -> Result<Submission, LaunchError> {
+        let submission =
+            asked::submission_of(launch, cluster, &self.spark, dir).map_err(LaunchError::Refused)?;
+        submission.check().map_err(|flaw| refused(&flaw.words))?;
+        // What can't be reached is not sent anything: then nothing has to be looked for.
+        let reached = cluster.slurm.ping().await;
+        self.note_trouble(name, reached.as_ref().err());
+        reached.map_err(|e| LaunchError::NotNow(e.to_string()))?;
+        asked::prepare(dir, cluster).map_err(|e| {
+            let message = "The attempt's files could not be written. Check the free space and the permissions of \
+                           Libra's data directory.";
+            let failure = Failure::new(ErrorClass::Infrastructure, "attempt_dir_unwritable", message);
+            LaunchError::Refused(failure.with_detail(e.to_string()))
+        })?;
+        Ok(submission)
     }
 
     /// Slurm has the job: everybody knows of it from now on, and it is asked for even if it is in no list. Said as of when it
@@ -216,7 +242,16 @@ impl SlurmJobs {
         }
     }
 
+    /// What came of a submission without an answer; of one that never ran, no secret stays.
     async fn look_for(&self, launch: &Launch) -> Result<Option<Launched>, EngineError> {
+        let found = self.find_sent(launch).await?;
+        if found.is_none() {
+            asked::forget(launch, &AttemptDir::new(&launch.dir));
+        }
+        Ok(found)
+    }
+
+    async fn find_sent(&self, launch: &Launch) -> Result<Option<Launched>, EngineError> {
         let dir = AttemptDir::new(&launch.dir);
         let unanswered = |e: std::io::Error| EngineError(e.to_string());
         if let Some(taken) = claim::taken(&dir).map_err(unanswered)? {
@@ -288,9 +323,12 @@ impl SlurmJobs {
         }
         let dir = AttemptDir::new(&launch.dir);
         Ok(match seen {
-            Observation::Ended(exit) => Observation::Ended(spark::ended(&launch.spec, &dir, exit)),
+            Observation::Ended(exit) => {
+                let restarts = submitted.own(&jobs).first().and_then(|job| job.record.restarts);
+                Observation::Ended(spark::ended(&launch.spec, &dir, exit, restarts))
+            }
             Observation::Running(running) => {
-                let links = spark::links(&self.spark, &launch.spec, &dir);
+                let links = spark::links(&self.spark, &launch.spec, &dir, false);
                 Observation::Running(Running { links, ..running })
             }
             Observation::Starting
@@ -430,9 +468,7 @@ impl Engine for SlurmJobs {
 
     fn release<'a>(&'a self, launch: &'a Launch, _handle: &'a Handle) -> BoxFuture<'a, ()> {
         self.leave(launch.token);
-        if spark::is_spark(launch.spec.kind) {
-            spark::forget(&AttemptDir::new(&launch.dir));
-        }
+        asked::forget(launch, &AttemptDir::new(&launch.dir));
         futures::future::ready(()).boxed()
     }
 
@@ -440,7 +476,7 @@ impl Engine for SlurmJobs {
         let dir = AttemptDir::new(&launch.dir);
         let taken = claim::taken(&dir).ok().flatten();
         let links = if spark::is_spark(launch.spec.kind) {
-            spark::links(&self.spark, &launch.spec, &dir)
+            spark::links(&self.spark, &launch.spec, &dir, true)
         } else {
             Links::default()
         };

@@ -1,7 +1,7 @@
 
-# Ends all of it with these words, and with what the daemons have said.
+# Ends all of it with these words, and with what the daemons have said. The second word names the file in which Libra looks.
 fail() {
-  printf '%s\n' "$1" >"$LIBRA_ATTEMPT_DIR/spark-cluster-error"
+  printf '%s\n' "$1" >"$LIBRA_ATTEMPT_DIR/${2:-spark-cluster-error}"
   echo "libra: $1" >&2
   for log in "$room"/*.log; do
     [ -s "$log" ] && { echo "--- ${log##*/}"; tail -n 30 "$log"; } >&2
@@ -9,27 +9,49 @@ fail() {
   exit 1
 }
 
-# Ends a child of this shell with a signal, and waits until it is gone: for ten seconds, then by force.
-end() {
-  local signal=$1 pid=$2 tenths=100
-  [ -n "$pid" ] || return 0
-  kill "-$signal" "$pid" 2>/dev/null
-  while kill -0 "$pid" 2>/dev/null && [ $((tenths -= 1)) -gt 0 ]; do sleep 0.1; done
-  kill -9 "$pid" 2>/dev/null
-  wait "$pid" 2>/dev/null
-}
-
+# Ends all children: all are told at once, and have 20 seconds together. Slurm itself kills 30 seconds (KillWait) after it has
+# asked for the end.
 end_all() {
+  local pid until=$((SECONDS + 20))
   trap '' TERM INT HUP
   trap - EXIT
-  end TERM "$driver"
+  for pid in $watcher $driver $beside $master; do kill "$pid"; done 2>/dev/null
   # Of SIGTERM srun would make a SIGKILL; this one it hands on.
-  end USR1 "$others"
-  end TERM "$beside"
-  end TERM "$master"
+  for pid in $others; do kill -USR1 "$pid"; done 2>/dev/null
+  for pid in $driver $others $beside $master; do
+    while kill -0 "$pid" 2>/dev/null && [ "$SECONDS" -lt "$until" ]; do sleep 0.1; done
+  done
+  for pid in $driver $others $beside $master; do
+    kill -9 "$pid"
+    wait "$pid"
+  done 2>/dev/null
   rm -rf "$room"
   rm -f "$LIBRA_ATTEMPT_DIR/spark-daemons.conf"
 }
+
+# True while one of these processes is there.
+any_of() {
+  local pid
+  for pid; do kill -0 "$pid" 2>/dev/null && return; done
+  return 1
+}
+
+# Ends a driver that nothing is left for, and leaves word of it. It waits on a pipe into which nobody writes: that is no process
+# of its own.
+watch() {
+  local why=
+  mkfifo "$room/silence" || return
+  exec 9<>"$room/silence"
+  until [ -n "$why" ]; do
+    read -rt 3 -u 9
+    any_of "$master" || why="the master on the node $node has ended"
+    any_of $beside $others || why="no worker is left of $workers"
+  done
+  printf '%s\n' "$why" >"$room/lost"
+  kill "$driver"
+  read -rt 10 -u 9
+  kill -9 "$driver"
+} >/dev/null 2>&1
 
 # Waits until the words after the seconds succeed; fails when they don't in time, or when one of the daemons has ended.
 wait_for() {
@@ -70,36 +92,51 @@ trap "exit 143" TERM INT HUP USR1
 : "${SPARK_LOCAL_DIRS:=$room/local}"
 [ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
 export SPARK_LOCAL_DIRS
+grep -q "^spark.authenticate.secret=." "$LIBRA_ATTEMPT_DIR/spark-daemons.conf" || exit 1
 "$SPARK_HOME/bin/spark-class" org.apache.spark.deploy.worker.Worker --port 0 --webui-port 0 --cores "$1" --memory "$2M" \
   --work-dir "$room/work" --properties-file "$LIBRA_ATTEMPT_DIR/spark-daemons.conf" "$3" &
 pid=$!
 wait "$pid"
 '
 
-driver= master= beside= others= address= node=${SLURMD_NODENAME:-}
+driver= watcher= master= beside= others= address= node=${SLURMD_NODENAME:-}
 room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
 trap end_all EXIT
 trap 'exit 143' TERM INT HUP
 
 # What an attempt before a requeue has left is none of this one's.
-(cd "$LIBRA_ATTEMPT_DIR" && rm -f spark-cluster-error driver-exit error.json result.json rows.jsonl application.json)
+(cd "$LIBRA_ATTEMPT_DIR" && rm -f spark-cluster-error spark-cluster-lost driver-exit error.json result.json rows.jsonl application.json) ||
+  fail "what an earlier run has left in $LIBRA_ATTEMPT_DIR can't be removed on the node $node; see that it may be written there"
 [ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
 [ -x "$SPARK_HOME/bin/spark-class" ] ||
   fail "there is no Spark in $SPARK_HOME on the node $node; set spark-home of the cluster"
 
-# Only those who can read this file can talk to them. They know of the network what the job knows.
+# Only those who can read these files can talk to them; without a secret nothing is started. The daemons know of the network
+# what the job knows.
 secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 properties=$LIBRA_ATTEMPT_DIR/spark.properties
-shared=$(secret)
-(
+daemons=$LIBRA_ATTEMPT_DIR/spark-daemons.conf
+shared=$(secret) pages=$(secret)
+
+write_secrets() (
+  [ ${#shared} -eq 64 ] && [ ${#pages} -eq 64 ] || exit 1
   umask 077
-  {
-    grep -E '^spark\.(network|rpc|shuffle|ssl|worker|deploy)\.' "$properties"
-    printf '%s\n' spark.authenticate=true "spark.authenticate.secret=$shared" spark.master.rest.enabled=false \
-      spark.ui.filters=org.apache.spark.ui.JWSFilter "spark.org.apache.spark.ui.JWSFilter.param.secretKey=$(secret)"
-  } >"$LIBRA_ATTEMPT_DIR/spark-daemons.conf"
-  printf '%s\n' spark.authenticate=true "spark.authenticate.secret=$shared" >>"$properties"
+  # 1 is that it has none of these, 2 that it can't be read or they can't be written.
+  grep -E '^spark\.(network|rpc|shuffle|ssl|worker|deploy)\.' "$properties" >"$daemons" || [ $? -eq 1 ] || exit 1
+  printf '%s\n' spark.authenticate=true "spark.authenticate.secret=$shared" spark.master.rest.enabled=false \
+    spark.ui.filters=org.apache.spark.ui.JWSFilter "spark.org.apache.spark.ui.JWSFilter.param.secretKey=$pages" \
+    >>"$daemons" || exit 1
+  # What was there may have been cut off within a line.
+  printf '%s\n' '' spark.authenticate=true "spark.authenticate.secret=$shared" >>"$properties" || exit 1
+  # The secret is on no command line: printf is bash itself.
+  for file in "$daemons" "$properties"; do
+    grep -qxF spark.authenticate=true "$file" || exit 1
+    printf '%s\n' "spark.authenticate.secret=$shared" | grep -qxF -f - "$file" || exit 1
+  done
+  printf '%s\n' "spark.org.apache.spark.ui.JWSFilter.param.secretKey=$pages" | grep -qxF -f - "$daemons"
 )
+write_secrets ||
+  fail "the job's secret could not be written into $LIBRA_ATTEMPT_DIR on the node $node, and without it anybody could send it work; look at the free space and the quota there"
 
 # Its log tells where it listens and who is there, whatever the site has Spark log.
 cat >"$room/log4j2.properties" <<'END'
@@ -139,8 +176,13 @@ export SPARK_LOCAL_DIRS
 command[master_at]=$address
 "${command[@]}" &
 driver=$!
+watch &
+watcher=$!
 wait "$driver"
 code=$?
 driver=
-printf '%s' "$code" >"$LIBRA_ATTEMPT_DIR/driver-exit"
+# One that has ended well needs nobody any more.
+[ "$code" -ne 0 ] && [ -s "$room/lost" ] && fail "$(<"$room/lost"); stderr has the logs" spark-cluster-lost
+# And of which run: Slurm may put back what has ended.
+printf '%s %s\n' "$code" "${SLURM_RESTART_COUNT:-0}" >"$LIBRA_ATTEMPT_DIR/driver-exit"
 exit "$code"

@@ -18,10 +18,12 @@ use crate::shim::TOKEN_VARIABLE;
 use crate::spark_home::SparkHome;
 use crate::spark_submit::{Settings, by_others, validation};
 
-/// The exit code of spark-submit, written by the script.
+/// The exit code of spark-submit and the number of the run, written by the script.
 const DRIVER_EXIT: &str = "driver-exit";
 /// Why master or workers did not start, written by the script.
 const CLUSTER_ERROR: &str = "spark-cluster-error";
+/// What of them was lost while the driver ran, written by the script.
+const CLUSTER_LOST: &str = "spark-cluster-lost";
 /// What master and workers share, written by the script.
 const DAEMONS: &str = "spark-daemons.conf";
 /// The first version whose spark-submit reads the site's settings beside the file with the job's.
@@ -144,36 +146,85 @@ fn elsewhere(home: &Path) -> SparkHome {
     SparkHome { home: PathBuf::from(home), python: None, java: None, version: format!("{FIRST_MAJOR}.0.0") }
 }
 
-/// The end of a job, where Slurm knows no better than its script: `exit` is what Slurm says.
-pub(super) fn ended(spec: &JobSpec, dir: &AttemptDir, exit: Exit) -> Exit {
+/// The words that the script leaves of master and workers, the code of the failure, and what has happened.
+const OF_THE_CLUSTER: [(&str, &str, &str); 2] = [
+    (CLUSTER_ERROR, "spark_not_started", "Spark did not start in its allocation"),
+    (CLUSTER_LOST, "cluster_lost", "Spark was lost in its allocation while the job ran"),
+];
+
+/// What the script has noted of the driver's end.
+#[derive(Clone, Copy, Debug)]
+struct Noted {
+    /// The exit code of spark-submit.
+    code: i32,
+    /// How often Slurm had put the job back by then.
+    restarts: u32,
+}
+
+impl Noted {
+    fn read(dir: &AttemptDir) -> Option<Self> {
+        let text = std::fs::read_to_string(dir.path().join(DRIVER_EXIT)).ok()?;
+        // Without its end it was cut off.
+        let (code, restarts) = text.strip_suffix('\n')?.split_once(' ')?;
+        Some(Self { code: code.parse().ok()?, restarts: restarts.parse().ok()? })
+    }
+
+    /// True where it is of the run that has ended, of which Slurm says how often it was put back before.
+    fn is_of(self, spec: &JobSpec, restarts: Option<u32>) -> bool {
+        match restarts {
+            Some(restarts) => self.restarts == restarts,
+            None => !spec.slurm.as_ref().and_then(|asked| asked.requeue).unwrap_or(false),
+        }
+    }
+}
+
+/// The end of a job: `exit` is what Slurm says, and `restarts` how often it has put the job back.
+///
+/// A driver that has ended well has done the job, whatever happens in the clean-up, or has happened to an executor that
+/// was replaced. Of one that has not, Slurm may know better why.
+pub(super) fn ended(spec: &JobSpec, dir: &AttemptDir, exit: Exit, restarts: Option<u32>) -> Exit {
     /// Slurm knows no more of it than that.
     const BY_EXIT_CODE: &str = "exit_code";
+    let succeeded = matches!(exit.outcome, Outcome::Succeeded);
     let by_script = match &exit.outcome {
         Outcome::Succeeded => true,
         Outcome::Failed { failure } => failure.code == BY_EXIT_CODE && exit.signal.is_none(),
-        Outcome::Stopped => false,
+        Outcome::Stopped => return exit,
     };
+    let by_code = |code: i32| by_others::outcome(spec.kind, dir, code, exit.at);
+    let noted = Noted::read(dir).filter(|noted| noted.is_of(spec, restarts));
+    if let Some(Noted { code, .. }) = noted {
+        let outcome = by_code(code);
+        return if by_script {
+            Exit { outcome, exit_code: Some(code), ..exit }
+        } else if matches!(outcome, Outcome::Succeeded) {
+            Exit { outcome, exit_code: Some(code), signal: None, ..exit }
+        } else {
+            exit
+        };
+    }
     if !by_script {
         return exit;
     }
-    let code = driver_exit(dir).or_else(|| matches!(exit.outcome, Outcome::Succeeded).then_some(0));
-    if let Some(code) = code {
-        let outcome = by_others::outcome(spec.kind, dir, code, exit.at);
-        return Exit { outcome, exit_code: Some(code), ..exit };
+    if !succeeded {
+        for (file, code, what) in OF_THE_CLUSTER {
+            let Ok(words) = std::fs::read_to_string(dir.path().join(file)) else { continue };
+            let failure = Failure::new(ErrorClass::Infrastructure, code, format!("{what}: {}", words.trim()));
+            return Exit { outcome: Outcome::Failed { failure }, ..exit };
+        }
     }
-    let Ok(words) = std::fs::read_to_string(dir.path().join(CLUSTER_ERROR)) else { return exit };
-    let message = format!("Spark did not start in its allocation: {}", words.trim());
-    let failure = Failure::new(ErrorClass::Infrastructure, "spark_not_started", message);
-    Exit { outcome: Outcome::Failed { failure }, ..exit }
+    // The script exits as the driver does; a network's file system may show its files late.
+    let code = if succeeded { Some(0) } else { exit.exit_code.filter(|code| *code != 0) };
+    match code {
+        Some(code) => Exit { outcome: by_code(code), exit_code: Some(code), ..exit },
+        None => exit,
+    }
 }
 
-fn driver_exit(dir: &AttemptDir) -> Option<i32> {
-    std::fs::read_to_string(dir.path().join(DRIVER_EXIT)).ok()?.trim().parse().ok()
-}
-
-/// Addresses of an attempt's driver.
-pub(super) fn links(settings: &Settings, spec: &JobSpec, dir: &AttemptDir) -> Links {
-    by_others::links(settings, spec, dir, driver_exit(dir).is_some())
+/// Addresses of an attempt's driver. Whether it is over is for Slurm to say: who looks for the script's note while the job
+/// runs is told by a network's file system for a minute after that there is none.
+pub(super) fn links(settings: &Settings, spec: &JobSpec, dir: &AttemptDir, over: bool) -> Links {
+    by_others::links(settings, spec, dir, over)
 }
 
 /// Removes what may hold secrets, after the end.

@@ -69,6 +69,9 @@ fn quote(text: &mut String, word: &str) {
 }
 
 #[cfg(test)]
+#[path = "running_tests.rs"]
+mod running_tests;
+#[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
     use std::process::Command;

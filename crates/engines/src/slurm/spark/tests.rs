@@ -60,11 +60,24 @@ impl Case {
 
     /// The failure's class and code after Slurm has said this.
     fn ends(&self, outcome: Outcome, code: Option<i32>) -> Option<(ErrorClass, String)> {
-        let exit = Exit { outcome, exit_code: code, signal: None, began: None, at: NOW };
-        match ended(&self.launch.spec, &self.dir(), exit).outcome {
+        match self.end(outcome, code, Some(0)) {
             Outcome::Failed { failure } => Some((failure.class, failure.code)),
             Outcome::Succeeded | Outcome::Stopped => None,
         }
+    }
+
+    /// The failure's code, where no exit code is known.
+    fn ends_in(&self, outcome: Outcome, restarts: Option<u32>) -> Option<String> {
+        match self.end(outcome, None, restarts) {
+            Outcome::Failed { failure } => Some(failure.code),
+            Outcome::Succeeded | Outcome::Stopped => None,
+        }
+    }
+
+    /// Its end after Slurm has put it back so often.
+    fn end(&self, outcome: Outcome, code: Option<i32>, restarts: Option<u32>) -> Outcome {
+        let exit = Exit { outcome, exit_code: code, signal: None, began: None, at: NOW };
+        ended(&self.launch.spec, &self.dir(), exit, restarts).outcome
     }
 }
 
@@ -133,17 +146,75 @@ fn its_end_is_that_of_spark_submit_where_slurm_knows_no_better() {
     let case = python();
     let user = |code: &str| Some((ErrorClass::User, code.to_owned()));
     assert_eq!(case.ends(failed("exit_code"), Some(3)), user("exit_code"), "before the driver began");
-    case.write("spark-cluster-error", "no workers");
     let infrastructure = |code: &str| Some((ErrorClass::Infrastructure, code.to_owned()));
+    case.write("spark-cluster-lost", "the master");
+    assert_eq!(case.ends(failed("exit_code"), Some(1)), infrastructure("cluster_lost"));
+    assert_eq!(case.ends(failed("node_lost"), Some(1)), user("node_lost"));
+    assert_eq!(case.end(Outcome::Succeeded, Some(0), Some(0)), Outcome::Succeeded);
+    case.write("spark-cluster-error", "no workers");
     assert_eq!(case.ends(failed("exit_code"), Some(1)), infrastructure("spark_not_started"));
-    case.write("driver-exit", "1");
+    case.write("driver-exit", "1 0\n");
     let log = "Traceback (most recent call last):\n  x\nValueError: no\n";
     case.write("stdout.log", log);
     assert_eq!(case.ends(failed("exit_code"), None), user("exception"), "accounting may not know the code");
     assert_eq!(case.ends(failed("time_limit"), Some(0)), user("time_limit"));
     assert_eq!(case.ends(Outcome::Stopped, Some(0)), None);
-    case.write("driver-exit", "137");
+    case.write("driver-exit", "137 0\n");
     assert_eq!(case.ends(failed("exit_code"), Some(137)), infrastructure("driver_killed"));
     let sql = Case::new(Kind::Sql, Source::Code("SELECT 1".to_owned()));
     assert_eq!(sql.ends(Outcome::Succeeded, Some(0)), infrastructure("result_missing"));
+}
+
+/// How Slurm says that a job ended.
+const SAID: [&str; 6] =
+    ["exit_code", "out_of_memory", "time_limit", "node_lost", "preempted", "cancelled_elsewhere"];
+
+#[test]
+fn a_driver_that_has_ended_well_has_done_the_job_whatever_slurm_says() {
+    for said in SAID {
+        let case = python();
+        // What is no note of this run says nothing.
+        for (text, restarts) in [("", 0), ("0", 0), ("0 0", 0), ("0 0\n", 1), ("0 2\n", 1), ("1 0\n", 0)] {
+            case.write("driver-exit", text);
+            assert_eq!(case.ends_in(failed(said), Some(restarts)), Some(said.to_owned()), "{said}: {text:?}");
+        }
+        for (text, restarts) in [("0 0\n", Some(0)), ("0 3\n", Some(3)), ("0 0\n", None)] {
+            case.write("driver-exit", text);
+            assert_eq!(case.end(failed(said), Some(9), restarts), Outcome::Succeeded, "{said}: {text:?}");
+        }
+        assert_eq!(case.end(Outcome::Stopped, None, Some(0)), Outcome::Stopped, "Libra has stopped it");
+        // Who may be put back, and was how often is not known, has not been seen to end well.
+        let mut case = python();
+        case.launch.spec.slurm = Some(Allocation { requeue: Some(true), ..Allocation::default() });
+        case.write("driver-exit", "0 0\n");
+        assert_eq!(case.ends_in(failed(said), None), Some(said.to_owned()));
+        // Nor has a query without its result.
+        let sql = Case::new(Kind::Sql, Source::Code("SELECT 1".to_owned()));
+        sql.write("driver-exit", "0 0\n");
+        let expected = if said == "exit_code" { "result_missing" } else { said };
+        assert_eq!(sql.ends_in(failed(said), Some(0)), Some(expected.to_owned()));
+        sql.write("result.json", "{}");
+        assert_eq!(sql.end(failed(said), Some(9), Some(0)), Outcome::Succeeded);
+    }
+}
+
+#[test]
+fn slurms_exit_code_is_the_drivers_where_its_note_is_not_seen() {
+    let case = python();
+    case.write("stdout.log", "Traceback (most recent call last):\n  x\nValueError: no\n");
+    let user = Some((ErrorClass::User, "exception".to_owned()));
+    assert_eq!(case.ends(failed("exit_code"), Some(1)), user);
+    assert_eq!(case.ends(failed("exit_code"), Some(0)), Some((ErrorClass::User, "exit_code".to_owned())));
+    let killed = Some((ErrorClass::Infrastructure, "driver_killed".to_owned()));
+    assert_eq!(case.ends(failed("exit_code"), Some(137)), killed);
+    case.write("driver-exit", "0 0\n");
+    assert_eq!(
+        case.end(failed("exit_code"), Some(1), Some(1)),
+        case.end(failed("exit_code"), Some(1), Some(2))
+    );
+    assert_eq!(
+        case.ends_in(failed("exit_code"), Some(1)),
+        Some("exit_code".to_owned()),
+        "nobody knows the code"
+    );
 }
