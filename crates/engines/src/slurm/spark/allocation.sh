@@ -36,20 +36,24 @@ any_of() {
   return 1
 }
 
-# Ends a driver that nothing is left for, and leaves word of it. It waits on a pipe into which nobody writes: that is no process
-# of its own.
+# Sleeps, on a pipe into which nobody writes: that is no process that somebody has to end.
+nap() {
+  read -rt "$1" -u 9
+  [ $? -gt 128 ] || sleep "$1"
+}
+
+# Ends a driver that nothing is left for, and leaves word of it.
 watch() {
   local why=
-  mkfifo "$room/silence" || return
-  exec 9<>"$room/silence"
+  mkfifo "$room/silence" && exec 9<>"$room/silence"
   until [ -n "$why" ]; do
-    read -rt 3 -u 9
+    nap 3
     any_of "$master" || why="the master on the node $node has ended"
     any_of $beside $others || why="no worker is left of $workers"
   done
   printf '%s\n' "$why" >"$room/lost"
   kill "$driver"
-  read -rt 10 -u 9
+  nap 10
   kill -9 "$driver"
 } >/dev/null 2>&1
 
