@@ -45,7 +45,7 @@ nap() {
 # Ends a driver that nothing is left for, and leaves word of it.
 watch() {
   local why=
-  mkfifo "$room/silence" && exec 9<>"$room/silence"
+  [ -p "$room/silence" ] && exec 9<>"$room/silence"
   until [ -n "$why" ]; do
     nap 3
     any_of "$master" || why="the master on the node $node has ended"
@@ -81,8 +81,7 @@ are_registered() {
 
 # A worker, on the node where this runs: its own room there is gone when it ends.
 worker='
-room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
-pid=
+room= pid=
 end() {
   trap "" TERM INT HUP USR1
   kill $pid
@@ -93,6 +92,7 @@ end() {
 } 2>/dev/null
 trap end EXIT
 trap "exit 143" TERM INT HUP USR1
+room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
 : "${SPARK_LOCAL_DIRS:=$room/local}"
 [ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
 export SPARK_LOCAL_DIRS
@@ -103,10 +103,10 @@ pid=$!
 wait "$pid"
 '
 
-driver= watcher= master= beside= others= address= node=${SLURMD_NODENAME:-}
-room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
+driver= watcher= master= beside= others= address= room= node=${SLURMD_NODENAME:-}
 trap end_all EXIT
 trap 'exit 143' TERM INT HUP
+room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
 
 # What an attempt before a requeue has left is none of this one's.
 (cd "$LIBRA_ATTEMPT_DIR" && rm -f spark-cluster-error spark-cluster-lost driver-exit error.json result.json rows.jsonl application.json) ||
@@ -180,6 +180,7 @@ export SPARK_LOCAL_DIRS
 command[master_at]=$address
 "${command[@]}" &
 driver=$!
+mkfifo "$room/silence"
 watch &
 watcher=$!
 wait "$driver"
