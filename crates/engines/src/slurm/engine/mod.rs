@@ -158,7 +158,7 @@ impl SlurmJobs {
             Ok(submission) => submission,
             Err(error) => {
                 // Who comes too late has nothing here to clear away: it may be somebody else's by now.
-                if !launch.is_late() && claim::read(&dir).map_err(|e| unknown(&e))?.is_none() {
+                if !launch.is_late() && matches!(claim::read(&dir), Ok(None)) {
                     asked::forget(launch, &dir);
                 }
                 return Err(error);

@@ -36,20 +36,24 @@ any_of() {
   return 1
 }
 
-# Ends a driver that nothing is left for, and leaves word of it. It waits on a pipe into which nobody writes: that is no process
-# of its own.
+# Sleeps, on a pipe into which nobody writes: that is no process that somebody has to end.
+nap() {
+  read -rt "$1" -u 9
+  [ $? -gt 128 ] || sleep "$1"
+}
+
+# Ends a driver that nothing is left for, and leaves word of it.
 watch() {
   local why=
-  mkfifo "$room/silence" || return
-  exec 9<>"$room/silence"
+  [ -p "$room/silence" ] && exec 9<>"$room/silence"
   until [ -n "$why" ]; do
-    read -rt 3 -u 9
+    nap 3
     any_of "$master" || why="the master on the node $node has ended"
     any_of $beside $others || why="no worker is left of $workers"
   done
   printf '%s\n' "$why" >"$room/lost"
   kill "$driver"
-  read -rt 10 -u 9
+  nap 10
   kill -9 "$driver"
 } >/dev/null 2>&1
 
@@ -77,8 +81,7 @@ are_registered() {
 
 # A worker, on the node where this runs: its own room there is gone when it ends.
 worker='
-room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
-pid=
+room= pid=
 end() {
   trap "" TERM INT HUP USR1
   kill $pid
@@ -89,6 +92,7 @@ end() {
 } 2>/dev/null
 trap end EXIT
 trap "exit 143" TERM INT HUP USR1
+room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
 : "${SPARK_LOCAL_DIRS:=$room/local}"
 [ -x "${JAVA_HOME:-}/bin/java" ] || unset JAVA_HOME
 export SPARK_LOCAL_DIRS
@@ -99,10 +103,10 @@ pid=$!
 wait "$pid"
 '
 
-driver= watcher= master= beside= others= address= node=${SLURMD_NODENAME:-}
-room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
+driver= watcher= master= beside= others= address= room= node=${SLURMD_NODENAME:-}
 trap end_all EXIT
 trap 'exit 143' TERM INT HUP
+room=$(mktemp -d "${TMPDIR:-/tmp}/libra-spark.XXXXXXXX") || exit 1
 
 # What an attempt before a requeue has left is none of this one's.
 (cd "$LIBRA_ATTEMPT_DIR" && rm -f spark-cluster-error spark-cluster-lost driver-exit error.json result.json rows.jsonl application.json) ||
@@ -176,6 +180,7 @@ export SPARK_LOCAL_DIRS
 command[master_at]=$address
 "${command[@]}" &
 driver=$!
+mkfifo "$room/silence"
 watch &
 watcher=$!
 wait "$driver"
