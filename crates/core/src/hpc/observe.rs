@@ -151,7 +151,7 @@ fn is_later(before: &HpcJob, word: &Word) -> bool {
             put_back(record) || submitted(record) || started(record, 0) || is_anothers_later(before, record)
         }
         Word::Started(record) => {
-            put_back(record)
+            (put_back(record) && !is_within(before, record))
                 || submitted(record)
                 || started(record, CLOCKS_DIFFER)
                 || is_anothers_later(before, record)
@@ -164,6 +164,13 @@ fn is_later(before: &HpcJob, word: &Word) -> bool {
         }
         Word::Forgotten => false,
     }
+}
+
+/// Whether a beginning lies within what `before` has run: it is that run's own, told late, and how often the job was put back is
+/// told by it alone.
+fn is_within(before: &HpcJob, record: &Record) -> bool {
+    let ran = before.record.started.zip(before.record.ended);
+    record.started.zip(ran).is_some_and(|(at, (began, ended))| began <= at && at <= ended)
 }
 
 /// Whether a word is of another job than `before`, which has not ended: a scheduler that has lost what it knew begins its

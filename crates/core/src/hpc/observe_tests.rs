@@ -366,6 +366,14 @@ fn where_only_hooks_tell_a_job_that_is_put_back_has_not_ended() {
     assert_eq!(story.last().state, State::Running);
     story.hear(HOOKS, completes("COMPLETED", (5, Some(30), 40)), 41);
     assert_eq!((story.last().state, story.rows.len()), (State::Succeeded, 1));
+    // The end of the second run may come before its beginning, and does not say that it is the second.
+    let mut second = started(1);
+    if let Word::Started(record) = &mut second {
+        record.started = Some(at(30));
+    }
+    let words = vec![started(0), put_back(), completes("COMPLETED", (5, Some(30), 30)), second];
+    let story = Story::of(HOOKS, words);
+    assert_eq!((story.last().state, story.rows.len()), (State::Succeeded, 1));
     // One that a node was lost under has ended, and runs again as another run.
     let words = vec![
         started(0),
