@@ -30,8 +30,8 @@ pub enum End {
     Revoked,
 }
 
-/// What Slurm gives for a signal where a step could not be set up on a node, such as when its output can't be opened
-/// (`SIG_...` of slurmd, seen with 22.05).
+/// What Slurm 22.05 was seen to give for a signal where a script could not be started on a node, such as when its output
+/// can't be opened.
 const NOT_LAUNCHED: i32 = 53;
 
 impl End {

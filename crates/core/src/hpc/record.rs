@@ -141,6 +141,11 @@ impl Record {
         self.submitted_by.as_deref().or(self.user.as_deref()).unwrap_or_default()
     }
 
+    /// True where it has this number with its scheduler, itself or as a part of what has it as a whole.
+    pub fn has_number(&self, number: &str) -> bool {
+        self.external_id == number || self.whole().is_some_and(|whole| whole.to_string() == number)
+    }
+
     /// The words of its comment: one of them is the token of Libra's attempt, where Libra has submitted it.
     pub fn marks(&self) -> impl Iterator<Item = &str> {
         self.comment.as_deref().unwrap_or_default().split_whitespace()

@@ -1,7 +1,5 @@
 //! A cluster that is made up, asked in the same way as a real one (contract H4). It takes no jobs.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use libra_core::hpc::mock::MockCluster;
 use libra_core::hpc::record::Record;
 use libra_core::time::Timestamp;
@@ -9,6 +7,7 @@ use libra_core::time::Timestamp;
 use super::answer::{Listing, Load};
 use super::cluster::Look;
 use super::error::Error;
+use crate::shim::records;
 
 /// The cluster, by this machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +27,25 @@ impl Mock {
     }
 
     pub(super) fn look(&self) -> Look {
-        let now = now();
+        let now = records::now();
         let load = Load { at: Some(now), ..Load::default() };
         Look { mark: None, load, jobs: Some(listing(self.cluster.records(now))) }
     }
 
     pub(super) fn job(&self, number: &str) -> Listing {
-        let now = now();
+        let now = records::now();
         // Who has ended long ago is known to accounting alone.
         let known = self.cluster.records(now).into_iter().filter(|record| record.external_id == number);
         listing(known.collect())
     }
 
     pub(super) fn accounted(&self, numbers: &[String]) -> Listing {
-        let now = now();
+        let now = records::now();
         listing(numbers.iter().filter_map(|number| self.cluster.record(number, now)).collect())
     }
 
     pub(super) fn accounted_between(&self, times: (Timestamp, Timestamp)) -> Listing {
-        listing(self.cluster.records_between(times, now()))
+        listing(self.cluster.records_between(times, records::now()))
     }
 }
 
@@ -57,9 +56,4 @@ pub(super) fn refused() -> Error {
 
 fn listing(records: Vec<Record>) -> Listing {
     Listing { records, skipped: 0 }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
-    Timestamp(i64::try_from(since).unwrap_or(i64::MAX))
 }

@@ -36,8 +36,7 @@ pub struct Measured {
 impl Measured {
     /// True where the job of this record can be the attempt, or a part of it.
     pub fn may_be(&self, record: &Record) -> bool {
-        let whole = record.whole().map(|number| number.to_string());
-        self.number.as_ref().is_none_or(|own| *own == record.external_id || whole.as_ref() == Some(own))
+        self.number.as_ref().is_none_or(|number| record.has_number(number))
     }
 }
 
