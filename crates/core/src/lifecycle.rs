@@ -3,6 +3,8 @@
 //!
 //! Invariant: only [`step`] changes a job's state, and no wildcard arm decides about a state.
 
+pub mod times;
+
 use crate::failure::{ErrorClass, Failure, as_message};
 use crate::job::{Job, State, StopReason};
 use crate::retry;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use libra_core::attempt::{Attempt, Exit, Handle, Holder};
 use libra_core::id::{JobId, Token};
 use libra_core::job::{Job, State};
+use libra_core::lifecycle::times::EngineTimes;
 use libra_core::lifecycle::{self, Effect, Event, Rejected, Step};
 use libra_core::mode::Mode;
-use libra_core::time::{MICROS_PER_SECOND, Timestamp};
+use libra_core::time::Timestamp;
 use libra_core::turn::Why;
 use libra_store::StoreError;
 use libra_store::lane::{AttemptWrite, Change, Origin, Outcome};
@@ -114,7 +115,7 @@ impl Service {
         let now = self.clock.now();
         let mut step = lifecycle::step(job, event, now)?;
         if job.mode == Mode::Slurm {
-            tell_its_times(&mut step, &engine, now);
+            step.tell(times(&engine), now);
         }
         let opened = self.opened(&step, now, engine.place.clone());
         let replica = &self.standing.me.id;
@@ -220,22 +221,12 @@ impl Service {
     }
 }
 
-/// An end is noted as so old, at most, in microseconds; its attempt has the true time.
-const MOST_BACKDATED: i64 = 300 * MICROS_PER_SECOND;
-
-/// Slurm runs a job whether anybody looks or not, and says when it did. Its clock is another, and cuts no job's past short.
-fn tell_its_times(step: &mut Step, engine: &FromEngine, now: Timestamp) {
-    let job = &mut step.job;
-    let given = job.scheduled_at.unwrap_or(job.submitted_at).min(now);
-    let began = engine.exit.as_ref().and_then(|exit| exit.began).or(engine.started_at);
-    if let Some(began) = began.filter(|_| job.started_at.is_some()) {
-        job.started_at = Some(began.clamp(given, now));
-    }
-    if let Some(exit) = engine.exit.as_ref().filter(|_| job.completed_at.is_some()) {
-        let from = job.started_at.unwrap_or(given).min(now);
-        // What is kept is counted from there: an end of long ago that is only known now must not be forgotten at once.
-        let from = from.max(now.plus_micros(-MOST_BACKDATED)).min(now);
-        job.completed_at = Some(exit.at.clamp(from, now));
+/// When Slurm says that it ran: it runs a job whether anybody looks or not.
+fn times(engine: &FromEngine) -> EngineTimes {
+    let exit = engine.exit.as_ref();
+    EngineTimes {
+        began: exit.and_then(|exit| exit.began).or(engine.started_at),
+        ended: exit.map(|exit| exit.at),
     }
 }
 

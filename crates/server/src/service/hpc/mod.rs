@@ -1,6 +1,7 @@
 //! Jobs of batch schedulers that Libra sees (contract H).
 
 mod batch;
+mod ear;
 mod efficiency;
 mod events;
 mod figures;
@@ -25,7 +26,7 @@ use libra_store::tables::hpc::writes::Write;
 use super::{Service, ServiceError};
 use crate::auth::{Principal, Role, may_see};
 
-pub(super) use hearing::Ear;
+pub(super) use ear::Ear;
 pub(crate) use jobs::HpcListQuery;
 pub(crate) use metrics::{SampleQuery, Step as SampleStep};
 pub(crate) use slurm::Heard;

@@ -7,7 +7,7 @@ use libra_core::hpc::record::Record;
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
 
-use super::hearing::{Answer, of_scheduler};
+use super::ear::{Answer, of_scheduler};
 use crate::service::Service;
 
 /// A record that was heard, and whether its job has ended, so that it need not be heard again.
