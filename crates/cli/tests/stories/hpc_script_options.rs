@@ -1,0 +1,97 @@
+//! What people's scripts for Slurm ask for, and what they are called with, through both doors of a real Slurm.
+
+use libra_testkit::slurm::Setup as Slurm;
+use libra_testkit::{SlurmCluster, wait, write};
+use serde_json::json;
+
+use crate::hpc_submission::{number_of, script, set, submit, through_commands, through_rest};
+
+/// What Slurm says of a job, a field each.
+fn shown(cluster: &SlurmCluster, number: &str) -> Vec<String> {
+    let text = cluster.command(&["scontrol", "show", "job", number]);
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn has(shown: &[String], all: &[&str]) {
+    for one in all {
+        assert!(shown.iter().any(|field| field == one), "{one} is not in {shown:#?}");
+    }
+}
+
+async fn options_arrive(cluster: &SlurmCluster, door: &str, to_script: bool) {
+    let libra = set(door).start().await;
+    let api = libra.api();
+    let (first, second) = (cluster.node(1), cluster.node(2));
+
+    // As people write it. Slurm's own numbers are of jobs that are there.
+    let before = api.submit(&script("until [ -e go ]; do sleep 0.2; done")).await;
+    api.reaches(&before, "RUNNING").await;
+    let before_number = number_of(&api, &before).await;
+    let lines = format!(
+        "#!/bin/bash\n#SBATCH -N 1-2 --ntasks-per-node=2 --mem-per-cpu=60\n#SBATCH --gpus-per-node=a100:1 --exclude={second}\n\
+         #SBATCH -w {first} --exclusive=user --open-mode=truncate --comment=\"a trial, of mine\"\n\
+         #SBATCH --mail-type=END,FAIL --mail-user=ada@site --signal=USR1@60 --export=ALL\n\
+         #SBATCH --dependency=afterok:{before_number}\n\
+         echo \"$SLURM_NTASKS_PER_NODE $SLURM_GPUS_PER_NODE $SLURM_MEM_PER_CPU on $SLURM_JOB_NODELIST\"\n\
+         for word; do echo \"[$word]\"; done\necho \"$(basename \"$0\")\"; head -n 2 \"$0\"\n"
+    );
+    let file = write(&libra.scratch("options.sh"), &lines);
+    let said = submit(&libra, &[&file, "--", "a b", "it's", "$x", "", "--help"]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let id = String::from_utf8(said.stdout).unwrap().trim().to_owned();
+    let number = number_of(&api, &id).await;
+    let fields = shown(cluster, &number);
+    has(&fields, &["NumNodes=1-2", "MinMemoryCPU=60M", "NtasksPerN:B:S:C=2:0:*:*", "OverSubscribe=USER"]);
+    has(&fields, &["TresPerNode=gres:gpu:a100:1", "MailUser=ada@site", "MailType=END,FAIL"]);
+    has(&fields, &[&format!("ReqNodeList={first}"), &format!("ExcNodeList={second}")]);
+    has(&fields, &[&format!("Dependency=afterok:{before_number}(unfulfilled)"), "a", "trial,", "mine"]);
+
+    // It is held until the other has ended well.
+    let says =
+        async || api.get(&format!("/api/v1/jobs/{id}/explain")).await.expect(200)["reason"].to_string();
+    wait::until_async("it says what it waits for", async || says().await.contains("Dependency")).await;
+    assert_eq!(api.job(&id).await["status"], "SCHEDULED");
+    std::fs::write(libra.attempt_dir(&before, 1).join("work/go"), "").unwrap();
+    assert_eq!(api.ended(&before).await["status"], "SUCCEEDED");
+    let job = api.ended(&id).await;
+    assert_eq!(job["status"], "SUCCEEDED", "{job:#}");
+    let out = api.log(&id, "stdout").await;
+    let words = "[a b]\n[it's]\n[$x]\n[]\n[--help]\nslurm_script\n#!/bin/bash\n##SBATCH -N 1-2";
+    assert!(out.starts_with(&format!("2 a100:1 60 on {first}\n{words}")), "{out}");
+
+    // What is said beside a script counts before its lines; numbers and flags may be written as such.
+    let mut beside = script("#SBATCH --gres=gpu:1\nsleep 600");
+    beside["slurm"] = json!({"gres": "gpu:a100:2", "exclusive": true, "nodelist": second});
+    let id = api.submit(&beside).await;
+    api.reaches(&id, "RUNNING").await;
+    let fields = shown(cluster, &number_of(&api, &id).await);
+    has(&fields, &["TresPerNode=gres:gpu:a100:2", "OverSubscribe=NO", &format!("NodeList={second}")]);
+    api.delete(&format!("/api/v1/jobs/{id}")).await;
+    api.ended(&id).await;
+
+    // A signal to the script itself slurmrestd of 22.05 takes from nobody, and it is not left out without a word.
+    let mut signalled = script("trap 'echo told; exit 0' USR1; sleep 600 & wait");
+    signalled["slurm"] = json!({"signal": "B:USR1@60", "timeLimitMinutes": 1});
+    let job = api.run(&signalled).await;
+    if to_script {
+        assert_eq!(job["status"], "SUCCEEDED", "{job:#}");
+        assert_eq!(api.log(job["jobId"].as_str().unwrap(), "stdout").await, "told\n");
+    } else {
+        assert_eq!(job["error"]["code"], "slurm_refused", "{job:#}");
+        assert!(job["error"]["message"].as_str().unwrap().contains("sbatch: always"), "{job:#}");
+    }
+}
+
+#[tokio::test]
+async fn what_peoples_scripts_ask_for_arrives_through_slurmrestd() {
+    // contract: H6
+    let cluster = Slurm::new().gpus(2).line("MailProg=/bin/true").start();
+    options_arrive(&cluster, &through_rest(&cluster, &cluster.url()), false).await;
+}
+
+#[tokio::test]
+async fn what_peoples_scripts_ask_for_arrives_through_sbatch() {
+    // contract: H6
+    let cluster = Slurm::new().gpus(2).line("MailProg=/bin/true").start();
+    options_arrive(&cluster, &through_commands(&cluster), true).await;
+}
