@@ -5,6 +5,7 @@ use libra_testkit::{SlurmCluster, wait, write};
 use serde_json::json;
 
 use crate::hpc_submission::{number_of, script, set, submit, through_commands, through_rest};
+use crate::surroundings::sleepy;
 
 /// What Slurm says of a job, a field each.
 fn shown(cluster: &SlurmCluster, number: &str) -> Vec<String> {
@@ -94,4 +95,36 @@ async fn what_peoples_scripts_ask_for_arrives_through_sbatch() {
     // contract: H6
     let cluster = Slurm::new().gpus(2).line("MailProg=/bin/true").start();
     options_arrive(&cluster, &through_commands(&cluster), true).await;
+}
+
+#[test]
+fn the_doctor_asks_each_cluster() {
+    // contract: H6, D3
+    let cluster = SlurmCluster::start();
+    let dir = tempfile::tempdir().unwrap();
+    let key = write(&dir.path().join("wrong.key"), "another key of nobody's");
+    let rest = cluster.url();
+    let clusters = [
+        format!("name: rest, {}", through_rest(&cluster, &rest)),
+        format!("name: commands, {}", through_commands(&cluster)),
+        "name: nowhere, rest-url: 'http://127.0.0.1:1', user: ada".to_owned(),
+        format!("name: stranger, rest-url: '{rest}', user: ada, jwt-key-file: '{key}'"),
+        format!("name: bare, slurm-conf: '{}', sbatch: always, path: /nonexistent", cluster.conf().display()),
+    ];
+    let text = format!("libra: {{slurm: {{clusters: [{{{}}}]}}}}", clusters.join("}, {"));
+    let file = write(&dir.path().join("libra.yaml"), &text);
+    let said = sleepy().run(&["doctor", "--config", &file]);
+    let out = String::from_utf8(said.stdout).unwrap();
+    let has = |part: &str| assert!(out.contains(part), "{part:?} is not in {out}");
+    has(
+        "slurm          rest: slurmrestd v0.0.38; 0 jobs can be read, jobs are sent to it; it keeps no accounting",
+    );
+    has("slurm          commands: sbatch of slurm");
+    has("slurm          nowhere: slurmrestd can't be reached");
+    has("hint: look whether slurmrestd runs");
+    has("slurm          stranger: slurmctld gave no answer");
+    has("the token's user or key is not the one of slurm.conf");
+    has("slurm          bare: a command of Slurm's can't be run");
+    has("hint: install Slurm's client commands, or name a rest-url");
+    assert_eq!(said.status.code(), Some(1), "{out}");
 }

@@ -16,6 +16,7 @@ mod cluster;
 mod commands;
 mod engine;
 mod error;
+mod health;
 mod hostlist;
 mod job;
 mod mock;
@@ -37,6 +38,7 @@ pub use cluster::{Found, Look, MOST_ASKED, REQUESTS_OF_A_LOOK, Signal, Slurm, na
 pub use commands::{COMMAND_PATIENCE, Commands, LIST_COMMAND_PATIENCE};
 pub use engine::{Cluster, Records, SlurmJobs};
 pub use error::{Error, MOST_WORDS};
+pub use health::Health;
 pub use hostlist::{MOST_NODES, expand};
 pub use mock::Mock;
 pub use rest::{ASK_PATIENCE, Access, CONNECT_PATIENCE, LIST_PATIENCE, MOST_BYTES, Rest};
