@@ -97,6 +97,57 @@ async fn what_peoples_scripts_ask_for_arrives_through_sbatch() {
     options_arrive(&cluster, &through_commands(&cluster), true).await;
 }
 
+/// Slurm itself puts a job back: it waits there and says so, and what is told of its run is of the last one.
+async fn what_slurm_puts_back_is_told_truly(cluster: &SlurmCluster, door: &str) {
+    let libra = set(door).start().await;
+    let api = libra.api();
+    let mut body = script(
+        "echo run $SLURM_RESTART_COUNT; [ -n \"$SLURM_RESTART_COUNT\" ] || sleep 600; until [ -e go ]; do sleep 0.2; done",
+    );
+    body["slurm"] = json!({"requeue": true});
+    let id = api.submit(&body).await;
+    let first = api.reaches(&id, "RUNNING").await["attempts"][0]["startedAt"].clone();
+    let number = number_of(&api, &id).await;
+    cluster.command(&["scontrol", "requeue", &number]);
+    let stage = async || api.job(&id).await["progress"]["currentStage"].to_string();
+    wait::until_async("it says that it was put back", async || stage().await.contains("put job")).await;
+    let why = api.get(&format!("/api/v1/jobs/{id}/explain")).await.expect(200);
+    assert!(
+        why["reason"].as_str().is_some_and(|why| why.contains("back once, and it waits there: BeginTime")),
+        "{why:#}"
+    );
+    assert_eq!(api.job(&id).await["status"], "RUNNING", "it is Slurm's to run it again, and no new attempt");
+    // So long as Slurm would have it wait is its own business.
+    cluster.command(&["scontrol", "update", &format!("jobid={number}"), "starttime=now"]);
+    wait::until_async("it runs again", async || stage().await.contains("run 2")).await;
+    let began = api.job(&id).await["attempts"][0]["startedAt"].clone();
+    assert_ne!(began, first, "it has begun anew");
+    std::fs::write(libra.attempt_dir(&id, 1).join("work/go"), "").unwrap();
+    let job = api.ended(&id).await;
+    assert_eq!(
+        (&job["status"], job["attempts"].as_array().map(Vec::len)),
+        (&"SUCCEEDED".into(), Some(1)),
+        "{job:#}"
+    );
+    assert_eq!(job["attempts"][0]["startedAt"], began);
+    assert_eq!(job["startedAt"], began, "{job:#}");
+    assert_eq!(api.log(&id, "stdout").await, "run\nrun 1\n");
+}
+
+#[tokio::test]
+async fn what_slurm_puts_back_is_told_truly_through_slurmrestd() {
+    // contract: H6, L7
+    let cluster = SlurmCluster::start();
+    what_slurm_puts_back_is_told_truly(&cluster, &through_rest(&cluster, &cluster.url())).await;
+}
+
+#[tokio::test]
+async fn what_slurm_puts_back_is_told_truly_through_its_commands() {
+    // contract: H6, L7
+    let cluster = SlurmCluster::start();
+    what_slurm_puts_back_is_told_truly(&cluster, &through_commands(&cluster)).await;
+}
+
 #[test]
 fn the_doctor_asks_each_cluster() {
     // contract: H6, D3

@@ -255,11 +255,16 @@ fn attempt_writes(
                 at: started_at.or(exit.as_ref().and_then(|exit| exit.began)).unwrap_or(now),
                 handle: handle.clone(),
             }),
-            Effect::CloseAttempt(number) => writes.push(AttemptWrite::Close {
-                number: *number,
-                at: exit.as_ref().map_or(now, |e| e.at),
-                exit: exit.clone(),
-            }),
+            Effect::CloseAttempt(number) => {
+                // What the engine has put back and begun anew has begun with its last run.
+                let began = exit.as_ref().and_then(|exit| exit.began);
+                writes.extend(began.map(|at| AttemptWrite::Start { number: *number, at, handle: None }));
+                writes.push(AttemptWrite::Close {
+                    number: *number,
+                    at: exit.as_ref().map_or(now, |e| e.at),
+                    exit: exit.clone(),
+                });
+            }
             Effect::WakeScheduler | Effect::WakeSupervisor(_) | Effect::Notify(_) => {}
         }
     }
