@@ -51,7 +51,7 @@ pub struct SubmitRequest {
     /// The main class of a jar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_name: Option<String>,
-    /// Arguments of a file.
+    /// Arguments of a file, or of a script for Slurm.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// `auto` (default), `in-cluster`, `spark-submit`, `kubernetes` or `slurm`.

@@ -88,14 +88,12 @@ impl Read {
             Ok(())
         };
         set("nodes", least)?;
-        match most {
-            Some(most) => set("maxNodes", most),
-            None => {
-                // Of two lines the later counts, whole.
-                self.asked.remove("maxNodes");
-                Ok(())
-            }
+        if let Some(most) = most {
+            return set("maxNodes", most);
         }
+        // Of two lines the later counts, whole.
+        self.asked.remove("maxNodes");
+        Ok(())
     }
 
     fn set(&mut self, option: Option<&AskedFor>, value: Value) {

@@ -78,6 +78,7 @@ impl Syntax {
             Self::Memory => Form::Number(MOST_MEMORY_MB),
             Self::Flag => Form::Flag,
             Self::Name | Self::Array => Form::Text(MOST_NAME_BYTES),
+            Self::Word(known) if !known.contains(&"true") => Form::Text(MOST_NAME_BYTES),
             Self::Gpus | Self::Word(_) => Form::Spelled(MOST_NAME_BYTES),
             Self::Path => Form::Text(MOST_PATH_BYTES),
             Self::Gres | Self::Dependency | Self::Hosts | Self::Words(_) | Self::Comment | Self::Signal => {

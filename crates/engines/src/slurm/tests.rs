@@ -1,5 +1,6 @@
 //! Answers as Slurm was seen to give them, and ones that it never would.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -262,6 +263,30 @@ fn what_no_cluster_would_take_is_refused_here() {
     }
     let late = Submission { script: "#!/bin/sh\necho\n#SBATCH --x\n".to_owned(), ..submission() };
     assert_eq!(late.check(), Ok(()), "sbatch does not read on after the first command");
+}
+
+#[test]
+fn a_script_that_brings_its_arguments_is_called_with_them_in_its_own_place() {
+    let mut asked = submission();
+    asked.arguments = ["a b", "it's", "$x", "", "two\nlines", "--help"].map(str::to_owned).to_vec();
+    asked.script =
+        "#!/bin/bash\n# \u{e9}\nfor word; do echo \"[$word]\"; done; echo \"$0\"; cat \"$0\"\n\n\n"
+            .to_owned();
+    let body = asked.body(ApiVersion::V38);
+    let dir = std::env::temp_dir().join(format!("libra-slurm-{}-arguments", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("slurm_script");
+    std::fs::write(&file, body["script"].as_str().unwrap()).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let words = "[a b]\n[it's]\n[$x]\n[]\n[two\nlines]\n[--help]\n";
+    let wanted = format!("{words}{}\n{}", file.display(), asked.script);
+    let out = std::process::Command::new(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), wanted, "{out:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), asked.script);
+    std::fs::remove_dir_all(dir).unwrap();
+    assert!(body["job"].get("argv").is_none(), "slurmrestd of 22.05 dies of it");
+    asked.arguments.clear();
+    assert_eq!(asked.body(ApiVersion::V38)["script"], asked.script);
 }
 
 #[test]

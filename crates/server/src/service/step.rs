@@ -247,6 +247,7 @@ fn attempt_writes(
 ) -> Vec<AttemptWrite> {
     let FromEngine { handle, started_at, exit, place: _, why: _ } = engine;
     let mut writes = Vec::new();
+    let starts = step.effects.iter().any(|effect| matches!(effect, Effect::StartAttempt(_)));
     for effect in &step.effects {
         match effect {
             Effect::OpenAttempt(_) => writes.extend(opened.map(|a| AttemptWrite::Open(Box::new(a.clone())))),
@@ -257,7 +258,7 @@ fn attempt_writes(
             }),
             Effect::CloseAttempt(number) => {
                 // What the engine has put back and begun anew has begun with its last run.
-                let began = exit.as_ref().and_then(|exit| exit.began);
+                let began = exit.as_ref().and_then(|exit| exit.began).filter(|_| !starts);
                 writes.extend(began.map(|at| AttemptWrite::Start { number: *number, at, handle: None }));
                 writes.push(AttemptWrite::Close {
                     number: *number,
