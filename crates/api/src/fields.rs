@@ -56,6 +56,20 @@ impl<'a> Fields<'a> {
         plain_text(value, &self.pointer(name), longest, wrong)
     }
 
+    /// A text of at most `longest` bytes; a number or a flag is taken as it is spelled.
+    pub fn spelled(
+        &mut self,
+        name: &'static str,
+        longest: usize,
+        wrong: &mut Vec<Violation>,
+    ) -> Option<String> {
+        match self.get(name)? {
+            Value::Number(n) => Some(n.to_string()),
+            Value::Bool(b) => Some(b.to_string()),
+            value => plain_text(value, &self.pointer(name), longest, wrong).map(str::to_owned),
+        }
+    }
+
     /// A whole number within `range`.
     pub fn whole(
         &mut self,

@@ -51,7 +51,7 @@ pub struct SubmitRequest {
     /// The main class of a jar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_name: Option<String>,
-    /// Arguments of a file.
+    /// Arguments of a file, or of a script for Slurm.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
     /// `auto` (default), `in-cluster`, `spark-submit`, `kubernetes` or `slurm`.
@@ -248,8 +248,9 @@ fn read(map: &Map<String, Value>, wrong: &mut Vec<Violation>) -> Option<Parsed> 
     if kind.is_none() && !has("kind") {
         wrong.push(Violation::new("/kind", "is missing: `sql`, `python`, `scala`, `jar` or `script`"));
     }
-    if !args.is_empty() && matches!(source, Some(Source::Code(_))) {
-        wrong.push(Violation::new("/args", "are for a `file`; code takes none"));
+    // A script is sent as its text, and is called with them.
+    if !args.is_empty() && matches!(source, Some(Source::Code(_))) && kind != Some(Kind::Script) {
+        wrong.push(Violation::new("/args", "are for a `file` or a script; other code takes none"));
     }
     f.finish(wrong);
     let spec = JobSpec {

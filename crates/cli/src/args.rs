@@ -237,7 +237,7 @@ pub(crate) struct ListArgs {
     /// Only this user's jobs.
     #[arg(long)]
     pub(crate) user: Option<String>,
-    /// Only jobs of this kind: sql, python, scala or jar.
+    /// Only jobs of this kind: sql, python, scala, jar or script.
     #[arg(long)]
     pub(crate) kind: Option<String>,
     /// Only jobs that run there: in-cluster, spark-submit, kubernetes, flink or slurm.

@@ -6,6 +6,8 @@ use std::io::Read;
 
 use libra_api::allocation::SlurmRequest;
 use libra_api::submit::{RetryPolicyRequest, SubmitRequest, kind_of_file};
+use libra_core::allocation::OPTIONS;
+use libra_core::allocation::syntax::Form;
 use libra_core::spec::{Kind, MAX_CODE_BYTES};
 
 use serde_json::Value;
@@ -74,7 +76,7 @@ fn program(request: &mut SubmitRequest, file: &str, uploads: &mut Uploads) -> Re
         return Ok(());
     };
     let about = |e: std::io::Error| Failure::usage(format!("the file `{file}` can't be read: {e}"));
-    if !request.args.is_empty() {
+    if !request.args.is_empty() && kind != Kind::Script {
         return Err(Failure::usage(format!("`{file}` is sent as its text, which takes no arguments")));
     }
     let size = fs::metadata(file).map_err(about)?.len();
@@ -102,35 +104,39 @@ fn text_or_stdin(text: &str) -> Result<String, Failure> {
     Ok(read)
 }
 
-/// `--slurm memory-mb=100` is the field `memoryMb`. What is not a number or a flag is a text; the service says which is which.
+/// `--slurm memory-mb=100` is the field `memoryMb`. How a text is written is for the service to judge.
 fn slurm(given: &[String]) -> Result<Option<SlurmRequest>, Failure> {
     let pairs = pairs("--slurm", given)?;
     if pairs.is_empty() {
         return Ok(None);
     }
-    let fields = serde_json::to_value(SlurmRequest::every()).unwrap_or_default();
     let mut map = serde_json::Map::new();
     for (key, value) in pairs {
-        let mut words = key.split('-');
-        let mut name = words.next().unwrap_or_default().to_owned();
-        for word in words {
-            let mut letters = word.chars();
-            name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-            name.push_str(letters.as_str());
-        }
-        let wrong = |wanted: &str| Failure::usage(format!("--slurm {key} takes {wanted}, not `{value}`"));
-        let value = match fields.get(&name) {
-            Some(Value::String(_)) => Value::from(value.as_str()),
-            Some(Value::Bool(_)) => Value::from(value.parse::<bool>().map_err(|_| wrong("true or false"))?),
-            Some(_) => Value::from(value.parse::<u64>().map_err(|_| wrong("a whole number"))?),
-            None => {
-                return Err(Failure::usage(format!("--slurm knows no `{key}`; see `libra submit --help`")));
-            }
+        let Some(option) = OPTIONS.iter().find(|option| spelled(option.name) == key) else {
+            return Err(Failure::usage(format!("--slurm knows no `{key}`; see `libra submit --help`")));
         };
-        map.insert(name, value);
+        let wrong = |wanted: &str| Failure::usage(format!("--slurm {key} takes {wanted}, not `{value}`"));
+        let value = match option.syntax.form() {
+            Form::Text(_) | Form::Spelled(_) => Value::from(value),
+            Form::Flag => Value::from(value.parse::<bool>().map_err(|_| wrong("true or false"))?),
+            Form::Number(_) => Value::from(value.parse::<u32>().map_err(|_| wrong("a whole number"))?),
+        };
+        map.insert(option.name.to_owned(), value);
     }
     let request = serde_json::from_value(Value::Object(map));
     request.map(Some).map_err(|e| Failure::usage(format!("--slurm: {e}")))
+}
+
+/// A field's name as options are spelled: `memory-mb`.
+pub(crate) fn spelled(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            text.push('-');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
 }
 
 fn pairs(option: &str, given: &[String]) -> Result<BTreeMap<String, String>, Failure> {

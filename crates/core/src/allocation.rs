@@ -1,92 +1,166 @@
 //! What a job asks of a batch scheduler (contract H6).
+//!
+//! [`OPTIONS`] is the one list of all that can be asked for: the fields of [`Allocation`], their names on the wire, what `sbatch`
+//! calls them, how their values are written, and what they mean. How slurmrestd is told is the engine's.
 
+pub mod script;
 pub mod spark;
+pub mod syntax;
 
 use serde::{Deserialize, Serialize};
 
-/// What a job asks of a batch scheduler. None leaves the choice to the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Allocation {
-    /// A partition, or several with commas between.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub partition: Option<String>,
-    /// The account to charge.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub account: Option<String>,
-    /// A quality of service.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub qos: Option<String>,
-    /// The scheduler's own time limit, in minutes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_limit_minutes: Option<u32>,
-    /// Nodes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nodes: Option<u32>,
-    /// Tasks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tasks: Option<u32>,
-    /// Processors for each task.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpus_per_task: Option<u32>,
-    /// Memory on each node, in MiB.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_mb: Option<u64>,
-    /// GPUs of the whole job.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gpus: Option<u32>,
-    /// Tasks of an array, as `0-9%2`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub array: Option<String>,
-    /// Features that its nodes have to have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub constraint: Option<String>,
-    /// A reservation to run in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reservation: Option<String>,
-    /// Whether the scheduler itself may run it again after a node was lost; unless it says so, it may not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requeue: Option<bool>,
-    /// Where it begins, on the nodes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub directory: Option<String>,
-    /// A file for its standard output, on the nodes; Libra does not read it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stdout: Option<String>,
-    /// A file for its standard error, likewise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stderr: Option<String>,
+pub use script::of_script;
+pub use syntax::Syntax;
+
+/// The most nodes, tasks, processors or GPUs that are believed; larger numbers are typing errors.
+const MOST: u64 = 1_000_000;
+/// The longest time limit, a year, in minutes.
+const MOST_MINUTES: u64 = 366 * 24 * 60;
+/// The most memory of a node or a processor, 1 PiB, in MiB.
+const MOST_MEMORY_MB: u64 = 1 << 30;
+
+/// Something that can be asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedFor {
+    /// The field on the wire.
+    pub name: &'static str,
+    /// What `sbatch` calls it; the first of them is what it is told.
+    pub words: &'static [&'static str],
+    /// How its value is written.
+    pub syntax: Syntax,
+    /// What it means, for people.
+    pub about: &'static str,
 }
 
-/// The most nodes, tasks, processors or GPUs that are believed.
-const MOST: u32 = 1_000_000;
-/// The longest value of an option in a script, in bytes.
-const MOST_BYTES: usize = 1_024;
-/// What marks a line of a script that is meant for `sbatch`.
-const DIRECTIVE: &str = "#SBATCH";
+macro_rules! options {
+    ($($field:ident: $type:ty, $name:literal, $words:expr, $syntax:expr, $about:literal;)*) => {
+        /// What a job asks of a batch scheduler. None leaves the choice to the cluster.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Allocation {
+            $(
+                #[doc = $about]
+                #[serde(rename = $name, skip_serializing_if = "Option::is_none")]
+                pub $field: Option<$type>,
+            )*
+        }
+
+        /// All that can be asked for.
+        pub const OPTIONS: &[AskedFor] =
+            &[$(AskedFor { name: $name, words: &$words, syntax: $syntax, about: $about },)*];
+
+        impl Allocation {
+            /// This, and what it does not say as `those` say it.
+            #[must_use]
+            pub fn or(self, those: Self) -> Self {
+                Self { $($field: self.$field.or(those.$field),)* }
+            }
+        }
+    };
+}
+
+options! {
+    partition: String, "partition", ["--partition", "-p"], Syntax::Name, "A partition, or several with commas between.";
+    account: String, "account", ["--account", "-A"], Syntax::Name, "The account to charge.";
+    qos: String, "qos", ["--qos", "-q"], Syntax::Name, "A quality of service.";
+    time_limit_minutes: u32, "timeLimitMinutes", ["--time", "-t"], Syntax::Minutes,
+        "Slurm's time limit, in minutes.";
+    nodes: u32, "nodes", ["--nodes", "-N"], Syntax::Count, "Nodes; with `maxNodes`, at least so many.";
+    max_nodes: u32, "maxNodes", [], Syntax::Count, "Nodes at most, beside `nodes`.";
+    tasks: u32, "tasks", ["--ntasks", "-n"], Syntax::Count, "Tasks.";
+    tasks_per_node: u32, "tasksPerNode", ["--ntasks-per-node", "--tasks-per-node"], Syntax::Count,
+        "Tasks on each node; beside `tasks`, at most so many.";
+    cpus_per_task: u32, "cpusPerTask", ["--cpus-per-task", "-c"], Syntax::Count, "Processors for each task.";
+    memory_mb: u64, "memoryMb", ["--mem"], Syntax::Memory, "Memory on each node, in MiB.";
+    memory_per_cpu_mb: u64, "memoryPerCpuMb", ["--mem-per-cpu"], Syntax::Memory,
+        "Memory for each processor, in MiB; not beside `memoryMb`.";
+    gpus: u32, "gpus", ["--gpus", "-G"], Syntax::Count, "GPUs of the whole job.";
+    gpus_per_node: String, "gpusPerNode", ["--gpus-per-node"], Syntax::Gpus,
+        "GPUs of each node: `2`, or `a100:2` of one type.";
+    gres: String, "gres", ["--gres"], Syntax::Gres,
+        "Generic resources of each node, with commas between: `gpu:a100:2,shard:4`.";
+    array: String, "array", ["--array", "-a"], Syntax::Array, "Tasks of an array: `0-9`, `1,3,5`, `0-99%10`.";
+    dependency: String, "dependency", ["--dependency", "-d"], Syntax::Dependency,
+        "What it waits for in Slurm, by Slurm's numbers: `afterok:17`, `afterany:17:18`, `singleton`.";
+    nodelist: String, "nodelist", ["--nodelist", "-w"], Syntax::Hosts,
+        "Nodes that have to be among its own: `n1,n[3-5]`.";
+    exclude: String, "exclude", ["--exclude", "-x"], Syntax::Hosts, "Nodes that must not be among its own.";
+    exclusive: String, "exclusive", ["--exclusive"], Syntax::Word(&["true", "user", "mcs"]),
+        "Whether its nodes are its own: `true`; or `user`, which shares them with jobs of the same user of Slurm, or `mcs`.";
+    constraint: String, "constraint", ["--constraint", "-C"], Syntax::Name, "Features that its nodes have to have.";
+    reservation: String, "reservation", ["--reservation"], Syntax::Name, "A reservation to run in.";
+    requeue: bool, "requeue", ["--requeue"], Syntax::Flag,
+        "Whether Slurm itself may run it again after a node was lost. Absent is no: Libra tries again, as `retryPolicy` says.";
+    directory: String, "directory", ["--chdir", "-D"], Syntax::Path, "Where it begins, a whole path on the nodes.";
+    stdout: String, "stdout", ["--output", "-o"], Syntax::Path,
+        "A file on the nodes for its standard output; it is not among the job's logs then.";
+    stderr: String, "stderr", ["--error", "-e"], Syntax::Path, "A file on the nodes for its standard error, likewise.";
+    open_mode: String, "openMode", ["--open-mode"], Syntax::Word(&["append", "truncate"]),
+        "What happens to what these files hold when Slurm runs it again, and is in them before: `append` (if absent) or `truncate`.";
+    comment: String, "comment", ["--comment"], Syntax::Comment,
+        "Words for Slurm's comment; they stand there behind the token by which Libra knows the job.";
+    mail_type: String, "mailType", ["--mail-type"], Syntax::Words(MAIL_TYPES),
+        "When Slurm writes to `mailUser`, with commas between: `END,FAIL`.";
+    mail_user: String, "mailUser", ["--mail-user"], Syntax::Name, "To whom Slurm writes.";
+    signal: String, "signal", ["--signal"], Syntax::Signal,
+        "A signal before its time limit ends it: `USR1@120` to its steps, `B:USR1@120` to the script itself; seconds, 60 if absent.";
+}
+
+/// Occasions for mail, as every version of Slurm names them.
+pub const MAIL_TYPES: &[&str] = &[
+    "NONE",
+    "BEGIN",
+    "END",
+    "FAIL",
+    "REQUEUE",
+    "ALL",
+    "INVALID_DEPEND",
+    "STAGE_OUT",
+    "TIME_LIMIT",
+    "TIME_LIMIT_90",
+    "TIME_LIMIT_80",
+    "TIME_LIMIT_50",
+    "ARRAY_TASKS",
+];
+
+/// What is wrong with what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The field.
+    pub name: &'static str,
+    /// What is wrong and what would be right.
+    pub reason: String,
+}
 
 impl Allocation {
-    /// This, and what it does not say as `those` say it.
-    #[must_use]
-    pub fn or(self, those: Self) -> Self {
-        Self {
-            partition: self.partition.or(those.partition),
-            account: self.account.or(those.account),
-            qos: self.qos.or(those.qos),
-            time_limit_minutes: self.time_limit_minutes.or(those.time_limit_minutes),
-            nodes: self.nodes.or(those.nodes),
-            tasks: self.tasks.or(those.tasks),
-            cpus_per_task: self.cpus_per_task.or(those.cpus_per_task),
-            memory_mb: self.memory_mb.or(those.memory_mb),
-            gpus: self.gpus.or(those.gpus),
-            array: self.array.or(those.array),
-            constraint: self.constraint.or(those.constraint),
-            reservation: self.reservation.or(those.reservation),
-            requeue: self.requeue.or(those.requeue),
-            directory: self.directory.or(those.directory),
-            stdout: self.stdout.or(those.stdout),
-            stderr: self.stderr.or(those.stderr),
+    /// What is asked for, each with its value.
+    pub fn given(&self) -> Vec<(&'static AskedFor, serde_json::Value)> {
+        let all = serde_json::to_value(self).unwrap_or_default();
+        let value = |option: &'static AskedFor| Some((option, all.get(option.name)?.clone()));
+        OPTIONS.iter().filter_map(value).collect()
+    }
+
+    /// Everything that no cluster would take.
+    pub fn flaws(&self) -> Vec<Wrong> {
+        let mut wrong: Vec<Wrong> = self
+            .given()
+            .into_iter()
+            .filter_map(|(option, value)| {
+                let reason = option.syntax.flaw(value.as_str()?)?;
+                Some(Wrong { name: option.name, reason })
+            })
+            .collect();
+        let mut say =
+            |name: &'static str, reason: &str| wrong.push(Wrong { name, reason: reason.to_owned() });
+        if self.memory_mb.is_some() && self.memory_per_cpu_mb.is_some() {
+            say("memoryPerCpuMb", "can't be given together with `memoryMb`; ask for one of the two");
         }
+        match (self.nodes, self.max_nodes) {
+            (None, Some(_)) => say("maxNodes", "is for beside `nodes`, which says how many it has to have"),
+            (Some(least), Some(most)) if most < least => say("maxNodes", "is less than `nodes`"),
+            (_, None) | (Some(_), Some(_)) => {}
+        }
+        wrong
     }
 
     /// Nodes, at least.
@@ -96,132 +170,19 @@ impl Allocation {
 
     /// Processors of the whole job, at least.
     pub fn least_cpus(&self) -> u32 {
-        let tasks = self.tasks.unwrap_or(1).max(self.least_nodes());
+        let nodes = self.least_nodes();
+        let by_node = self.tasks_per_node.unwrap_or(1).saturating_mul(nodes);
+        let tasks = self.tasks.unwrap_or(by_node).max(nodes);
         tasks.saturating_mul(self.cpus_per_task.unwrap_or(1).max(1))
     }
 
     /// Memory of the whole job, in MiB; 0 where nothing is asked for.
     pub fn memory_of_all_mb(&self) -> u64 {
-        self.memory_mb.unwrap_or(0).saturating_mul(u64::from(self.least_nodes()))
-    }
-}
-
-/// Reads the lines of a script that are meant for `sbatch`, and takes the mark away from them: only one of the doors to
-/// a scheduler would read them. Answers what they ask for, a name for the job, and the script without them.
-///
-/// # Errors
-/// The first option that is unknown here, or that has no such value, in words.
-pub fn of_script(script: &str) -> Result<(Allocation, Option<String>, String), String> {
-    let mut asked = Allocation::default();
-    let mut name = None;
-    let mut rest = String::with_capacity(script.len());
-    let mut in_head = true;
-    for line in script.split_inclusive('\n') {
-        // sbatch looks no further than the first command.
-        in_head = in_head && (line.trim().is_empty() || line.starts_with('#'));
-        match line.strip_prefix(DIRECTIVE) {
-            Some(options) if in_head && options.starts_with(char::is_whitespace) => {
-                read(options, &mut asked, &mut name)?;
-                rest.push('#');
-            }
-            Some(_) | None => {}
-        }
-        rest.push_str(line);
-    }
-    Ok((asked, name, rest))
-}
-
-fn read(line: &str, asked: &mut Allocation, job_name: &mut Option<String>) -> Result<(), String> {
-    let mut words = words(line)?.into_iter();
-    while let Some(word) = words.next() {
-        if word.starts_with('#') {
-            return Ok(());
-        }
-        let (option, value) = split(&word);
-        let mut value = || {
-            value
-                .clone()
-                .or_else(|| words.next())
-                .filter(|value| value.len() <= MOST_BYTES)
-                .ok_or_else(|| format!("`{option}` in the script has no value, or too long a one"))
-        };
-        let wrong = |value: &str| format!("`{option}` in the script can't be `{value}`");
-        let count = |value: String| match value.parse::<u32>() {
-            Ok(count) if (1..=MOST).contains(&count) => Ok(count),
-            Ok(_) | Err(_) => Err(wrong(&value)),
-        };
-        match option.as_str() {
-            "--job-name" | "-J" => *job_name = Some(value()?),
-            "--partition" | "-p" => asked.partition = Some(value()?),
-            "--account" | "-A" => asked.account = Some(value()?),
-            "--qos" | "-q" => asked.qos = Some(value()?),
-            "--array" | "-a" => asked.array = Some(value()?),
-            "--constraint" | "-C" => asked.constraint = Some(value()?),
-            "--reservation" => asked.reservation = Some(value()?),
-            "--chdir" | "-D" => asked.directory = Some(value()?),
-            "--output" | "-o" => asked.stdout = Some(value()?),
-            "--error" | "-e" => asked.stderr = Some(value()?),
-            "--nodes" | "-N" => asked.nodes = Some(count(value()?)?),
-            "--ntasks" | "-n" => asked.tasks = Some(count(value()?)?),
-            "--cpus-per-task" | "-c" => asked.cpus_per_task = Some(count(value()?)?),
-            "--gpus" | "-G" => asked.gpus = Some(count(value()?)?),
-            "--requeue" => asked.requeue = Some(true),
-            "--no-requeue" => asked.requeue = Some(false),
-            "--time" | "-t" => {
-                let value = value()?;
-                asked.time_limit_minutes = Some(minutes(&value).ok_or_else(|| wrong(&value))?);
-            }
-            "--mem" => {
-                let value = value()?;
-                asked.memory_mb = Some(mebibytes(&value).ok_or_else(|| wrong(&value))?);
-            }
-            _ => {
-                return Err(format!(
-                    "the script asks for `{option}`, which Libra does not pass on; take that line away, or submit it with sbatch"
-                ));
-            }
+        match self.memory_per_cpu_mb {
+            Some(each) => each.saturating_mul(u64::from(self.least_cpus())),
+            None => self.memory_mb.unwrap_or(0).saturating_mul(u64::from(self.least_nodes())),
         }
     }
-    Ok(())
-}
-
-/// An option and the value that is written in the same word.
-fn split(word: &str) -> (String, Option<String>) {
-    if word.starts_with("--") {
-        return match word.split_once('=') {
-            Some((option, value)) => (option.to_owned(), Some(value.to_owned())),
-            None => (word.to_owned(), None),
-        };
-    }
-    match word.char_indices().nth(2) {
-        Some((at, _)) if word.starts_with('-') => {
-            (word[..at].to_owned(), Some(word[at..].trim_start_matches('=').to_owned()))
-        }
-        Some(_) | None => (word.to_owned(), None),
-    }
-}
-
-/// The words of a line; blanks in quotes are part of a word.
-fn words(line: &str) -> Result<Vec<String>, String> {
-    let mut all = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    for c in line.trim().chars() {
-        match (quote, c) {
-            (Some(open), _) if c == open => quote = None,
-            (None, '"' | '\'') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (None, _) if c.is_whitespace() => all.extend(word.take()),
-            (Some(_) | None, _) => word.get_or_insert_default().push(c),
-        }
-    }
-    if quote.is_some() {
-        return Err(format!("a quote is not closed in `{}` of the script", line.trim()));
-    }
-    all.extend(word);
-    Ok(all)
 }
 
 /// How many tasks an array has: 4 of `0-3`, 3 of `1,3,5`, 4 of `0-15:4%2`. None where that can't be told.
@@ -236,110 +197,9 @@ pub fn tasks_of(array: &str) -> Option<u64> {
     })
 }
 
-/// Slurm's ways to write a time limit, rounded up to minutes: `30`, `30:00`, `1:30:00`, `2-0`, `2-12:30`, `2-12:30:00`.
-fn minutes(text: &str) -> Option<u32> {
-    const SECONDS: [u64; 3] = [3_600, 60, 1];
-    let (days, clock) = match text.split_once('-') {
-        Some((days, clock)) => (Some(days.parse::<u64>().ok()?), clock),
-        None => (None, text),
-    };
-    let parts: Vec<u64> = clock.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    // Beside days hours come first; alone a single number is minutes, and two are minutes and seconds.
-    let first = match (days, parts.len()) {
-        (Some(_), 1..=3) | (None, 3) => 0,
-        (None, 1 | 2) => 1,
-        (Some(_) | None, _) => return None,
-    };
-    let clock = parts
-        .iter()
-        .zip(&SECONDS[first..])
-        .try_fold(0u64, |sum, (part, seconds)| sum.checked_add(part.checked_mul(*seconds)?))?;
-    let seconds = days.unwrap_or(0).checked_mul(24 * 3_600)?.checked_add(clock)?;
-    u32::try_from(seconds.div_ceil(60)).ok().filter(|minutes| *minutes > 0)
-}
-
-/// `4G`, `500M`, `2048` (MiB), `1T`, `2048K`.
-fn mebibytes(text: &str) -> Option<u64> {
-    let text = text.trim_end_matches(['B', 'b']);
-    let number = |text: &str| text.parse::<u64>().ok();
-    let mebibytes = match text.char_indices().last()? {
-        (at, 'k' | 'K') => number(&text[..at])?.div_ceil(1024),
-        (at, 'm' | 'M') => number(&text[..at])?,
-        (at, 'g' | 'G') => number(&text[..at])?.checked_mul(1024)?,
-        (at, 't' | 'T') => number(&text[..at])?.checked_mul(1024 * 1024)?,
-        (_, _) => number(text)?,
-    };
-    Some(mebibytes).filter(|mebibytes| *mebibytes > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_sbatch_would_read_is_read() {
-        let script = "#!/bin/bash\n#SBATCH --job-name=\"two words\" -p gpu,cpu\n#SBATCH -N2 --ntasks 8 # as many\n\n# a word\n\
-                      #SBATCH --time=1-02:03:04 --mem=4G\n#SBATCH -G 3 --no-requeue\nhostname\n#SBATCH --nonsense\n";
-        let (asked, name, rest) = of_script(script).unwrap();
-        let wanted = Allocation {
-            partition: Some("gpu,cpu".to_owned()),
-            nodes: Some(2),
-            tasks: Some(8),
-            time_limit_minutes: Some(26 * 60 + 4),
-            memory_mb: Some(4096),
-            gpus: Some(3),
-            requeue: Some(false),
-            ..Allocation::default()
-        };
-        assert_eq!((asked, name.as_deref()), (wanted, Some("two words")));
-        assert!(rest.contains("\n##SBATCH -N2"), "its lines stay for people");
-        assert!(rest.contains("\n#SBATCH --nonsense"), "after the first command nothing is read");
-    }
-
-    #[test]
-    fn what_is_not_passed_on_is_said() {
-        for (line, says) in [
-            ("--exclusive", "`--exclusive`"),
-            ("--nodes=0", "can't be `0`"),
-            ("--nodes=1-4", "can't be `1-4`"),
-            ("--time=soon", "can't be `soon`"),
-            ("--partition", "has no value"),
-            ("--comment='x", "quote"),
-        ] {
-            let why = of_script(&format!("#!/bin/sh\n#SBATCH {line}\ntrue\n")).unwrap_err();
-            assert!(why.contains(says), "{line}: {why}");
-        }
-    }
-
-    #[test]
-    fn times_and_amounts_are_slurms() {
-        for (text, wanted) in [
-            ("30", Some(30)),
-            ("30:01", Some(31)),
-            ("1:30:00", Some(90)),
-            ("2-0", Some(2_880)),
-            ("1-1:30", Some(1_530)),
-            ("0", None),
-            ("", None),
-            ("1-", None),
-            ("1:2:3:4", None),
-            ("UNLIMITED", None),
-            ("99999999999999999999", None),
-        ] {
-            assert_eq!(minutes(text), wanted, "{text}");
-        }
-        for (text, wanted) in [
-            ("4G", Some(4_096)),
-            ("500", Some(500)),
-            ("1025K", Some(2)),
-            ("1TB", Some(1 << 20)),
-            ("0", None),
-            ("G", None),
-            ("é", None),
-        ] {
-            assert_eq!(mebibytes(text), wanted, "{text}");
-        }
-    }
 
     #[test]
     fn the_tasks_of_an_array_are_counted() {
@@ -366,14 +226,33 @@ mod tests {
         let asked = beside.or(within);
         assert_eq!((asked.nodes, asked.tasks, asked.least_cpus()), (Some(1), Some(8), 8));
         assert_eq!(Allocation { nodes: Some(3), ..Allocation::default() }.least_cpus(), 3);
+        let by_node = Allocation {
+            nodes: Some(2),
+            tasks_per_node: Some(4),
+            cpus_per_task: Some(2),
+            memory_per_cpu_mb: Some(100),
+            ..Allocation::default()
+        };
+        assert_eq!((by_node.least_cpus(), by_node.memory_of_all_mb()), (16, 1_600));
     }
 
-    proptest::proptest! {
-        #[test]
-        fn no_script_makes_it_panic(line in "(--|-)?[a-zA-Z-]{0,12}[ =]?.{0,20}", more in ".*") {
-            if let Ok((_, _, rest)) = of_script(&format!("#!/bin/sh\n#SBATCH {line}\n{more}")) {
-                proptest::prop_assert!(of_script(&rest).is_ok_and(|(asked, name, _)| asked == Allocation::default() && name.is_none()));
-            }
-        }
+    #[test]
+    fn what_contradicts_itself_is_wrong() {
+        let named = |asked: Allocation| asked.flaws().into_iter().map(|wrong| wrong.name).collect::<Vec<_>>();
+        let none: [&str; 0] = [];
+        assert_eq!(named(Allocation { nodes: Some(2), max_nodes: Some(2), ..Allocation::default() }), none);
+        assert_eq!(
+            named(Allocation { nodes: Some(2), max_nodes: Some(1), ..Allocation::default() }),
+            ["maxNodes"]
+        );
+        assert_eq!(named(Allocation { max_nodes: Some(1), ..Allocation::default() }), ["maxNodes"]);
+        let both = Allocation { memory_mb: Some(1), memory_per_cpu_mb: Some(1), ..Allocation::default() };
+        assert_eq!(named(both), ["memoryPerCpuMb"]);
+        let texts = Allocation {
+            partition: Some("a\nb".to_owned()),
+            array: Some("all".to_owned()),
+            ..Allocation::default()
+        };
+        assert_eq!(named(texts), ["partition", "array"]);
     }
 }

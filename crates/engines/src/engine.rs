@@ -75,6 +75,8 @@ pub struct EngineError(pub String);
 pub struct Running {
     /// Since when it runs.
     pub since: Option<Timestamp>,
+    /// When its present run began, where the engine itself had put it back and has begun it anew.
+    pub again: Option<Timestamp>,
     /// How far it is.
     pub progress: Option<Progress>,
     /// What its own processes have used; None where it has none, as in a shared server.

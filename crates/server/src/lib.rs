@@ -27,6 +27,7 @@ mod workers;
 
 pub use faces::openapi_json;
 pub use run::{ServeError, run};
+pub use slurm::client as slurm_client;
 
 /// Bytes as lower-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {

@@ -123,7 +123,11 @@ impl SlurmClusters {
     }
 }
 
-fn client(way: &SlurmWay) -> Result<Slurm, String> {
+/// A client for a cluster. Nothing is sent.
+///
+/// # Errors
+/// A file that can't be read, or an address or certificate that is none: in words.
+pub fn client(way: &SlurmWay) -> Result<Slurm, String> {
     match way {
         SlurmWay::Rest { url, version, user, jwt_file, jwt_key_file, ca_file } => {
             let token = match (jwt_file, jwt_key_file) {

@@ -187,6 +187,8 @@ pub enum Note {
         application_id: Option<String>,
         /// Addresses.
         links: Links,
+        /// When its present run began, where the engine itself has begun it anew.
+        began: Option<Timestamp>,
     },
     /// The writer becomes the holder in place of one whose lease is over.
     TakeOver {

@@ -2,7 +2,10 @@
 
 use clap::{ArgGroup, Args, ValueEnum};
 
+use libra_core::allocation::OPTIONS;
+
 use super::ConnectArgs;
+use crate::submission::spelled;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -12,6 +15,13 @@ Examples:
   libra submit train.sh --slurm partition=gpu --slurm gpus=1 --follow
   libra submit app.jar --class com.example.Main --jars lib.jar -- 2026-01-31
   id=$(libra submit load.sql) && libra wait \"$id\"";
+
+/// What `--slurm` knows, a line each.
+fn slurm_help() -> String {
+    let lines = OPTIONS.iter().map(|option| format!("\n  {:<18}  {}", spelled(option.name), option.about));
+    let lines: String = lines.collect();
+    format!("What to ask of Slurm, before a script's own #SBATCH lines; may be given again:{lines}")
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP, group = ArgGroup::new("program").required(true))]
@@ -27,7 +37,7 @@ pub(crate) struct SubmitArgs {
     /// Python text; `-` reads it from standard input. `spark` is there already.
     #[arg(long, value_name = "TEXT", group = "program")]
     pub(crate) python: Option<String>,
-    /// Arguments of the program file.
+    /// Arguments of the program file, or of the script.
     #[arg(last = true)]
     pub(crate) args: Vec<String>,
 
@@ -38,10 +48,7 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) conf: Vec<String>,
     /// What to ask of Slurm, before a script's own #SBATCH lines; may be given again.
-    ///
-    /// partition, account, qos, time-limit-minutes, nodes, tasks, cpus-per-task, memory-mb (of a node), gpus, array,
-    /// constraint, reservation, requeue, directory, stdout, stderr.
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", long_help = slurm_help())]
     pub(crate) slurm: Vec<String>,
     /// A name for people.
     #[arg(long)]

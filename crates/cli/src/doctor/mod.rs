@@ -3,6 +3,7 @@
 mod backend;
 mod host;
 mod report;
+mod slurm;
 mod spark;
 
 use std::net::{SocketAddr, TcpListener};
@@ -19,7 +20,7 @@ use report::{Check, Report};
 /// How long something on the port may take to show that it is Libra.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
-/// Looks at everything that a job will need. Starts no Spark and changes nothing.
+/// Looks at everything that a job will need, and asks the Slurm clusters. Starts no Spark and changes nothing.
 pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     let report = Report::new(checks(args));
     match args.output.output {
@@ -50,6 +51,7 @@ fn checks(args: &DoctorArgs) -> Vec<Check> {
         Err(missing) => checks.push(spark::missing(&missing)),
     }
     checks.extend(backend::checks(&config));
+    checks.extend(slurm::checks(&config));
     let (listen, others) = port(config.listen);
     checks.push(listen);
     checks.push(host::data_dir(&config.data_dir, others));

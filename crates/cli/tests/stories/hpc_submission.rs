@@ -19,7 +19,7 @@ pub fn through_commands(cluster: &SlurmCluster) -> String {
     format!("slurm-conf: '{}', sbatch: always", cluster.conf().display())
 }
 
-fn set(door: &str) -> Setup {
+pub fn set(door: &str) -> Setup {
     sleepy().config(format!(
         "libra: {{slurm: {{clusters: [{{name: lab, {door}, interval: 1s, requests-per-minute: 1200}}]}}}}"
     ))
@@ -32,16 +32,16 @@ fn in_slurm(cluster: &SlurmCluster) -> Vec<(String, String)> {
     lines.map(|(number, comment)| (number.to_owned(), comment.trim().to_owned())).collect()
 }
 
-fn script(text: &str) -> Value {
+pub fn script(text: &str) -> Value {
     json!({"kind": "script", "code": format!("#!/bin/sh\n{text}\n")})
 }
 
-fn submit(libra: &Libra, words: &[&str]) -> Output {
+pub fn submit(libra: &Libra, words: &[&str]) -> Output {
     let all = [&["submit", "--url", libra.url()], words].concat();
     sleepy().run(&all)
 }
 
-async fn number_of(api: &Api, id: &str) -> String {
+pub async fn number_of(api: &Api, id: &str) -> String {
     wait::until_async("Slurm has it", async || api.job(id).await["applicationId"].is_string()).await;
     api.job(id).await["applicationId"].as_str().unwrap().to_owned()
 }
@@ -278,13 +278,32 @@ async fn what_slurm_could_not_run_is_refused_at_the_door() {
     let api = libra.api();
     for (body, pointer) in [
         (json!({"kind": "script", "code": "echo no shebang"}), "/code"),
-        (script("#SBATCH --exclusive"), "/code"),
+        (script("#SBATCH --contiguous"), "/code"),
+        (script("#SBATCH --gres=gpu:"), "/code"),
+        (script("#SBATCH --export=HOME"), "/code"),
         (merged(script("true"), &json!({"cluster": "elsewhere"})), "/cluster"),
         (merged(script("true"), &json!({"executionMode": "in-cluster"})), "/executionMode"),
         (merged(script("true"), &json!({"sparkConfig": {"spark.a": "b"}})), "/sparkConfig"),
         (merged(script("true"), &json!({"slurm": {"nodes": 0}})), "/slurm/nodes"),
         (merged(script("true"), &json!({"slurm": {"array": "all"}})), "/slurm/array"),
         (merged(script("true"), &json!({"slurm": {"directory": "here"}})), "/slurm/directory"),
+        (merged(script("true"), &json!({"slurm": {"dependency": "afterok:job-1"}})), "/slurm/dependency"),
+        (merged(script("true"), &json!({"slurm": {"nodelist": "n["}})), "/slurm/nodelist"),
+        (merged(script("true"), &json!({"slurm": {"exclusive": "yes"}})), "/slurm/exclusive"),
+        (merged(script("true"), &json!({"slurm": {"maxNodes": 2}})), "/slurm/maxNodes"),
+        (
+            merged(script("true"), &json!({"slurm": {"memoryMb": 1, "memoryPerCpuMb": 1}})),
+            "/slurm/memoryPerCpuMb",
+        ),
+        (
+            merged(script("true"), &json!({"slurm": {"array": "0-3", "openMode": "truncate"}})),
+            "/slurm/openMode",
+        ),
+        (
+            merged(script("true"), &json!({"slurm": {"comment": "of 019ab000-0000-7000-8000-000000000000"}})),
+            "/slurm/comment",
+        ),
+        (json!({"kind": "sql", "code": "SELECT 1", "args": ["a"]}), "/args"),
         (merged(script("true"), &json!({"env": {"SLURM_CONF": "x"}})), "/env/SLURM_CONF"),
         (json!({"kind": "script", "file": "/tmp/a.sh"}), "/file"),
         (json!({"kind": "sql", "code": "SELECT 1", "slurm": {"nodes": 1}}), "/slurm"),

@@ -39,6 +39,7 @@ mod hpc_hook_scripts;
 mod hpc_hooks;
 mod hpc_mock;
 mod hpc_own;
+mod hpc_script_options;
 mod hpc_slurm;
 mod hpc_spark;
 mod hpc_submission;

@@ -8,6 +8,7 @@ mod submitting;
 
 use std::path::Path;
 
+use libra_core::allocation::Allocation;
 use libra_core::hpc::end::End;
 use libra_core::hpc::raw_state::Standing;
 use libra_core::hpc::record::Record;
@@ -39,8 +40,11 @@ fn submission(cluster: &SlurmCluster, token: &str, line: &str) -> Submission {
         script: format!("#!/bin/sh\n{line}\n"),
         token: token.to_owned(),
         name: Some(token.to_owned()),
-        directory: cluster.work().display().to_string(),
-        stdout: Some("%x.out".to_owned()),
+        asked: Allocation {
+            directory: Some(cluster.work().display().to_string()),
+            stdout: Some("%x.out".to_owned()),
+            ..Allocation::default()
+        },
         ..Submission::default()
     }
 }

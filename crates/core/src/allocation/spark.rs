@@ -76,8 +76,31 @@ impl Layout {
     /// # Errors
     /// The first thing that can't be read, or that does not fit.
     pub fn of(config: &BTreeMap<String, String>, asked: &Allocation) -> Result<Self, Misfit> {
-        if asked.array.is_some() {
-            return Err(Misfit::at("/slurm/array", "is for scripts; a Spark job is one job"));
+        let for_scripts = [
+            ("/slurm/array", asked.array.is_some(), "is for scripts; a Spark job is one job"),
+            (
+                "/slurm/maxNodes",
+                asked.max_nodes.is_some(),
+                "is for scripts; a Spark job has as many nodes as its workers need",
+            ),
+            (
+                "/slurm/tasksPerNode",
+                asked.tasks_per_node.is_some(),
+                "is for scripts; ask for `tasks` and `cpusPerTask`",
+            ),
+            (
+                "/slurm/memoryPerCpuMb",
+                asked.memory_per_cpu_mb.is_some(),
+                "is for scripts; ask for `memoryMb`, of a node",
+            ),
+            (
+                "/slurm/signal",
+                asked.signal.is_some(),
+                "is for scripts; a Spark job does not know what to do with it",
+            ),
+        ];
+        if let Some((pointer, _, reason)) = for_scripts.into_iter().find(|(_, given, _)| *given) {
+            return Err(Misfit::at(pointer, reason));
         }
         let needed = needed(config, None)?;
         if needed.executor_gpus > 0 {

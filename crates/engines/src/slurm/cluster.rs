@@ -223,6 +223,9 @@ impl Slurm {
     async fn send(&self, submission: &Submission) -> Result<String, Error> {
         match self {
             Self::Rest(rest) => {
+                if let Some(words) = submission.beyond(rest.version().await?) {
+                    return Err(Error::Refused(words));
+                }
                 let told = rest.post("job/submit", |version| submission.body(version), ASK_PATIENCE).await?;
                 let id = answer(told)?.job_id;
                 id.map(|id| id.to_string())

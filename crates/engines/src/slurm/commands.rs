@@ -72,7 +72,7 @@ impl Commands {
         let program = places.into_iter().find(|path| path.is_file());
         let program = program.ok_or_else(|| failed(format!("it is not in {}", self.path())))?;
         let mut command = Command::new(program);
-        command.args(&order.arguments).env_clear();
+        command.env_clear();
         let told = if order.of_job.is_empty() {
             command.env("PATH", self.path()).env("LC_ALL", "C");
             None
@@ -82,6 +82,8 @@ impl Commands {
             command.arg(format!("--export-file={}", file.0.display()));
             Some(file)
         };
+        // Behind the options there may be a script's own words.
+        command.args(&order.arguments);
         if let Some(conf) = &self.conf {
             command.env("SLURM_CONF", conf);
         }

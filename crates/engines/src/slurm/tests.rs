@@ -1,8 +1,10 @@
 //! Answers as Slurm was seen to give them, and ones that it never would.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use libra_core::allocation::Allocation;
 use libra_core::hpc::record::{ExitStatus, Record};
 use libra_core::time::Timestamp;
 use serde_json::{Value, json};
@@ -174,27 +176,44 @@ fn a_warning_beside_a_number_is_no_refusal() {
 }
 
 fn submission() -> Submission {
+    let text = |text: &str| Some(text.to_owned());
     Submission {
         script: "#!/bin/sh\nexit 3\n".to_owned(),
+        arguments: vec!["a b".to_owned(), "it's $x".to_owned(), String::new()],
         token: "libra-1".to_owned(),
-        name: Some("train".to_owned()),
-        constraint: Some("a100".to_owned()),
-        reservation: Some("night".to_owned()),
-        requeue: true,
-        partition: Some("debug".to_owned()),
-        account: Some("lab".to_owned()),
-        qos: Some("normal".to_owned()),
-        time_limit_minutes: Some(5),
-        nodes: Some(2),
-        tasks: Some(4),
-        cpus_per_task: Some(2),
-        memory_mb_per_node: Some(100),
-        gpus: Some(1),
-        array: Some("0-3%2".to_owned()),
+        name: text("train"),
         environment: [("A".to_owned(), "b c,d".to_owned())].into(),
-        directory: "/home/ada".to_owned(),
-        stdout: Some("%j.out".to_owned()),
-        stderr: None,
+        asked: Allocation {
+            constraint: text("a100"),
+            reservation: text("night"),
+            requeue: Some(true),
+            partition: text("debug"),
+            account: text("lab"),
+            qos: text("normal"),
+            time_limit_minutes: Some(5),
+            nodes: Some(2),
+            max_nodes: Some(4),
+            tasks: Some(4),
+            tasks_per_node: Some(2),
+            cpus_per_task: Some(2),
+            memory_mb: Some(100),
+            gpus: Some(1),
+            gpus_per_node: text("a100:1"),
+            gres: text("shard:2"),
+            array: text("0-3%2"),
+            dependency: text("afterok:17"),
+            nodelist: text("n[1-2]"),
+            exclude: text("n9"),
+            exclusive: text("true"),
+            open_mode: text("truncate"),
+            comment: text("a trial"),
+            mail_type: text("END,TIME_LIMIT_80"),
+            mail_user: text("ada@site"),
+            signal: text("USR1@120"),
+            directory: text("/home/ada"),
+            stdout: text("%j.out"),
+            ..Allocation::default()
+        },
     }
 }
 
@@ -207,7 +226,7 @@ fn each_door_is_told_in_its_own_words() {
     let bare = Submission {
         script: "#!/bin/sh\n".to_owned(),
         token: "t".to_owned(),
-        directory: "/".to_owned(),
+        asked: Allocation { directory: Some("/".to_owned()), ..Allocation::default() },
         ..Submission::default()
     };
     insta::assert_snapshot!("submission_bare", bare.body(ApiVersion::V38).to_string());
@@ -228,10 +247,12 @@ fn what_no_cluster_would_take_is_refused_here() {
         with(|s| s.script = format!("#!/bin/sh\n{}", " ".repeat(super::MOST_SCRIPT_BYTES))),
         with(|s| s.token = "a b".to_owned()),
         with(|s| s.token = String::new()),
-        with(|s| s.directory = "home".to_owned()),
-        with(|s| s.array = Some("0-3 --uid=0".to_owned())),
+        with(|s| s.asked.directory = Some("home".to_owned())),
+        with(|s| s.asked.array = Some("0-3 --uid=0".to_owned())),
         with(|s| s.name = Some("a\nb".to_owned())),
-        with(|s| s.partition = Some(String::new())),
+        with(|s| s.asked.partition = Some(String::new())),
+        with(|s| s.asked.memory_per_cpu_mb = Some(1)),
+        with(|s| s.arguments.push("a\0b".to_owned())),
         with(|s| drop(s.environment.insert("A=B".to_owned(), String::new()))),
         with(|s| drop(s.environment.insert("1A".to_owned(), String::new()))),
         with(|s| drop(s.environment.insert("SBATCH_ACCOUNT".to_owned(), "rich".to_owned()))),
@@ -242,6 +263,39 @@ fn what_no_cluster_would_take_is_refused_here() {
     }
     let late = Submission { script: "#!/bin/sh\necho\n#SBATCH --x\n".to_owned(), ..submission() };
     assert_eq!(late.check(), Ok(()), "sbatch does not read on after the first command");
+}
+
+#[test]
+fn a_script_that_brings_its_arguments_is_called_with_them_in_its_own_place() {
+    let mut asked = submission();
+    asked.arguments = ["a b", "it's", "$x", "", "two\nlines", "--help"].map(str::to_owned).to_vec();
+    asked.script =
+        "#!/bin/bash\n# \u{e9}\nfor word; do echo \"[$word]\"; done; echo \"$0\"; cat \"$0\"\n\n\n"
+            .to_owned();
+    let body = asked.body(ApiVersion::V38);
+    let dir = std::env::temp_dir().join(format!("libra-slurm-{}-arguments", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let file = dir.join("slurm_script");
+    std::fs::write(&file, body["script"].as_str().unwrap()).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let words = "[a b]\n[it's]\n[$x]\n[]\n[two\nlines]\n[--help]\n";
+    let wanted = format!("{words}{}\n{}", file.display(), asked.script);
+    let out = std::process::Command::new(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&out.stdout), wanted, "{out:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), asked.script);
+    std::fs::remove_dir_all(dir).unwrap();
+    assert!(body["job"].get("argv").is_none(), "slurmrestd of 22.05 dies of it");
+    asked.arguments.clear();
+    assert_eq!(asked.body(ApiVersion::V38)["script"], asked.script);
+}
+
+#[test]
+fn what_a_version_of_slurmrestd_does_not_take_is_said() {
+    let mut asked = submission();
+    assert_eq!(asked.beyond(ApiVersion::V38), None);
+    asked.asked.signal = Some("B:USR1@120".to_owned());
+    assert!(asked.beyond(ApiVersion::V38).is_some_and(|words| words.contains("sbatch: always")));
+    assert_eq!(asked.beyond(ApiVersion::V39), None);
 }
 
 /// A server that answers a path with what `answers` makes of it and of the number of the request.

@@ -201,6 +201,7 @@ impl Query {
     pub(super) fn set_running(&self, live: &Live, since: Timestamp) {
         self.set(Phase::Running(Running {
             since: Some(since),
+            again: None,
             progress: None,
             usage: None,
             application_id: live.application_id.clone(),
@@ -212,6 +213,7 @@ impl Query {
     pub(super) fn set_resumed(&self, since: Timestamp) {
         self.set(Phase::Running(Running {
             since: Some(since),
+            again: None,
             progress: None,
             usage: None,
             application_id: None,

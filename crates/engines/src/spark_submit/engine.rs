@@ -123,6 +123,7 @@ impl SparkSubmit {
                 let application = known.application.unwrap_or_else(|| Application::read(&dir));
                 Observation::Running(Running {
                     since: Some(started.at),
+                    again: None,
                     progress: known.progress,
                     usage: shim::usage(&dir).map(|usage| Usage { executors: known.executors, ..usage }),
                     links: application.links(),

@@ -238,6 +238,7 @@ fn attempt_writes(
 ) -> Vec<AttemptWrite> {
     let FromEngine { handle, started_at, exit, place: _, why: _ } = engine;
     let mut writes = Vec::new();
+    let starts = step.effects.iter().any(|effect| matches!(effect, Effect::StartAttempt(_)));
     for effect in &step.effects {
         match effect {
             Effect::OpenAttempt(_) => writes.extend(opened.map(|a| AttemptWrite::Open(Box::new(a.clone())))),
@@ -246,11 +247,16 @@ fn attempt_writes(
                 at: started_at.or(exit.as_ref().and_then(|exit| exit.began)).unwrap_or(now),
                 handle: handle.clone(),
             }),
-            Effect::CloseAttempt(number) => writes.push(AttemptWrite::Close {
-                number: *number,
-                at: exit.as_ref().map_or(now, |e| e.at),
-                exit: exit.clone(),
-            }),
+            Effect::CloseAttempt(number) => {
+                // What the engine has put back and begun anew has begun with its last run.
+                let began = exit.as_ref().and_then(|exit| exit.began).filter(|_| !starts);
+                writes.extend(began.map(|at| AttemptWrite::Start { number: *number, at, handle: None }));
+                writes.push(AttemptWrite::Close {
+                    number: *number,
+                    at: exit.as_ref().map_or(now, |e| e.at),
+                    exit: exit.clone(),
+                });
+            }
             Effect::WakeScheduler | Effect::WakeSupervisor(_) | Effect::Notify(_) => {}
         }
     }

@@ -454,7 +454,9 @@ impl Driver {
         // Nothing known is no news: what was known before stays.
         let links =
             if running.links == Links::default() { self.attempt.links.clone() } else { running.links };
+        let began = running.again.filter(|at| self.attempt.started_at != Some(*at));
         let news = (progress.is_some() && progress.as_ref() != before)
+            || began.is_some()
             || (running.application_id.is_some() && running.application_id != self.attempt.application_id)
             || links != self.attempt.links;
         let usage = running.usage.map(|usage| usage.after(self.attempt.usage.as_ref()));
@@ -477,8 +479,10 @@ impl Driver {
             usage,
             application_id: application_id.clone(),
             links: links.clone(),
+            began,
         };
         if self.note(seen).await? {
+            self.attempt.started_at = began.or(self.attempt.started_at);
             self.attempt.progress = progress.or_else(|| self.attempt.progress.take());
             self.attempt.usage = usage.or(self.attempt.usage);
             self.attempt.looks += 1;

@@ -122,13 +122,13 @@ pub fn note(tx: &mut dyn Tx, note: &AttemptNote) -> Result<Outcome, StoreError> 
             let handle = json("handle", handle)?;
             with("handle = ?5", HELD, &[Arg::from(&handle)])?
         }
-        Note::Seen { after, progress, usage, application_id, links } => {
+        Note::Seen { after, progress, usage, application_id, links, began } => {
             let progress = progress.as_ref().map(|p| json("progress", p)).transpose()?;
             let usage = usage.as_ref().map(|u| json("usage", u)).transpose()?;
             let links = json("links", links)?;
             with(
                 "progress = COALESCE(?5, progress), application_id = COALESCE(?6, application_id), links = ?7, \
-                 usage = COALESCE(?8, usage), looks = looks + 1",
+                 usage = COALESCE(?8, usage), started_at = COALESCE(?10, started_at), looks = looks + 1",
                 "holder = ?3 AND epoch = ?4 AND looks = ?9",
                 &[
                     progress.as_ref().into(),
@@ -136,6 +136,7 @@ pub fn note(tx: &mut dyn Tx, note: &AttemptNote) -> Result<Outcome, StoreError> 
                     Arg::from(&links),
                     usage.as_ref().into(),
                     (*after).into(),
+                    began.map(|at| at.0).into(),
                 ],
             )?
         }

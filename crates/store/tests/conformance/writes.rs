@@ -159,6 +159,7 @@ async fn attempts_are_claimed_noted_and_taken_over(s: Store) {
         progress,
         application_id: application_id.map(Into::into),
         links: Links::default(),
+        began: application_id.map(|_| Timestamp(1_234)),
     };
     let seen = |application_id: Option<&str>, progress| seen_after(0, application_id, progress);
     assert_eq!(note((by.0, by.1 + 1), 1, &seen(None, None)).await.unwrap(), Outcome::Stale, "another epoch");
@@ -185,6 +186,7 @@ async fn attempts_are_claimed_noted_and_taken_over(s: Store) {
     assert_eq!((now.application_id.as_deref(), now.handle), (Some("app-1"), Some(handle)));
     assert!(now.progress.is_some() && now.looks == 2);
     assert_eq!(now.usage, Some(usage), "a look without it leaves it as it was");
+    assert_eq!(now.started_at, Some(Timestamp(1_234)), "its engine has begun it anew");
 
     let job = get(&s.db, id).await;
     let done = lifecycle::step(&job, Event::Succeeded, Timestamp(9)).unwrap();

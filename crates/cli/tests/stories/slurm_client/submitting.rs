@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use libra_core::allocation::Allocation;
 use libra_core::hpc::end::End;
 use libra_engines::slurm::{Access, Error, Rest, Signal, Slurm, Submission, TokenFrom};
 use libra_testkit::slurm::Setup;
@@ -16,18 +17,22 @@ async fn what_is_asked_for_is_what_the_job_gets() {
     let cluster = Setup::new().accounting().gpus(2).start();
     for (door, slurm) in doors(&cluster).into_iter().enumerate() {
         let token = format!("libra-{door}");
+        let plain = submission(&cluster, &token, "echo \"$SAID\" in $(pwd); echo complaint >&2; sleep 600");
         let asked = Submission {
-            partition: Some("debug".to_owned()),
-            account: Some("lab".to_owned()),
-            time_limit_minutes: Some(7),
-            nodes: Some(2),
-            tasks: Some(2),
-            cpus_per_task: Some(2),
-            memory_mb_per_node: Some(100),
-            gpus: Some(2),
             environment: [("SAID".to_owned(), "two words, and \"more\"".to_owned())].into(),
-            stderr: Some("%x-%j.err".to_owned()),
-            ..submission(&cluster, &token, "echo \"$SAID\" in $(pwd); echo complaint >&2; sleep 600")
+            asked: Allocation {
+                partition: Some("debug".to_owned()),
+                account: Some("lab".to_owned()),
+                time_limit_minutes: Some(7),
+                nodes: Some(2),
+                tasks: Some(2),
+                cpus_per_task: Some(2),
+                memory_mb: Some(100),
+                gpus: Some(2),
+                stderr: Some("%x-%j.err".to_owned()),
+                ..plain.asked.clone()
+            },
+            ..plain
         };
         let id = slurm.submit(&asked).await.unwrap();
         until_running(&slurm, &id).await;
@@ -69,10 +74,8 @@ async fn an_array_is_one_submission_and_signals_reach_a_script() {
     let cluster = SlurmCluster::start();
     for (door, slurm) in doors(&cluster).into_iter().enumerate() {
         let token = format!("array-{door}");
-        let asked = Submission {
-            array: Some("1-3".to_owned()),
-            ..submission(&cluster, &token, "exit $SLURM_ARRAY_TASK_ID")
-        };
+        let mut asked = submission(&cluster, &token, "exit $SLURM_ARRAY_TASK_ID");
+        asked.asked.array = Some("1-3".to_owned());
         let id = slurm.submit(&asked).await.unwrap();
         until_ended(&slurm, &id).await;
         let found = slurm.find(&token, ALWAYS.0, ALWAYS.1).await.unwrap();
@@ -92,14 +95,14 @@ async fn an_array_is_one_submission_and_signals_reach_a_script() {
 async fn what_slurm_refuses_is_refused_and_not_there() {
     let cluster = Setup::new().nodes(1).start();
     for slurm in doors(&cluster) {
-        let wrong =
-            Submission { partition: Some("nowhere".to_owned()), ..submission(&cluster, "wrong", "exit 0") };
+        let mut wrong = submission(&cluster, "wrong", "exit 0");
+        wrong.asked.partition = Some("nowhere".to_owned());
         let refused = slurm.submit(&wrong).await.unwrap_err();
         assert!(matches!(&refused, Error::Refused(why) if why.contains("nvalid partition")), "{refused}");
         assert!(slurm.find("wrong", ALWAYS.0, ALWAYS.1).await.unwrap().ids.is_empty());
         // More memory than any node has: it is told at once.
-        let large =
-            Submission { memory_mb_per_node: Some(1 << 30), ..submission(&cluster, "large", "exit 0") };
+        let mut large = submission(&cluster, "large", "exit 0");
+        large.asked.memory_mb = Some(1 << 30);
         let refused = slurm.submit(&large).await.unwrap_err();
         assert!(matches!(refused, Error::Refused(_)), "{refused}");
         for id in ["99999", "99999_1", "0", "1; id", "../nodes"] {

@@ -53,16 +53,24 @@ pub(super) fn violations(spec: &JobSpec, cluster: Option<&Cluster>) -> Vec<(Stri
 /// What no cluster would take of it.
 fn flaw(spec: &JobSpec, script: &str, cluster: Option<&Cluster>) -> Vec<(String, String)> {
     let Some(cluster) = cluster else { return Vec::new() };
-    let asked = submission(
-        spec,
-        spec.slurm.clone().unwrap_or_default(),
-        script.to_owned(),
-        cluster,
-        &AttemptDir::new("/"),
-        String::from("a"),
-        String::from("a"),
-    );
-    asked.check().err().into_iter().map(|flaw| (flaw.pointer, flaw.words)).collect()
+    let asked = spec.slurm.clone().unwrap_or_default();
+    let mut wrong: Vec<(String, String)> =
+        asked.flaws().into_iter().map(|wrong| (format!("/slurm/{}", wrong.name), wrong.reason)).collect();
+    if cluster.shares_files
+        && asked.array.is_some()
+        && asked.stdout.is_none()
+        && asked.open_mode.as_deref() == Some("truncate")
+    {
+        let reason = "would let each task of the array remove what the others have written to the job's log; name a file in \
+                      `stdout`, as `out-%a.txt`";
+        wrong.push(("/slurm/openMode".to_owned(), reason.to_owned()));
+    }
+    if !wrong.is_empty() {
+        return wrong;
+    }
+    let any = || String::from("a");
+    let sent = submission(spec, asked, script.to_owned(), cluster, &AttemptDir::new("/"), any(), any());
+    sent.check().err().into_iter().map(|flaw| (flaw.pointer, flaw.words)).collect()
 }
 
 /// What is sent for an attempt. Of a Spark job, this writes its files.
@@ -104,7 +112,7 @@ pub(super) fn forget(launch: &Launch, dir: &AttemptDir) {
 
 fn submission(
     spec: &JobSpec,
-    asked: Allocation,
+    mut asked: Allocation,
     script: String,
     cluster: &Cluster,
     dir: &AttemptDir,
@@ -113,35 +121,23 @@ fn submission(
 ) -> Submission {
     // Slurm fills in patterns where there are percent signs.
     let path = |path: std::path::PathBuf| path.to_string_lossy().replace('%', "%%");
-    let (directory, stdout, stderr) = if cluster.shares_files {
-        let directory = asked.directory.unwrap_or_else(|| dir.work_dir().to_string_lossy().into_owned());
+    if cluster.shares_files {
+        let own = || dir.work_dir().to_string_lossy().into_owned();
+        asked.directory = Some(asked.directory.unwrap_or_else(own));
         // Who names one file for both has both in it.
-        let stderr = asked.stderr.or_else(|| asked.stdout.is_none().then(|| path(dir.stderr())));
-        (directory, asked.stdout.or_else(|| Some(path(dir.stdout()))), stderr)
+        asked.stderr = asked.stderr.or_else(|| asked.stdout.is_none().then(|| path(dir.stderr())));
+        asked.stdout = asked.stdout.or_else(|| Some(path(dir.stdout())));
     } else {
-        (asked.directory.unwrap_or_else(|| ANYWHERE.to_owned()), asked.stdout, asked.stderr)
-    };
+        asked.directory = Some(asked.directory.unwrap_or_else(|| ANYWHERE.to_owned()));
+    }
     Submission {
         script,
+        // Those of a Spark job are its program's, and are in its script.
+        arguments: if spark::is_spark(spec.kind) { Vec::new() } else { spec.args.clone() },
         token,
         name: Some(spec.name.clone().unwrap_or(name)),
-        partition: asked.partition,
-        account: asked.account,
-        qos: asked.qos,
-        time_limit_minutes: asked.time_limit_minutes,
-        nodes: asked.nodes,
-        tasks: asked.tasks,
-        cpus_per_task: asked.cpus_per_task,
-        memory_mb_per_node: asked.memory_mb,
-        gpus: asked.gpus,
-        array: asked.array,
-        constraint: asked.constraint,
-        reservation: asked.reservation,
-        requeue: asked.requeue.unwrap_or(false),
+        asked,
         environment: spec.env.clone(),
-        directory,
-        stdout,
-        stderr,
     }
 }
 

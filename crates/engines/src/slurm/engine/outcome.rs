@@ -77,17 +77,33 @@ impl Submitted<'_> {
         let since = ours.iter().filter_map(|job| job.record.started).min();
         if running.is_empty() && (over.is_empty() || since.is_none()) {
             let reason = first.record.reason.as_deref().filter(|reason| *reason != "None");
-            return Observation::Waiting(waits(reason.unwrap_or("it is its turn next"), number));
+            let why = reason.unwrap_or("it is its turn next");
+            return Observation::Waiting(match first.record.restarts.filter(|restarts| *restarts > 0) {
+                Some(restarts) => waits_again(why, number, restarts),
+                None => waits(why, number),
+            });
         }
         let done = count(&over).min(all);
         let stage = match running.as_slice() {
-            [job] if all == 1 && job.record.nodes.is_empty() => format!("Slurm job {number}"),
-            [job] if all == 1 => format!("Slurm job {number} on {}", job.record.nodes.join(",")),
+            [job] if all == 1 => {
+                let nodes = job.record.nodes.join(",");
+                let on = if nodes.is_empty() { nodes } else { format!(" on {nodes}") };
+                let again = job.record.restarts.filter(|restarts| *restarts > 0);
+                let run = again.map(|restarts| format!(", run {}", restarts.saturating_add(1)));
+                format!("Slurm job {number}{on}{}", run.unwrap_or_default())
+            }
             running => format!("Slurm job {number}: {} of {all} run, {done} have ended", running.len()),
         };
         let percentage = done.saturating_mul(100).checked_div(all).and_then(|share| u8::try_from(share).ok());
+        let again = match running.as_slice() {
+            [job] if all == 1 && job.record.restarts.is_some_and(|restarts| restarts > 0) => {
+                job.record.started
+            }
+            _ => None,
+        };
         Observation::Running(Running {
             since: since.or(Some(now)),
+            again,
             progress: Some(Progress {
                 percentage: percentage.unwrap_or(0),
                 current_stage: Some(stage),
@@ -135,6 +151,21 @@ fn waits(why: &str, number: &str) -> Running {
     Running {
         progress: Some(Progress {
             current_stage: Some(format!("waits in Slurm as job {number}: {why}")),
+            ..Progress::default()
+        }),
+        application_id: Some(number.to_owned()),
+        ..Running::default()
+    }
+}
+
+/// Slurm itself has put it back, and will run it anew.
+fn waits_again(why: &str, number: &str, restarts: u32) -> Running {
+    let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
+    Running {
+        progress: Some(Progress {
+            current_stage: Some(format!(
+                "Slurm has put job {number} back {times}, and it waits there: {why}"
+            )),
             ..Progress::default()
         }),
         application_id: Some(number.to_owned()),

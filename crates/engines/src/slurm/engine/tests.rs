@@ -82,6 +82,24 @@ fn one_job_is_what_slurm_says_of_it() {
 }
 
 #[test]
+fn what_slurm_has_put_back_says_so_and_begins_anew() {
+    let again = |raw: &str| {
+        let mut job = job("8", raw);
+        job.record.restarts = Some(1);
+        job.record.nodes = vec!["n1".to_owned()];
+        of(&[job], false)
+    };
+    let Observation::Waiting(waiting) = again("PENDING") else { panic!("it waits") };
+    let said = "Slurm has put job 8 back once, and it waits there: Resources";
+    assert_eq!(waiting.progress.unwrap().current_stage.as_deref(), Some(said));
+    let Observation::Running(running) = again("RUNNING") else { panic!("it runs") };
+    assert_eq!(running.again, Some(NOW));
+    assert_eq!(running.progress.unwrap().current_stage.as_deref(), Some("Slurm job 8 on n1, run 2"));
+    let Observation::Running(running) = of(&[job("8", "RUNNING")], false) else { panic!("it runs") };
+    assert_eq!(running.again, None, "it is its first run");
+}
+
+#[test]
 fn a_job_without_our_mark_is_not_ours() {
     let mut other = job("8", "COMPLETED");
     for comment in [Some("somebody's".to_owned()), None] {

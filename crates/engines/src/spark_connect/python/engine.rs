@@ -353,6 +353,7 @@ impl Python {
 fn running(live: &Live, job: &Job, since: Timestamp) -> Observation {
     Observation::Running(Running {
         since: Some(since),
+        again: None,
         progress: job.progress(),
         usage: shim::usage(&job.dir),
         application_id: live.application_id.clone(),

@@ -18,7 +18,7 @@ use crate::tables::json;
 use crate::tx::Arg;
 
 /// Which attempt, who has to hold it, and what is set; NULL sets nothing.
-const COLUMNS: [(&str, Of); 14] = [
+const COLUMNS: [(&str, Of); 15] = [
     ("job_id", Of::Text),
     ("number", Of::Int),
     ("held_by", Of::Text),
@@ -33,6 +33,7 @@ const COLUMNS: [(&str, Of); 14] = [
     ("links", Of::Text),
     ("usage", Of::Text),
     ("looks", Of::Int),
+    ("started_at", Of::Int),
 ];
 
 /// `ended_at` is asked for in such a way that the index of open attempts is not even considered: it would be walked
@@ -43,7 +44,8 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
          launched_at = COALESCE(n.launched_at, a.launched_at), host = COALESCE(n.host, a.host), \
          handle = COALESCE(n.handle, a.handle), progress = COALESCE(n.progress, a.progress), \
          application_id = COALESCE(n.application_id, a.application_id), links = COALESCE(n.links, a.links), \
-         usage = COALESCE(n.usage, a.usage), looks = COALESCE(n.looks + 1, a.looks) \
+         usage = COALESCE(n.usage, a.usage), looks = COALESCE(n.looks + 1, a.looks), \
+         started_at = COALESCE(n.started_at, a.started_at) \
          FROM {} \
          WHERE a.job_id = n.job_id AND a.number = n.number AND COALESCE(a.ended_at, -1) = -1 \
          AND ((n.held_by IS NULL AND a.holder IS NULL) OR (a.holder = n.held_by AND a.epoch = n.held_epoch)) \
@@ -87,6 +89,7 @@ struct Set<'a> {
     links: Option<String>,
     usage: Option<String>,
     looks: Option<i64>,
+    started_at: Option<i64>,
 }
 
 fn set(note: &AttemptNote) -> Result<Set<'_>, StoreError> {
@@ -97,12 +100,13 @@ fn set(note: &AttemptNote) -> Result<Set<'_>, StoreError> {
         }
         Note::Intent { at, host } => Set { launched_at: Some(at.0), host: Some(host), ..held },
         Note::Handle(handle) => Set { handle: Some(json("handle", handle)?), ..held },
-        Note::Seen { after, progress, usage, application_id, links } => Set {
+        Note::Seen { after, progress, usage, application_id, links, began } => Set {
             progress: progress.as_ref().map(|p| json("progress", p)).transpose()?,
             application_id: application_id.as_deref(),
             links: Some(json("links", links)?),
             usage: usage.as_ref().map(|u| json("usage", u)).transpose()?,
             looks: Some(*after),
+            started_at: began.map(|at| at.0),
             ..held
         },
         Note::TakeOver { from } => Set { held_by: Some(from), holder: Some(&note.by), ..held },
@@ -128,6 +132,7 @@ async fn write(pool: &Arc<Pool>, batch: &[AttemptNote]) -> Result<Vec<Outcome>, 
             s.links.as_ref().into(),
             s.usage.as_ref().into(),
             s.looks.into(),
+            s.started_at.into(),
         ]);
     }
     let arguments: Vec<&(dyn ToSql + Sync)> = rows.arguments().collect();
