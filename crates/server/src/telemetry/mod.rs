@@ -1,6 +1,5 @@
 //! What operators read: the log and the figures.
 
-pub mod classic;
 pub mod flink;
 pub mod hpc;
 pub mod log;
