@@ -141,6 +141,8 @@ impl Service {
             slurm,
         } = parts;
         let followers = Places::new(config.logs.max_followers);
+        let metrics = Metrics::new();
+        metrics.storage.is_of(db.operations());
         Self {
             followers,
             uploads: Places::new(artifacts::MAX_UPLOADS),
@@ -151,7 +153,7 @@ impl Service {
             config,
             db,
             engines,
-            metrics: Metrics::new(),
+            metrics,
             clock,
             standing,
             signals,

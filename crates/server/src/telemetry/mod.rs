@@ -4,3 +4,4 @@ pub mod flink;
 pub mod hpc;
 pub mod log;
 pub mod metrics;
+pub mod storage;
