@@ -126,13 +126,13 @@ impl Db {
     /// Applies a step of the lifecycle with everything that belongs to it (hot lane).
     pub async fn apply(&self, change: Change) -> Result<Outcome, StoreError> {
         let call = self.begin(Operation::ApplyStep);
-        call.ends(self.backend.apply(change).await, of_outcome)
+        call.ends(self.backend.apply(change).await, |outcome| of_outcome(*outcome))
     }
 
     /// Notes something about an attempt that is no change of state (hot lane).
     pub async fn note(&self, note: AttemptNote) -> Result<Outcome, StoreError> {
         let call = self.begin(Operation::NoteAttempt);
-        call.ends(self.backend.note(note).await, of_outcome)
+        call.ends(self.backend.note(note).await, |outcome| of_outcome(*outcome))
     }
 
     /// Numbers committed rows of the log, if the fence still holds; says how many.

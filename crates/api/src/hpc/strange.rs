@@ -135,28 +135,26 @@ struct Parts {
 pub fn unknown_fields(batch: &[u8]) -> Vec<Violation> {
     let mut named = Vec::new();
     if let Ok(Strange(names, _)) = serde_json::from_slice::<Strange<SampleBatch>>(batch) {
-        named.extend(violations::<SampleBatch>("", names));
+        named.extend(violations::<SampleBatch>("", &names));
     }
     if let Ok(parts) = serde_json::from_slice::<Parts>(batch) {
         for (place, names) in parts.samples.0 {
-            named.extend(violations::<JobSample>(&format!("/samples/{place}"), names));
+            named.extend(violations::<JobSample>(&format!("/samples/{place}"), &names));
         }
         if let Some(Strange(names, _)) = parts.node_totals {
-            named.extend(violations::<NodeTotals>("/node_totals", names));
+            named.extend(violations::<NodeTotals>("/node_totals", &names));
         }
     }
     named.truncate(MOST_NAMED);
     named
 }
 
-fn violations<K: Known>(at: &str, names: Vec<String>) -> impl Iterator<Item = Violation> {
-    let named = move |name: String, at: &str| {
-        let near =
-            nearest(&name, K::FIELDS).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
-        Violation::new(format!("{at}/{}", escape(&name)), format!("is not a known field{near}"))
+fn violations<K: Known>(at: &str, names: &[String]) -> Vec<Violation> {
+    let unknown = |name: &String| {
+        let near = nearest(name, K::FIELDS).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+        Violation::new(format!("{at}/{}", escape(name)), format!("is not a known field{near}"))
     };
-    let at = at.to_owned();
-    names.into_iter().map(move |name| named(name, &at))
+    names.iter().map(unknown).collect()
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ pub fn observe(before: Option<&HpcJob>, word: Word, means: Means, fresh: Fresh, 
         let hint = means.asks && matches!(word, Word::Started(_) | Word::Finished(_));
         if hint || !is_later(before, &word) {
             return match word {
-                Word::Started(record) if !hint => filled_in(before, *record, now),
+                Word::Started(record) if !hint => filled_in(before, &record, now),
                 Word::Started(_) | Word::Finished(_) | Word::Record(..) | Word::Forgotten => {
                     Outcome::Unchanged
                 }
@@ -180,7 +180,7 @@ fn is_within(before: &HpcJob, record: &Record) -> bool {
 
 /// What a beginning that comes behind its own end adds: where nobody is asked, nobody else tells when the job began, and where.
 /// What is known stays, and so does the end.
-fn filled_in(before: &HpcJob, record: Record, now: Timestamp) -> Outcome {
+fn filled_in(before: &HpcJob, record: &Record, now: Timestamp) -> Outcome {
     let known = &before.record;
     if record.restarts.is_some_and(|restarts| restarts < known.restarts.unwrap_or(0)) {
         // Of an earlier run.
@@ -202,7 +202,7 @@ fn filled_in(before: &HpcJob, record: Record, now: Timestamp) -> Outcome {
     // No job begins after its end.
     let told = record.started.map(|at| known.ended.map_or(at, |ended| at.min(ended)));
     let started = known.started.into_iter().chain(told).min();
-    let filled = record.followed_by(Record { nodes, user, started, ..known.clone() });
+    let filled = record.followed_by(Record { user, started, nodes, ..known.clone() });
     if filled == *known {
         return Outcome::Unchanged;
     }
