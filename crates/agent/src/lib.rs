@@ -7,6 +7,7 @@
 
 pub mod cgroup;
 pub mod gpu;
+mod held;
 pub mod job;
 mod listen;
 pub mod look;

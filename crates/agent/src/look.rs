@@ -62,7 +62,9 @@ impl Seen {
             samples: samples.to_vec(),
             node_totals,
         };
-        let mut pieces = self.samples.chunks(BATCH_SAMPLES);
+        // Of a job of which nothing could be read there is nothing to say.
+        let told: Vec<JobSample> = self.samples.into_iter().filter(JobSample::has_figures).collect();
+        let mut pieces = told.chunks(BATCH_SAMPLES);
         let first = batch(pieces.next().unwrap_or_default(), Some(self.totals));
         std::iter::once(first).chain(pieces.map(|piece| batch(piece, None))).collect()
     }

@@ -3,12 +3,14 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libra_api::client::{Client, ClientError};
 use libra_core::retry;
 
+use crate::held::{Again, Held};
 use crate::run::Shared;
+use crate::spool::Batch;
 
 /// What becomes of a batch that was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,48 +39,90 @@ fn pause(failures: u32) -> Duration {
     Duration::from_millis(retry::delay_ms(&retry::default_policy(), failures, random))
 }
 
+/// What is sent next.
+enum Next {
+    /// The oldest of what is kept.
+    Kept(Batch),
+    /// What Libra could not take so far.
+    Again(Again),
+}
+
+/// What is to be sent next; waits for it.
+async fn next(shared: &Shared, held: &mut Held) -> Next {
+    loop {
+        if let Some(again) = held.next(Instant::now()) {
+            return Next::Again(again);
+        }
+        if let Some(batch) = shared.spool().oldest() {
+            return Next::Kept(batch);
+        }
+        let due = async {
+            match held.due() {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.news.notified() => {}
+            () = due => {}
+        }
+    }
+}
+
 /// Sends for ever. The key is read anew for each batch, so that it can be exchanged.
 pub(crate) async fn run(shared: Arc<Shared>, client: Client, token_file: Option<PathBuf>) {
     let mut failures = 0u32;
     let mut complained = false;
+    let mut held = Held::default();
     loop {
-        let Some(batch) = shared.spool().oldest() else {
-            shared.news.notified().await;
-            continue;
+        let next = next(&shared, &mut held).await;
+        let (text, samples, tries) = match &next {
+            Next::Kept(batch) => (batch.text.clone(), batch.samples, 1),
+            Next::Again(again) => {
+                // Numbers and texts have a JSON, always.
+                let Ok(text) = serde_json::to_string(&again.batch) else { continue };
+                (text, again.batch.samples.len() as u64, again.tries + 1)
+            }
         };
         let sent = match token(token_file.as_deref()) {
-            Ok(token) => client.with_token(token).send_samples(batch.text.clone()).await,
+            Ok(token) => client.with_token(token).send_samples(text.clone()).await,
             Err(problem) => Err(ClientError::Setup(problem)),
         };
         match sent {
             Ok(answer) => {
-                shared.spool().done(&batch);
+                if let Next::Kept(batch) = &next {
+                    shared.spool().done(batch);
+                }
                 shared.metrics.pushes.inc();
-                shared.metrics.refused.inc_by(answer.rejected.len() as u64);
+                let refused = held.keep(&text, tries, &answer, Instant::now());
+                shared.metrics.refused.inc_by(refused);
                 if failures > 0 {
                     shared.say(&format!("Libra answers again, after {failures} failures"));
                     failures = 0;
                 }
                 // Once for a series: every batch may have them.
-                if let Some(first) = answer.rejected.first().filter(|_| !complained) {
+                if let Some(first) = answer.rejected.first().filter(|_| refused > 0 && !complained) {
                     shared.say(&format!(
-                        "Libra has refused {} of {} samples; the first one: {}",
-                        answer.rejected.len(),
-                        batch.samples,
+                        "Libra has refused {refused} of {samples} samples; the first one: {}",
                         one_line(&first.reason)
                     ));
                 }
-                complained = !answer.rejected.is_empty();
+                complained = refused > 0;
             }
             Err(error) => match verdict(&error) {
                 Verdict::Refused => {
-                    shared.spool().done(&batch);
+                    if let Next::Kept(batch) = &next {
+                        shared.spool().done(batch);
+                    }
                     shared.metrics.failures.inc();
-                    shared.metrics.refused.inc_by(batch.samples);
+                    shared.metrics.refused.inc_by(samples);
                     failures = 0;
                     shared.say(&format!("Libra has refused a batch: {}", one_line(&error.to_string())));
                 }
                 Verdict::Later => {
+                    if let Next::Again(again) = next {
+                        held.put_back(again, Instant::now());
+                    }
                     shared.metrics.failures.inc();
                     if failures == 0 {
                         shared.say(&format!(

@@ -7,6 +7,7 @@ pub mod artifacts;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod deployments;
+pub mod exposition;
 pub mod feed;
 pub mod fields;
 pub mod hpc;

@@ -84,9 +84,9 @@ pub struct UsageView {
 pub struct ResourcesView {
     /// Cores of driver and executors together.
     pub cpu_cores: u64,
-    /// Memory of driver and executors together, GiB, with overhead.
-    #[serde(rename = "memoryGB")]
-    pub memory_gb: f64,
+    /// Memory of driver and executors together, GiB, with overhead; absent where a script for Slurm says nothing of it.
+    #[serde(rename = "memoryGB", default, skip_serializing_if = "Option::is_none")]
+    pub memory_gb: Option<f64>,
     /// Executors.
     pub executors: u32,
     /// GPUs of all executors together; absent when there are none.

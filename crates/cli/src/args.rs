@@ -5,6 +5,7 @@ mod context;
 mod deployments;
 mod efficiency;
 mod events;
+mod hpc;
 mod simulate;
 mod submit;
 
@@ -20,6 +21,7 @@ pub(crate) use deployments::{
 };
 pub(crate) use efficiency::EfficiencyArgs;
 pub(crate) use events::{EventsArgs, ReplayArgs, WebhookListArgs, WebhooksCommand};
+pub(crate) use hpc::{HpcCommand, HpcListArgs};
 pub(crate) use simulate::{PolicyName, SimulateArgs};
 pub(crate) use submit::{SessionMode, SubmitArgs};
 
@@ -127,6 +129,9 @@ pub(crate) enum ClientCommand {
     Webhooks(WebhooksCommand),
     /// Show what jobs of Slurm have made of what they were given.
     Efficiency(EfficiencyArgs),
+    /// List and show the jobs of batch schedulers that Libra sees, whoever submitted them.
+    #[command(subcommand)]
+    Hpc(HpcCommand),
     #[command(flatten)]
     Deployments(DeploymentCommand),
     /// Upload versions of programs, and list them.

@@ -7,6 +7,7 @@ mod deployments;
 mod efficiency;
 mod events;
 mod follow;
+mod hpc;
 mod logs;
 mod queue;
 mod result;
@@ -38,6 +39,7 @@ pub(crate) async fn run(command: ClientCommand) -> Result<Exit, Failure> {
         ClientCommand::Top(args) => queue::top(&args).await,
         ClientCommand::Events(args) => events::run(&args).await,
         ClientCommand::Efficiency(args) => efficiency::run(&args).await,
+        ClientCommand::Hpc(command) => hpc::run(&command).await,
         ClientCommand::Webhooks(command) => webhooks::run(&command).await,
         ClientCommand::Deployments(command) => deployments::run(&command).await,
         ClientCommand::Artifact(command) => artifacts::run(&command).await,

@@ -125,7 +125,8 @@ fn resources(needs: &ResourcesView) -> String {
         1 => "1 executor".to_owned(),
         n => format!("{n} executors"),
     };
-    format!("{} cores, {} GiB, {executors}", needs.cpu_cores, needs.memory_gb)
+    let memory = needs.memory_gb.map_or_else(|| "memory unknown".to_owned(), |gib| format!("{gib} GiB"));
+    format!("{} cores, {memory}, {executors}", needs.cpu_cores)
 }
 
 fn usage(usage: &UsageView) -> String {

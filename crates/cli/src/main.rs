@@ -13,6 +13,7 @@ mod doctor;
 mod efficiency_page;
 mod failure;
 mod feed_table;
+mod hpc_page;
 mod job_page;
 mod job_table;
 mod listing;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::backend::{Backend, Kind};
 use crate::error::StoreError;
 use crate::lane::{AttemptNote, Change, Fence, Outcome, Submission, Submitted};
+use crate::operations::{Call, Operation, Operations, of_outcome};
 use crate::postgres::{self, CheckReport, PoolSettings, Postgres};
 use crate::sqlite::{self, Sqlite};
 use crate::tx::Tx;
@@ -15,6 +16,9 @@ use crate::url::{PgUrl, StoreUrl};
 #[derive(Clone)]
 pub struct Db {
     backend: Arc<dyn Backend>,
+    operations: Arc<Operations>,
+    /// What its closures are counted as; None: as reads and writes.
+    named: Option<Operation>,
 }
 
 /// The database's file within the data directory.
@@ -67,7 +71,22 @@ impl Db {
 
     /// The store on any backend.
     pub fn over(backend: Arc<dyn Backend>) -> Self {
-        Self { backend }
+        Self { backend, operations: Arc::default(), named: None }
+    }
+
+    /// The same database, of which the next closure is counted as this operation.
+    #[must_use]
+    pub fn named(&self, operation: Operation) -> Self {
+        Self { named: Some(operation), ..self.clone() }
+    }
+
+    /// How long it takes, and what goes wrong.
+    pub fn operations(&self) -> &Arc<Operations> {
+        &self.operations
+    }
+
+    fn begin(&self, otherwise: Operation) -> Call<'_> {
+        self.operations.begin(self.named.unwrap_or(otherwise))
     }
 
     /// Which database it is.
@@ -81,7 +100,8 @@ impl Db {
         f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, work) = keeping(f);
-        self.backend.write(Box::new(work)).await?;
+        let call = self.begin(Operation::Write);
+        call.ends(self.backend.write(Box::new(work)).await, |()| None)?;
         taken(&answer)
     }
 
@@ -91,28 +111,34 @@ impl Db {
         f: impl FnOnce(&mut dyn Tx) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, work) = keeping(f);
-        self.backend.read(Box::new(work)).await?;
+        let call = self.begin(Operation::Read);
+        call.ends(self.backend.read(Box::new(work)).await, |()| None)?;
         taken(&answer)
     }
 
     /// Stores a new job with everything that belongs to it (hot lane).
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, StoreError> {
-        self.backend.submit(submission).await
+        let call = self.begin(Operation::SubmitJob);
+        // Each of the answers is one that a caller waits for.
+        call.ends(self.backend.submit(submission).await, |_| None)
     }
 
     /// Applies a step of the lifecycle with everything that belongs to it (hot lane).
     pub async fn apply(&self, change: Change) -> Result<Outcome, StoreError> {
-        self.backend.apply(change).await
+        let call = self.begin(Operation::ApplyStep);
+        call.ends(self.backend.apply(change).await, |outcome| of_outcome(*outcome))
     }
 
     /// Notes something about an attempt that is no change of state (hot lane).
     pub async fn note(&self, note: AttemptNote) -> Result<Outcome, StoreError> {
-        self.backend.note(note).await
+        let call = self.begin(Operation::NoteAttempt);
+        call.ends(self.backend.note(note).await, |outcome| of_outcome(*outcome))
     }
 
     /// Numbers committed rows of the log, if the fence still holds; says how many.
     pub async fn number_feed(&self, fence: Fence) -> Result<usize, StoreError> {
-        self.backend.number_feed(fence).await
+        let call = self.begin(Operation::NumberFeed);
+        call.ends(self.backend.number_feed(fence).await, |_| None)
     }
 }
 

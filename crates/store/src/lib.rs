@@ -9,6 +9,7 @@ pub mod db;
 pub mod error;
 pub mod handoff;
 pub mod lane;
+pub mod operations;
 pub mod postgres;
 pub mod signals;
 pub mod sqlite;

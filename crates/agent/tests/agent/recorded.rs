@@ -303,7 +303,10 @@ fn gpus_are_the_jobs_of_their_processes_also_when_they_are_divided() {
 #[test]
 fn many_jobs_go_in_several_batches_and_the_node_in_the_first() {
     let sample = JobSample { external_job_id: Some("1".to_owned()), ..JobSample::default() };
-    let seen = Seen { samples: vec![sample; 2_500], ..Seen::default() };
+    let mut samples = vec![JobSample { memory_usage_mb: Some(5.0), ..sample.clone() }; 2_500];
+    // Of this one there is nothing to say.
+    samples.push(sample);
+    let seen = Seen { samples, ..Seen::default() };
     let batches = seen.batches("c", "n");
     assert_eq!(batches.iter().map(|batch| batch.samples.len()).collect::<Vec<_>>(), [1_000, 1_000, 500]);
     assert_eq!(batches.iter().filter(|batch| batch.node_totals.is_some()).count(), 1);

@@ -4,6 +4,7 @@ use reqwest::Method;
 
 use super::{CALL_TIMEOUT, Client, ClientError, percent};
 use crate::hpc::efficiency::{EfficiencyListView, EfficiencyView};
+use crate::hpc::jobs::{HpcJobListView, HpcJobView};
 use crate::hpc::samples::BatchAnswer;
 
 /// Who says so, for Libra's record of changes.
@@ -31,6 +32,22 @@ impl Client {
             .header(SOURCE.0, SOURCE.1)
             .body(batch);
         self.answer(request).await
+    }
+
+    /// Observed jobs, newest first. `query` has the parameters of `GET /v1/jobs`.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn hpc_jobs(&self, query: &[(&str, String)]) -> Result<HpcJobListView, ClientError> {
+        self.get("/v1/jobs", query).await
+    }
+
+    /// One observed job: by Libra's id, by the id that its maker gave it, or by its number with its scheduler.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn hpc_job(&self, id: &str) -> Result<HpcJobView, ClientError> {
+        self.get(&format!("/v1/jobs/{}", percent(id)), &[]).await
     }
 
     /// What an observed job has made of what it was given.

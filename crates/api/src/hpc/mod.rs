@@ -5,3 +5,4 @@ pub mod efficiency;
 pub mod jobs;
 pub mod requests;
 pub mod samples;
+pub mod strange;

@@ -8,6 +8,7 @@ use libra_core::hpc::usage::Sample;
 use libra_core::time::Timestamp;
 use serde_json::{Map, Value};
 
+use super::samples::MAX_AHEAD_SECONDS;
 use crate::fields::Fields;
 use crate::problem::Violation;
 
@@ -98,7 +99,7 @@ pub fn new_job(body: &Value, now: Timestamp) -> Result<NewJob, Wrong> {
             wrong.push(Violation::new(fields.pointer("nodes"), "must name at least one node"));
         }
         let state = fields.word("state", STATES, HpcState::parse, wrong);
-        let started = time(fields, "start_time", wrong);
+        let started = past(fields, "start_time", now, wrong);
         let mut record = Record { user: Some(user), ..Record::default() };
         let mut cluster = None;
         let scheduler = fields.object("scheduler", wrong);
@@ -171,8 +172,7 @@ pub fn started(body: &Value, now: Timestamp) -> Result<StartedEvent, Wrong> {
         fields.word("gpu_vendor", "`none`, `nvidia` or `amd`", vendor, wrong);
         fields.texts("gpu_devices", MAX_NODES, MAX_NAME_BYTES, wrong);
         fields.text("cgroup_path", 4 * MAX_NAME_BYTES, wrong);
-        // A node whose clock is ahead has seen it now.
-        let at = time(fields, "timestamp", wrong).map_or(now, |at| at.min(now));
+        let at = past(fields, "timestamp", now, wrong).unwrap_or(now);
         let cluster = name(fields, "cluster", wrong);
         let record = Record {
             external_id,
@@ -202,7 +202,7 @@ pub fn finished(body: &Value, now: Timestamp) -> Result<FinishedEvent, Wrong> {
         let raw_state = name(fields, "raw_state", wrong);
         let code = number(fields, "exit_code", wrong);
         let signal = number(fields, "signal", wrong);
-        let at = time(fields, "timestamp", wrong).map_or(now, |at| at.min(now));
+        let at = past(fields, "timestamp", now, wrong).unwrap_or(now);
         let cluster = name(fields, "cluster", wrong);
         let node = name(fields, "node", wrong);
         let user = name(fields, "user", wrong);
@@ -216,8 +216,8 @@ pub fn finished(body: &Value, now: Timestamp) -> Result<FinishedEvent, Wrong> {
             user,
             nodes,
             restarts,
-            started: time(fields, "start_time", wrong),
-            submitted: time(fields, "submit_time", wrong),
+            started: past(fields, "start_time", now, wrong),
+            submitted: past(fields, "submit_time", now, wrong),
             name: name(fields, "name", wrong),
             partition: name(fields, "partition", wrong),
             account: name(fields, "account", wrong),
@@ -282,6 +282,19 @@ fn time(fields: &mut Fields<'_>, name: &'static str, wrong: &mut Wrong) -> Optio
     read
 }
 
+/// A time at which something has happened. A clock that is a little ahead has seen it now; what is said to be further ahead
+/// was never seen.
+fn past(fields: &mut Fields<'_>, name: &'static str, now: Timestamp, wrong: &mut Wrong) -> Option<Timestamp> {
+    let at = time(fields, name, wrong)?;
+    if at > now.plus_seconds(MAX_AHEAD_SECONDS) {
+        let reason =
+            format!("is more than {MAX_AHEAD_SECONDS} s ahead of Libra's clock: set the clock of its sender");
+        wrong.push(Violation::new(fields.pointer(name), reason));
+        return None;
+    }
+    Some(at.min(now))
+}
+
 fn restarts(fields: &mut Fields<'_>, wrong: &mut Wrong) -> Option<u32> {
     let most = u64::from(u32::MAX);
     fields.whole("restart_count", 0..=most, wrong).and_then(|count| u32::try_from(count).ok())
@@ -308,7 +321,8 @@ fn of_scheduler(
     wrong: &mut Wrong,
 ) -> Option<String> {
     let mut fields = Fields::new(map, at);
-    fields.word("type", "`slurm` or `mock`", |word| ["slurm", "mock"].contains(&word).then_some(()), wrong);
+    let of_slurm = |word: &str| ["slurm", "mock"].contains(&word).then_some(word == "slurm");
+    record.said_of_slurm = fields.word("type", "`slurm` or `mock`", of_slurm, wrong).unwrap_or(false);
     record.external_id = name(&mut fields, "external_job_id", wrong).unwrap_or_default();
     record.raw_state = name(&mut fields, "raw_state", wrong).unwrap_or_default();
     record.reason = name(&mut fields, "state_reason", wrong);
@@ -343,7 +357,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: Timestamp = Timestamp(1_769_000_000_000_000);
+    const NOW: Timestamp = Timestamp(1_769_100_000_000_000);
 
     fn pointers(wrong: Wrong) -> Vec<String> {
         wrong.into_iter().map(|violation| violation.pointer).collect()
@@ -356,7 +370,9 @@ mod tests {
             "cgroup_path": "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_12345", "timestamp": "2026-01-22T10:00:00Z"});
         let event = started(&body, NOW).unwrap();
         assert_eq!((event.record.external_id.as_str(), event.record.allocated.gpus), ("12345", Some(2)));
-        let body = json!({"job_id": "1", "user": "b", "node_list": ["n"], "account": "(null)", "timestamp": "2100-01-01T00:00:00Z"});
+        let ahead = NOW.plus_seconds(60).rfc3339();
+        let body =
+            json!({"job_id": "1", "user": "b", "node_list": ["n"], "account": "(null)", "timestamp": ahead});
         let record = started(&body, NOW).unwrap().record;
         assert_eq!((record.account, record.started), (None, Some(NOW)), "nothing, and now");
         let body = json!({"job_id": "slurm-12345", "final_state": "completed", "exit_code": 0, "signal": 0});
@@ -378,6 +394,7 @@ mod tests {
         let job = new_job(&body, NOW).unwrap();
         assert_eq!((job.client_id.as_str(), job.record.external_id.as_str()), ("job-001", "12345"));
         assert_eq!((job.record.started, job.record.priority), (Some(NOW), Some(100)));
+        assert!(job.record.said_of_slurm);
         let bare = new_job(&json!({"id": "a", "user": "b", "nodes": ["n"]}), NOW).unwrap();
         assert_eq!((bare.record.external_id.as_str(), bare.record.raw_state.as_str()), ("a", "RUNNING"));
         let sampled =
@@ -403,6 +420,18 @@ mod tests {
         let body = json!({"id": "a\u{0}", "user": "b", "nodes": ["n"], "scheduler": {"type": "pbs", "partiton": "x"}});
         let wrong = pointers(new_job(&body, NOW).unwrap_err());
         assert_eq!(wrong, ["/id", "/scheduler/type", "/scheduler/partiton"]);
+    }
+
+    #[test]
+    fn what_is_said_to_happen_years_ahead_is_refused() {
+        let years = "2100-01-01T00:00:00Z";
+        let body = json!({"job_id": "1", "user": "b", "node_list": ["n"], "timestamp": years});
+        assert_eq!(pointers(started(&body, NOW).unwrap_err()), ["/timestamp"]);
+        let body = json!({"job_id": "1", "timestamp": years, "start_time": years, "submit_time": years});
+        let wrong = pointers(finished(&body, NOW).unwrap_err());
+        assert_eq!(wrong, ["/timestamp", "/start_time", "/submit_time"]);
+        let body = json!({"id": "a", "user": "b", "nodes": ["n"], "start_time": years});
+        assert_eq!(pointers(new_job(&body, NOW).unwrap_err()), ["/start_time"]);
     }
 
     proptest::proptest! {

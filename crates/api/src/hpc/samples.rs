@@ -114,11 +114,17 @@ pub struct NodeTotals {
 /// What became of a batch. A sample that is refused does not hold up the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BatchAnswer {
-    /// Samples that were taken.
+    /// Samples that were taken, now or before.
     pub accepted: u64,
+    /// Those of them of whose job, node and time there was a sample already: that one stays as it is, whatever this one says.
+    #[serde(default)]
+    pub duplicates: u64,
     /// Those that were not, and why.
     #[serde(default)]
     pub rejected: Vec<Rejected>,
+    /// Fields that nobody here knows; the rest of their samples counts all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<Violation>,
 }
 
 /// A sample that was not taken.
@@ -129,6 +135,16 @@ pub struct Rejected {
     pub index: Option<u32>,
     /// The field, and what is wrong with it.
     pub reason: String,
+    /// True where the same sample may be taken in a while: its cluster may not have told of its job yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub later: bool,
+}
+
+impl Rejected {
+    /// For good.
+    pub fn wrong(index: Option<u32>, reason: String) -> Self {
+        Self { index, reason, later: false }
+    }
 }
 
 impl SampleBatch {
@@ -148,10 +164,10 @@ impl SampleBatch {
             return Err(Violation::new("/samples", reason));
         }
         let samples = self.samples.iter().enumerate().filter_map(|(index, sample)| {
-            Some(Rejected { index: u32::try_from(index).ok(), reason: sample.check(now).err()? })
+            Some(Rejected::wrong(u32::try_from(index).ok(), sample.check(now).err()?))
         });
         let totals = self.node_totals.iter().filter_map(|totals| {
-            Some(Rejected { index: None, reason: format!("node_totals.{}", totals.check(now).err()?) })
+            Some(Rejected::wrong(None, format!("node_totals.{}", totals.check(now).err()?)))
         });
         Ok(samples.chain(totals).collect())
     }
@@ -186,7 +202,36 @@ impl JobSample {
             ("io_write_bytes", self.io_write_bytes),
             ("processes", self.processes),
         ];
-        counts.into_iter().try_for_each(|(field, value)| check_count(field, value))
+        counts.into_iter().try_for_each(|(field, value)| check_count(field, value))?;
+        if self.has_figures() {
+            Ok(())
+        } else {
+            Err("cpu_usage is absent, and so are all other figures: say what was measured".to_owned())
+        }
+    }
+
+    /// Whether anything is in it that is kept: how many processes there are is not.
+    pub fn has_figures(&self) -> bool {
+        let Self {
+            external_job_id: _,
+            attempt: _,
+            timestamp: _,
+            cpu_usage,
+            cpu_cores,
+            memory_usage_mb,
+            memory_peak_mb,
+            gpu_usage,
+            gpu_memory_mb,
+            gpu_power_watts,
+            gpu_energy_joules,
+            io_read_bytes,
+            io_write_bytes,
+            processes: _,
+        } = self;
+        let shares = [cpu_usage, cpu_cores, gpu_usage, gpu_power_watts, gpu_energy_joules];
+        let memory = [memory_usage_mb, memory_peak_mb, gpu_memory_mb];
+        let told = shares.into_iter().chain(memory).any(Option::is_some);
+        told || io_read_bytes.is_some() || io_write_bytes.is_some()
     }
 }
 

@@ -5,7 +5,8 @@ use super::*;
 const NOW: Timestamp = Timestamp(1_764_671_400_000_000);
 
 fn sample() -> JobSample {
-    JobSample { external_job_id: Some("17".to_owned()), timestamp: NOW.rfc3339(), ..JobSample::default() }
+    let (external_job_id, timestamp) = (Some("17".to_owned()), NOW.rfc3339());
+    JobSample { external_job_id, timestamp, io_read_bytes: Some(5), ..JobSample::default() }
 }
 
 fn batch(samples: Vec<JobSample>) -> SampleBatch {
@@ -15,7 +16,7 @@ fn batch(samples: Vec<JobSample>) -> SampleBatch {
 #[test]
 fn what_is_unknown_is_not_on_the_wire() {
     let text = serde_json::to_string(&batch(vec![sample()])).unwrap();
-    let wanted = r#"{"cluster":"c1","node":"n1","samples":[{"external_job_id":"17","timestamp":"2025-12-02T10:30:00.000Z"}]}"#;
+    let wanted = r#"{"cluster":"c1","node":"n1","samples":[{"external_job_id":"17","timestamp":"2025-12-02T10:30:00.000Z","io_read_bytes":5}]}"#;
     assert_eq!(text, wanted);
     assert_eq!(serde_json::from_str::<SampleBatch>(&text).unwrap(), batch(vec![sample()]));
 }
@@ -47,6 +48,7 @@ fn what_can_not_be_true_is_refused_with_its_place_and_field() {
         ("io_read_bytes must not be negative", JobSample { io_read_bytes: Some(-1), ..sample() }),
         ("io_write_bytes must not be negative", JobSample { io_write_bytes: Some(-1), ..sample() }),
         ("processes must not be negative", JobSample { processes: Some(-1), ..sample() }),
+        ("cpu_usage is absent", JobSample { io_read_bytes: None, processes: Some(3), ..sample() }),
     ];
     let mut samples = vec![sample()];
     samples.extend(wrong.iter().map(|(_, sample)| sample.clone()));

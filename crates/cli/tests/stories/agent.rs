@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use libra_testkit::{ports, wait};
 use serde_json::Value;
 
+use crate::hpc_figures::promtool;
 use crate::replicas::{begun, patient};
 use crate::surroundings::{setup, submit_only, turn};
 
@@ -216,6 +217,8 @@ async fn the_agent_shows_what_it_does_and_what_it_costs() {
     assert!(page.contains("\nlibra_agent_dropped_samples_total 0\n"), "{page}");
     assert!(figure("libra_agent_memory_bytes") > 1e6);
     assert!(figure("hpc_node_total_cpus{node=\"agent-figures\"}") >= 1.0);
+    let found = promtool(&page);
+    assert_eq!(found, [] as [String; 0], "promtool finds fault with it");
 }
 
 #[tokio::test]

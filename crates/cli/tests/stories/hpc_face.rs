@@ -120,8 +120,14 @@ async fn hooks_tell_of_a_job_twice_late_and_out_of_order() {
     api.post("/v1/events/job-finished", &end).await.expect(200);
     let mut begin = started("7");
     begin["cluster"] = json!("east");
+    assert_eq!(api.post("/v1/events/job-started", &begin).await.expect(200)["status"], "processed");
     assert_eq!(api.post("/v1/events/job-started", &begin).await.expect(200)["status"], "unchanged");
-    assert_eq!(api.get("/v1/jobs/7").await.expect(200)["state"], "completed");
+    let ended = api.get("/v1/jobs/7").await.expect(200);
+    assert_eq!(
+        (&ended["state"], &ended["nodes"]),
+        (&json!("completed"), &begin["node_list"]),
+        "it is filled in"
+    );
     begin["cluster"] = json!("west");
     api.post("/v1/events/job-started", &begin).await.expect(200);
     let both = api.get("/v1/jobs/7").await.expect(409);

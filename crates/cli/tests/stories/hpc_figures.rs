@@ -33,7 +33,7 @@ async fn figures(api: &Api) -> String {
 }
 
 /// What promtool says of figures, line by line.
-fn promtool(text: &str) -> Vec<String> {
+pub fn promtool(text: &str) -> Vec<String> {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -74,8 +74,8 @@ async fn running_jobs_and_nodes_have_figures_and_what_is_unknown_has_none() {
     let id = first["job_id"].as_str().unwrap();
     wait::until_async("the figures are read anew", async || {
         let text = figures(&api).await;
-        text.contains("hpc_node_total_cpus{node=\"n1\"} 16.0")
-            && text.contains("hpc_node_job_count{node=\"n1\"} 2.0")
+        text.contains("hpc_node_total_cpus{node=\"n1\",cluster=\"east\"} 16.0")
+            && text.contains("hpc_node_job_count{node=\"n1\",cluster=\"east\"} 2.0")
     })
     .await;
     let text = figures(&api).await;
@@ -85,11 +85,11 @@ async fn running_jobs_and_nodes_have_figures_and_what_is_unknown_has_none() {
         format!("hpc_job_memory_usage_bytes{} 104857600.0", on("n1")),
         "hpc_job_state_total{state=\"running\"} 2.0".to_owned(),
         "hpc_job_total 3".to_owned(),
-        "hpc_node_cpu_usage_percent{node=\"n1\"} 30.0".to_owned(),
-        "hpc_node_memory_usage_bytes{node=\"n1\"} 134217728.0".to_owned(),
-        "hpc_node_job_count{node=\"n2\"} 1.0".to_owned(),
-        "hpc_node_measured_jobs{node=\"n2\"} 0.0".to_owned(),
-        "hpc_node_total_cpu_usage_percent{node=\"n1\"} 75.0".to_owned(),
+        "hpc_node_cpu_usage_percent{node=\"n1\",cluster=\"east\"} 30.0".to_owned(),
+        "hpc_node_memory_usage_bytes{node=\"n1\",cluster=\"east\"} 134217728.0".to_owned(),
+        "hpc_node_job_count{node=\"n2\",cluster=\"east\"} 1.0".to_owned(),
+        "hpc_node_measured_jobs{node=\"n2\",cluster=\"east\"} 0.0".to_owned(),
+        "hpc_node_total_cpu_usage_percent{node=\"n1\",cluster=\"east\"} 75.0".to_owned(),
         "hpc_user_running_jobs{user=\"ann\"} 2.0".to_owned(),
         "hpc_account_allocated_cpus{account=\"physics\"} 16.0".to_owned(),
         "hpc_partition_measured_jobs{partition=\"batch\"} 2.0".to_owned(),
@@ -101,7 +101,7 @@ async fn running_jobs_and_nodes_have_figures_and_what_is_unknown_has_none() {
     for unknown in [
         format!("hpc_job_cpu_usage_percent{}", on("n2")),
         "hpc_job_gpu_usage_percent".to_owned(),
-        "hpc_node_cpu_usage_percent{node=\"n2\"}".to_owned(),
+        "hpc_node_cpu_usage_percent{node=\"n2\",cluster=\"east\"}".to_owned(),
         "hpc_node_total_gpus".to_owned(),
     ] {
         assert!(!text.contains(&unknown), "{unknown} is in\n{text}");
@@ -112,6 +112,30 @@ async fn running_jobs_and_nodes_have_figures_and_what_is_unknown_has_none() {
         found.iter().filter(|line| line.contains("hpc_")).filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(names, BTreeSet::from(NAMES_OF_THE_REFERENCES), "{found:#?}");
     assert!(!found.iter().any(|line| line.contains("error while linting")), "{found:#?}");
+    assert!(!found.iter().any(|line| line.contains("storage_")), "{found:#?}");
+    // contract: O1. What the store was asked, how long it took, and what was wrong with it.
+    api.get("/v1/jobs/nobody").await.expect(404);
+    let text = figures(&api).await;
+    let value = |series: &str| -> f64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{series} is not in\n{text}")).parse().unwrap()
+    };
+    let took = |name: &str, more: &str| {
+        value(&format!(
+            "storage_operation_duration_seconds_{name}{{{more}operation=\"record_metrics_batch\",success=\"true\"}}"
+        ))
+    };
+    assert!(took("count", "") >= 2.0 && took("sum", "") > 0.0);
+    assert!((took("bucket", "le=\"+Inf\",") - took("count", "")).abs() < 0.5);
+    let wrong = |operation: &str, error: &str| {
+        value(&format!("storage_operation_errors_total{{operation=\"{operation}\",error_type=\"{error}\"}}"))
+    };
+    assert!((wrong("get_job", "not_found") - 1.0).abs() < 0.5);
+    for error in
+        ["conflict", "job_terminal", "invalid_input", "context_canceled", "context_deadline", "unknown"]
+    {
+        assert!(wrong("get_job", error).abs() < 0.5, "{error}");
+    }
 
     let open =
         api.send("GET", "/metrics", &[("accept", "application/openmetrics-text;version=1.0.0")], Vec::new());

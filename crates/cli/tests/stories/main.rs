@@ -32,6 +32,7 @@ mod external_server;
 mod failpoints;
 mod flink_client;
 mod given_up;
+mod hpc_corners;
 mod hpc_efficiency;
 mod hpc_face;
 mod hpc_figures;

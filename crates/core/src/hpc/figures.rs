@@ -173,6 +173,8 @@ pub struct Figures {
     pub totals: Vec<NodeTotals>,
     /// What there was no room for.
     pub left_out: LeftOut,
+    /// The cluster that is meant where none is named: its nodes are called by their name alone.
+    pub home: String,
     bounds: Bounds,
 }
 
@@ -189,6 +191,7 @@ impl Figures {
             partitions: BTreeMap::new(),
             totals: Vec::new(),
             left_out: LeftOut::default(),
+            home: String::new(),
             bounds,
         }
     }
@@ -252,16 +255,6 @@ impl Figures {
         let beyond = self.totals.len().saturating_sub(self.bounds.nodes);
         self.totals.truncate(self.bounds.nodes);
         self.left_out.nodes = self.left_out.nodes.max(beyond as u64);
-    }
-
-    /// The names that nodes of several clusters share.
-    pub fn shared_names(&self) -> BTreeSet<&str> {
-        let mut clusters: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        let totals = self.totals.iter().map(|node| (&node.cluster, &node.node));
-        for (cluster, node) in self.nodes.keys().map(|(cluster, node)| (cluster, node)).chain(totals) {
-            clusters.entry(node).or_default().insert(cluster);
-        }
-        clusters.into_iter().filter(|(_, of)| of.len() > 1).map(|(node, _)| node).collect()
     }
 }
 

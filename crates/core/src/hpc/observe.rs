@@ -105,7 +105,12 @@ pub fn observe(before: Option<&HpcJob>, word: Word, means: Means, fresh: Fresh, 
         // are late.
         let hint = means.asks && matches!(word, Word::Started(_) | Word::Finished(_));
         if hint || !is_later(before, &word) {
-            return Outcome::Unchanged;
+            return match word {
+                Word::Started(record) if !hint => filled_in(before, &record, now),
+                Word::Started(_) | Word::Finished(_) | Word::Record(..) | Word::Forgotten => {
+                    Outcome::Unchanged
+                }
+            };
         }
         return first(word, means, (fresh, before.run.saturating_add(1)), now);
     }
@@ -171,6 +176,38 @@ fn is_later(before: &HpcJob, word: &Word) -> bool {
 fn is_within(before: &HpcJob, record: &Record) -> bool {
     let ran = before.record.started.zip(before.record.ended);
     record.started.zip(ran).is_some_and(|(at, (began, ended))| began <= at && at <= ended)
+}
+
+/// What a beginning that comes behind its own end adds: where nobody is asked, nobody else tells when the job began, and where.
+/// What is known stays, and so does the end.
+fn filled_in(before: &HpcJob, record: &Record, now: Timestamp) -> Outcome {
+    let known = &before.record;
+    if record.restarts.is_some_and(|restarts| restarts < known.restarts.unwrap_or(0)) {
+        // Of an earlier run.
+        return Outcome::Unchanged;
+    }
+    // Each node tells it by its own clock. Whoever was submitted later than that has begun later as well.
+    let same_run = match (record.started, known.started) {
+        (Some(at), Some(began)) => {
+            at >= began.plus_micros(-CLOCKS_DIFFER) && known.submitted.is_none_or(|submitted| submitted <= at)
+        }
+        (None, _) | (_, None) => true,
+    };
+    if !same_run {
+        return Outcome::Unchanged;
+    }
+    let mut nodes = known.nodes.clone();
+    nodes.extend(record.nodes.iter().filter(|node| !known.nodes.contains(node)).cloned());
+    let user = known.user.clone().filter(|user| !user.is_empty()).or(record.user.clone());
+    // No job begins after its end.
+    let told = record.started.map(|at| known.ended.map_or(at, |ended| at.min(ended)));
+    let started = known.started.into_iter().chain(told).min();
+    let filled = record.followed_by(Record { user, started, nodes, ..known.clone() });
+    if filled == *known {
+        return Outcome::Unchanged;
+    }
+    let job = HpcJob { record: filled, revision: before.revision + 1, updated_at: now, ..before.clone() };
+    Outcome::Changed(Box::new(Change { job, log: Vec::new(), ask: false, again: false, quiet: false }))
 }
 
 /// Whether a word is of another job than `before`, which has not ended: a scheduler that has lost what it knew begins its

@@ -88,7 +88,9 @@ impl Story {
             }
             Outcome::Changed(change) => {
                 let before = self.rows.pop().unwrap();
-                assert!(!before.state.is_terminal(), "an ended job was changed");
+                let kept = |job: &HpcJob| (job.state, job.record.ended, job.record.exit, job.failure.clone());
+                let stays = change.log.is_empty() && kept(&change.job) == kept(&before);
+                assert!(!before.state.is_terminal() || stays, "the end of a job was changed");
                 assert_eq!(change.job.revision, before.revision + 1);
                 self.rows.push(change.job.clone());
                 *change
@@ -407,6 +409,48 @@ fn a_node_whose_clock_is_ahead_makes_no_second_job() {
     }
     story.hear(HOOKS, late, 6_000);
     assert_eq!((story.rows.len(), story.last().state), (2, State::Running));
+}
+
+/// A prolog's word on a node.
+fn begins(node: &str, restarts: u32, second: i64) -> Word {
+    let record = Record {
+        external_id: "12".into(),
+        user: Some("ann".into()),
+        nodes: vec![node.into()],
+        restarts: Some(restarts),
+        started: Some(at(second)),
+        ..Record::default()
+    };
+    Word::Started(Box::new(record))
+}
+
+#[test]
+fn where_only_hooks_tell_a_beginning_behind_its_end_says_when_and_where_it_was() {
+    // contract: H1
+    let end = || finished(3, 0, None, 50);
+    let story = Story::of(HOOKS, vec![end(), begins("n1", 0, 20), begins("n2", 0, 18), begins("n1", 0, 20)]);
+    let HpcJob { record, state, revision, .. } = story.last().clone();
+    assert_eq!(
+        (story.rows.len(), state, revision),
+        (1, State::Failed, 2),
+        "the same once more is nothing new"
+    );
+    assert_eq!((record.started, record.ended), (Some(at(18)), Some(at(50))));
+    assert_eq!((record.nodes, record.user.as_deref()), (vec!["n1".to_owned(), "n2".to_owned()], Some("ann")));
+    assert_eq!(record.raw_state, "FAILED");
+    // No job begins after its end, whatever the clock of its node says.
+    let ahead = Story::of(HOOKS, vec![end(), begins("n1", 0, 90)]);
+    assert_eq!(ahead.last().record.started, Some(at(50)));
+    // What is known of it stays; and another run's nodes are not its own.
+    let known = || completes("COMPLETED", (5, Some(30), 40));
+    for earlier in [begins("n9", 0, 1), begins("n9", 0, -4_000)] {
+        let told = Story::of(HOOKS, vec![known(), earlier]);
+        let record = &told.last().record;
+        assert_eq!((record.started, record.nodes.as_slice()), (Some(at(30)), ["n1".to_owned()].as_slice()));
+    }
+    // Where the scheduler is asked it knows better.
+    let asked = Story::of(ASKS, vec![says("COMPLETED", (None, Some(50)), 0, 60), begins("n1", 0, 20)]);
+    assert_eq!(asked.last().record.started, None);
 }
 
 #[test]

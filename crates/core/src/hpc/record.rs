@@ -133,6 +133,9 @@ pub struct Record {
     /// True where there is no such job: a cluster that is made up tells of it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub made_up: bool,
+    /// True where somebody has made it known who says that it is Slurm's: of others it is taken that no scheduler knows them.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub said_of_slurm: bool,
 }
 
 impl Record {
@@ -191,6 +194,7 @@ impl Record {
             array_waiting: newer.array_waiting,
             het_job: newer.het_job.or(known.het_job),
             made_up: newer.made_up || known.made_up,
+            said_of_slurm: newer.said_of_slurm || known.said_of_slurm,
             places: if newer.places == Places::default() { known.places } else { newer.places },
         }
     }

@@ -52,5 +52,6 @@ pub(super) fn read(job: Field<'_>) -> Option<Record> {
         },
         raw_state,
         made_up: false,
+        said_of_slurm: false,
     }))
 }

@@ -43,6 +43,7 @@ pub(super) fn read(job: Field<'_>) -> Option<Record> {
         raw_state,
         places: Places::default(),
         made_up: false,
+        said_of_slurm: false,
     };
     record.places = places::of(job, &record);
     Some(only_facts(record))

@@ -179,8 +179,10 @@ impl Gathered {
                 used.push(name.clone());
                 // Two of the names say their unit.
                 let value = match name.as_str() {
-                    "METRICS_RETENTION_DAYS" => format!("{value}d"),
-                    name if name.ends_with("MAX_WAIT_TIME_MINUTES") => format!("{value}m"),
+                    "METRICS_RETENTION_DAYS" => with_unit(&name, value, "days", 'd')?,
+                    named if named.ends_with("MAX_WAIT_TIME_MINUTES") => {
+                        with_unit(&name, value, "minutes", 'm')?
+                    }
                     _ => value.clone(),
                 };
                 match &found {
@@ -215,4 +217,13 @@ impl Gathered {
         }
         Ok(())
     }
+}
+
+/// The value of a variable whose name says its unit.
+fn with_unit(name: &str, value: &str, units: &str, unit: char) -> Result<String, ConfigError> {
+    let number = value.trim();
+    if number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(ConfigError::new(format!("{name} must be a whole number of {units}, not {value}")));
+    }
+    Ok(format!("{number}{unit}"))
 }

@@ -489,7 +489,10 @@ fn the_names_of_the_reference_are_taken_and_may_not_contradict() {
     assert_eq!(days, Some(Duration::from_hours(7 * 24)));
     let both = |samples| from_env(&[("METRICS_RETENTION_DAYS", "7"), ("LIBRA_RETENTION_SAMPLES", samples)]);
     assert!(both("7d").is_ok() && both("8d").is_err());
-    assert!(from_env(&[("METRICS_RETENTION_DAYS", "soon")]).is_err());
+    for (name, value) in [("METRICS_RETENTION_DAYS", "abc"), ("LIBRA_QUEUE_MAX_WAIT_TIME_MINUTES", "5m")] {
+        let error = from_env(&[(name, value)]).unwrap_err().to_string();
+        assert!(error.contains(name) && error.ends_with(&format!("not {value}")), "{error}");
+    }
     let slurm = |clusters: &str, url: &str| {
         from_env(&[("SLURM_BASE_URL", url), ("LIBRA_SLURM_CLUSTERS", clusters)]).map(|config| config.slurm)
     };

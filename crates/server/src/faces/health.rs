@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use libra_api::exposition;
 use libra_api::problem::Code;
 use libra_api::views::HealthView;
 use libra_core::job::State as JobState;
@@ -15,10 +16,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::service::{Service, ServiceError, machine_of, usage_of};
-use crate::telemetry::classic;
 use crate::telemetry::metrics::{Present, TurnFigures};
 
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Waiting jobs are counted no further than this for the figures.
 const COUNTED: u64 = 1_000_000;
 
@@ -167,10 +166,10 @@ async fn figures(service: &Service, headers: &HeaderMap) -> Result<Response, Ser
         .render(&present, &service.rules().limits, machine_of(&service.standing.me.host))
         .map_err(|e| ServiceError::new(Code::Internal, format!("the figures can't be written: {e}")))?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let (text, format) = if classic::wants_open_metrics(accept) {
-        (text, OPEN_METRICS)
+    let (text, format) = if exposition::wants_open_metrics(accept) {
+        (text, exposition::OPEN_METRICS)
     } else {
-        (classic::of_open_metrics(&text), classic::CONTENT_TYPE)
+        (exposition::of_open_metrics(&text), exposition::CONTENT_TYPE)
     };
     let mut response = text.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use axum::{Extension, Json};
 use libra_api::hpc::bodies::{
     HpcJobPatch, HpcJobRequest, HpcSampleRequest, JobFinishedRequest, JobStartedRequest,
@@ -14,9 +15,11 @@ use libra_api::hpc::jobs::{
     AuditListView, HpcEventView, HpcJobListView, HpcJobView, SampleListView, SampleView,
 };
 use libra_api::hpc::samples::{BatchAnswer, SampleBatch};
+use libra_api::hpc::strange::unknown_fields;
 use libra_api::problem::{Code, Problem};
 use libra_core::hpc::raw_state::HpcState;
 use libra_core::time::Timestamp;
+use libra_store::operations::Operation;
 use libra_store::tables::hpc::list::Filter;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -24,6 +27,7 @@ use utoipa_axum::routes;
 use super::body;
 use super::guard::{CorrelationId, printable};
 use super::jobs_query::{self, Pairs, small, time, unknown};
+use super::keys::{self, Asked};
 use crate::auth::Principal;
 use crate::service::{HpcAuthor, HpcListQuery, SampleQuery, SampleStep, Service, ServiceError};
 
@@ -85,16 +89,21 @@ fn named(headers: &HeaderMap, name: &'static str) -> Result<Option<String>, Serv
 /// Makes a job known that no scheduler has told of.
 #[utoipa::path(post, path = "/v1/jobs", tag = "hpc", request_body = HpcJobRequest,
     params(("X-Changed-By" = Option<String>, Header, description = "Who makes the change; the caller, when absent"),
-        ("X-Source" = Option<String>, Header, description = "By which way; `api`, when absent")),
+        ("X-Source" = Option<String>, Header, description = "By which way; `api`, when absent"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and body give the first answer again")),
     responses((status = 201, body = HpcJobView), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 409, body = Problem), (status = 415, body = Problem)))]
+        (status = 403, body = Problem), (status = 409, body = Problem), (status = 415, body = Problem),
+        (status = 422, description = "The key came before with another body", body = Problem)))]
 async fn create_hpc_job(
     State(service): State<Arc<Service>>,
     Author(by): Author,
     request: Request,
-) -> Result<(StatusCode, Json<HpcJobView>), ServiceError> {
-    let (_, body) = body::json(request).await?;
-    Ok((StatusCode::CREATED, Json(service.create_hpc_job(&by, &body).await?)))
+) -> Result<Response, ServiceError> {
+    let asked = Asked::of(&request)?;
+    let (bytes, body) = body::json(request).await?;
+    let made = service.create_hpc_job(&by, &body, asked.with(&by.who, &bytes)).await;
+    let made = service.counted(Operation::CreateJob, made)?;
+    Ok(keys::answer(made, |job| (StatusCode::CREATED.as_u16(), job)))
 }
 
 /// Lists jobs, newest first.
@@ -110,7 +119,8 @@ async fn list_hpc_jobs(
     Extension(who): Extension<Principal>,
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<HpcJobListView>, ServiceError> {
-    Ok(Json(service.hpc_jobs(&who, list_query(pairs)?).await?))
+    let list = service.hpc_jobs(&who, list_query(pairs)?).await;
+    Ok(Json(service.counted(Operation::ListJobs, list)?))
 }
 
 fn list_query(pairs: Pairs) -> Result<HpcListQuery, ServiceError> {
@@ -145,7 +155,7 @@ fn list_query(pairs: Pairs) -> Result<HpcListQuery, ServiceError> {
 /// One job, by Libra's id, by the id that its maker gave it, or by its number with its scheduler.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "hpc", params(("id" = String, Path)),
     responses((status = 200, body = HpcJobView), (status = 401, body = Problem), (status = 404, body = Problem),
-        (status = 409, description = "Several clusters have had a job of this number", body = Problem)))]
+        (status = 409, description = "Several jobs are called so", body = Problem)))]
 async fn get_hpc_job(
     State(service): State<Arc<Service>>,
     Extension(who): Extension<Principal>,
@@ -153,7 +163,8 @@ async fn get_hpc_job(
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<HpcJobView>, ServiceError> {
     jobs_query::none(pairs)?;
-    Ok(Json(service.hpc_job_view(&who, &id).await?))
+    let job = service.hpc_job_view(&who, &id).await;
+    Ok(Json(service.counted(Operation::GetJob, job)?))
 }
 
 /// Changes a job's state, or tells what it uses. What has ended stays as it is.
@@ -167,19 +178,22 @@ async fn update_hpc_job(
     request: Request,
 ) -> Result<Json<HpcJobView>, ServiceError> {
     let (_, body) = body::json(request).await?;
-    Ok(Json(service.patch_hpc_job(&by, &id, &body).await?))
+    let job = service.patch_hpc_job(&by, &id, &body).await;
+    Ok(Json(service.counted(Operation::UpdateJob, job)?))
 }
 
-/// Forgets a job with its samples; the record of its changes stays.
+/// Forgets a job with its samples; the record of its changes stays. A job that its scheduler still tells of has to end first.
 #[utoipa::path(delete, path = "/v1/jobs/{id}", tag = "hpc", params(("id" = String, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 409, body = Problem)))]
+        (status = 404, body = Problem),
+        (status = 409, description = "It has not ended, and its scheduler would tell of it again; or several jobs are called so", body = Problem)))]
 async fn delete_hpc_job(
     State(service): State<Arc<Service>>,
     Author(by): Author,
     Path(id): Path<String>,
 ) -> Result<StatusCode, ServiceError> {
-    service.delete_hpc_job(&by, &id).await?;
+    let deleted = service.delete_hpc_job(&by, &id).await;
+    service.counted(Operation::DeleteJob, deleted)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -212,39 +226,54 @@ async fn get_hpc_samples(
             _ => return Err(unknown(&name, &KNOWN)),
         }
     }
-    Ok(Json(service.hpc_samples(&who, &id, query).await?))
+    let samples = service.hpc_samples(&who, &id, query).await;
+    Ok(Json(service.counted(Operation::GetJobMetrics, samples)?))
 }
 
-/// Tells what a job uses.
-#[utoipa::path(post, path = "/v1/jobs/{id}/metrics", tag = "hpc", params(("id" = String, Path)),
+/// Tells what a job uses. Of one moment there is one sample: the first one stays, and is the answer.
+#[utoipa::path(post, path = "/v1/jobs/{id}/metrics", tag = "hpc",
+    params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "The same key and body give the first answer again")),
     request_body = HpcSampleRequest,
-    responses((status = 201, body = SampleView), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 201, description = "Kept", body = SampleView),
+        (status = 200, description = "There was a sample of this moment already: that one is kept, and is this answer", body = SampleView),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 422, description = "The key came before with another body", body = Problem)))]
 async fn record_hpc_sample(
     State(service): State<Arc<Service>>,
     Author(by): Author,
     Path(id): Path<String>,
     request: Request,
-) -> Result<(StatusCode, Json<SampleView>), ServiceError> {
-    let (_, body) = body::json(request).await?;
-    Ok((StatusCode::CREATED, Json(service.record_hpc_sample(&by, &id, &body).await?)))
+) -> Result<Response, ServiceError> {
+    let asked = Asked::of(&request)?;
+    let (bytes, body) = body::json(request).await?;
+    let taken = service.record_hpc_sample(&by, &id, &body, asked.with(&by.who, &bytes)).await;
+    let taken = service.counted(Operation::RecordMetrics, taken)?;
+    Ok(keys::answer(taken, |taken| (taken.status(), taken.view)))
 }
 
-/// Takes what a node agent has measured. A sample that can't be taken holds up no other; the same batch again is the same.
+/// Takes what a node agent has measured. A sample that can't be taken holds up no other; the same batch again is the same: its
+/// samples are there, and are counted as duplicates.
 #[utoipa::path(post, path = "/v1/metrics/batch", tag = "hpc", request_body = SampleBatch,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body give the first answer again")),
     responses((status = 200, body = BatchAnswer), (status = 400, body = Problem), (status = 401, body = Problem),
-        (status = 403, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem)))]
+        (status = 403, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem),
+        (status = 422, description = "The key came before with another body", body = Problem)))]
 async fn record_hpc_batch(
     State(service): State<Arc<Service>>,
     Author(by): Author,
     request: Request,
-) -> Result<Json<BatchAnswer>, ServiceError> {
+) -> Result<Response, ServiceError> {
+    let asked = Asked::of(&request)?;
     let bytes = body::json_bytes(request).await?;
     let batch: SampleBatch = serde_json::from_slice(&bytes).map_err(|e| {
         let message = format!("the body is no batch of samples: {e}");
         ServiceError::new(Code::InvalidRequest, message)
     })?;
-    Ok(Json(service.record_hpc_batch(&by, batch).await?))
+    let ignored = unknown_fields(&bytes);
+    let taken = service.record_hpc_batch(&by, batch, ignored, asked.with(&by.who, &bytes)).await;
+    let taken = service.counted(Operation::RecordMetricsBatch, taken)?;
+    Ok(keys::answer(taken, |answer: BatchAnswer| (StatusCode::OK.as_u16(), answer)))
 }
 
 /// Everything that was changed of a job, and by whom.
@@ -257,7 +286,8 @@ async fn get_hpc_audit(
     Query(pairs): Query<Pairs>,
 ) -> Result<Json<AuditListView>, ServiceError> {
     jobs_query::none(pairs)?;
-    Ok(Json(service.hpc_audit(&who, &id).await?))
+    let audit = service.hpc_audit(&who, &id).await;
+    Ok(Json(service.counted(Operation::GetAuditEvents, audit)?))
 }
 
 /// What a job has made of what it was given, and what was found to be wasted. Null is unknown, which is not zero.

@@ -12,6 +12,7 @@ mod health;
 mod hpc;
 mod jobs;
 mod jobs_query;
+mod keys;
 mod logs;
 mod media;
 mod openapi;

@@ -47,7 +47,7 @@ pub(crate) use deployments::{
 pub(crate) use error::ServiceError;
 pub(crate) use feed::{After, FeedReader};
 pub(crate) use hand_off::{HandOff, handed_to, host_lease_file};
-pub(crate) use hpc::{ByWhom as HpcAuthor, Heard, HpcListQuery, SampleQuery, SampleStep, SlurmRecords};
+pub(crate) use hpc::{ByWhom as HpcAuthor, Heard, HpcListQuery, Said, SampleQuery, SampleStep, SlurmRecords};
 pub(crate) use log_follow::{LogFollower, LogPiece};
 pub(crate) use logs::{LogPlace, LogQuery};
 pub(crate) use places::{Full, Places, Taking};
@@ -141,6 +141,8 @@ impl Service {
             slurm,
         } = parts;
         let followers = Places::new(config.logs.max_followers);
+        let metrics = Metrics::new();
+        metrics.storage.is_of(db.operations());
         Self {
             followers,
             uploads: Places::new(artifacts::MAX_UPLOADS),
@@ -151,7 +153,7 @@ impl Service {
             config,
             db,
             engines,
-            metrics: Metrics::new(),
+            metrics,
             clock,
             standing,
             signals,

@@ -472,7 +472,7 @@ fn replayed(status: u16, response: String) -> SubmitAnswer {
     SubmitAnswer { status, body: response, job_id, replayed: true }
 }
 
-fn key_reused() -> ServiceError {
+pub(in crate::service) fn key_reused() -> ServiceError {
     ServiceError::new(
         Code::IdempotencyKeyReused,
         "this Idempotency-Key came before with another body; use a new key for a new request",

@@ -44,7 +44,9 @@ pub(super) fn resources(needed: &Requirement) -> ResourcesView {
     let gib = bytes as f64 / GIB as f64;
     ResourcesView {
         cpu_cores,
-        memory_gb: (gib * 100.0).round() / 100.0,
+        // A script for Slurm may say nothing of its memory: it gets what its partition gives, which is not zero.
+        memory_gb: (bytes > 0 || needed.shared_server || needed.slots > 0)
+            .then(|| (gib * 100.0).round() / 100.0),
         executors: needed.executors,
         gpus: Some(needed.gpus()).filter(|gpus| *gpus > 0),
         slots: Some(needed.slots).filter(|slots| *slots > 0),
@@ -211,5 +213,20 @@ pub(crate) fn webhook(d: Delivery, now: Timestamp) -> WebhookView {
         dead_at: text(d.dead_at),
         last_error: d.last_error,
         payload: json(&d.payload),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libra_core::allocation::Allocation;
+
+    use super::*;
+
+    #[test]
+    fn what_a_script_does_not_say_of_its_memory_is_not_zero() {
+        let unknown = resources(&Requirement::of_allocation(&Allocation::default()));
+        assert_eq!(unknown.memory_gb, None);
+        let shared = Requirement { shared_server: true, ..Requirement::default() };
+        assert_eq!(resources(&shared).memory_gb, Some(0.0), "it holds none of its own");
     }
 }

@@ -19,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::flink::FlinkMetrics;
 use super::hpc::HpcMetrics;
+use super::storage::StorageMetrics;
 
 /// Bounds of durations of jobs, seconds.
 const JOB_SECONDS: [f64; 12] =
@@ -110,6 +111,8 @@ pub struct Metrics {
     pub flink: FlinkMetrics,
     /// Of observed jobs.
     pub hpc: HpcMetrics,
+    /// Of the store.
+    pub storage: StorageMetrics,
 }
 
 /// How turns stand at the moment of a scrape.
@@ -294,6 +297,7 @@ impl Metrics {
             ),
             flink: FlinkMetrics::new(&mut r),
             hpc: HpcMetrics::new(&mut r),
+            storage: StorageMetrics::new(&mut r),
             registry: r,
             rendering: Mutex::default(),
         }

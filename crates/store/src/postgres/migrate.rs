@@ -16,6 +16,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0009_hpc.sql"),
     include_str!("../../migrations/postgres/0010_hpc_whole.sql"),
     include_str!("../../migrations/postgres/0011_hpc_figures.sql"),
+    include_str!("../../migrations/postgres/0012_hpc_removed.sql"),
 ];
 
 /// Whoever migrates holds this advisory lock of the database.

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::error::StoreError;
 
 /// The migrations, oldest first. An entry never changes once it was released; a change is a new entry.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("../../migrations/sqlite/0001_jobs.sql"),
     include_str!("../../migrations/sqlite/0002_replicas.sql"),
     include_str!("../../migrations/sqlite/0003_feed_segments.sql"),
@@ -18,6 +18,7 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("../../migrations/sqlite/0010_hpc.sql"),
     include_str!("../../migrations/sqlite/0011_hpc_whole.sql"),
     include_str!("../../migrations/sqlite/0012_hpc_figures.sql"),
+    include_str!("../../migrations/sqlite/0013_hpc_removed.sql"),
 ];
 
 /// The newest schema version that this program knows.

@@ -14,6 +14,7 @@ use libra_store::lane::{Fence, Outcome};
 use libra_store::tables::hpc::audit::{self, Author, ChangeType};
 use libra_store::tables::hpc::jobs;
 use libra_store::tables::hpc::list::{self, Filter};
+use libra_store::tables::hpc::once::{Answer, Key, Once, once};
 use libra_store::tables::hpc::own;
 use libra_store::tables::hpc::rollups::{self, HOUR, MINUTE};
 use libra_store::tables::hpc::samples::{self, Batch};
@@ -34,6 +35,7 @@ on_every_store!(
     long_ranges_are_rolled_up_and_what_comes_late_is_in_them,
     what_is_old_is_forgotten_and_long_ranges_stay,
     a_job_that_is_removed_leaves_its_audit,
+    what_is_asked_for_under_a_key_is_done_once,
 );
 
 fn at(second: i64) -> Timestamp {
@@ -129,6 +131,7 @@ pub(crate) fn reads(tx: &mut dyn Tx) -> Result<(), StoreError> {
     verdicts::of_jobs(tx, &[id])?;
     let of = verdicts::Of { tenant: "t".into(), user: Some("ann".into()), account: None };
     verdicts::begun(tx, &of, at(100), 10)?;
+    audit::removed(tx, "t", "mine")?;
     Ok(())
 }
 
@@ -423,5 +426,50 @@ async fn a_job_that_is_removed_leaves_its_audit(store: Store) {
         .unwrap();
     assert_eq!((found, series), (None, Vec::new()));
     assert_eq!(audited.iter().map(|row| row.change_type.as_str()).collect::<Vec<_>>(), ["upsert", "delete"]);
+    // It is found by Libra's id, and by the one that its maker gave it.
+    let mut named = said(None, record("8", "RUNNING", "n1"), 8);
+    named.job.client_id = Some("mine".into());
+    let second = named.job.clone();
+    assert_eq!(write(&db, vec![named]).await, [Outcome::Updated]);
+    assert!(remove(second.clone()).await);
+    let removed = async |tenant: &'static str, name: String| {
+        db.read(move |tx| audit::removed(tx, tenant, &name)).await.unwrap().map(|it| (it.job, it.owner))
+    };
+    assert_eq!(removed("t", "mine".into()).await, Some((second.id, "ann".into())));
+    assert_eq!(removed("t", id.to_string()).await, Some((id, "ann".into())));
+    assert_eq!(removed("u", "mine".into()).await, None);
     runs(&db, "7", "n1", 9).await;
+}
+
+async fn what_is_asked_for_under_a_key_is_done_once(store: Store) {
+    // contract: A5
+    let db = store.db;
+    let job = runs(&db, "7", "n1", 1).await;
+    let under = async |body: &str, second: i64| {
+        let key = Key { scope: "t\nann\nPOST /x".into(), key: "k".into(), body_hash: body.into() };
+        let batch = Batch { job: job.id, node: "n1".into(), samples: vec![sample(second, 1, 1)] };
+        let of = job.id;
+        db.write(move |tx| {
+            once(tx, Some(&key), at(9), |tx| {
+                let new = samples::record(tx, vec![batch])?;
+                Ok((new, Some(Answer { job: of, status: 201, response: "{}".into() })))
+            })
+        })
+        .await
+        .unwrap()
+    };
+    assert_eq!(under("a", 5).await, Once::Done(1));
+    assert_eq!(under("a", 6).await, Once::Before { status: 201, response: "{}".into() });
+    assert_eq!(under("b", 6).await, Once::Reused);
+    let (of, kept) = (job.id, job.clone());
+    let series = db.read(move |tx| samples::of_job(tx, of)).await.unwrap();
+    assert_eq!(series[0].totals.samples, 1);
+    let (found, none) = db
+        .write(move |tx| Ok((samples::at(tx, of, "n1", at(5))?, samples::at(tx, of, "n1", at(6))?)))
+        .await
+        .unwrap();
+    assert!(found.is_some() && none.is_none());
+    // The answer goes with the job.
+    db.write(move |tx| jobs::delete(tx, &kept, &author(ChangeType::Delete), at(20))).await.unwrap();
+    assert_eq!(under("b", 7).await, Once::Done(1));
 }

@@ -29,6 +29,7 @@ impl Service {
     ) -> Result<(), StoreError> {
         let (now, bounds) = (self.clock.now(), self.config.figures);
         let mut figures = Figures::new(now, bounds);
+        figures.home = self.cluster_or_only(None);
         let mut after = Some(String::new());
         let mut running = 0;
         while let Some(from) = after {

@@ -11,17 +11,26 @@ use libra_core::hpc::raw_state::HpcState;
 use libra_core::hpc::record::Record;
 use libra_core::hpc::usage::Totals;
 use libra_core::id::JobId;
+use libra_store::StoreError;
+use libra_store::lane::Outcome;
+use libra_store::operations::Operation;
 use libra_store::tables::hpc::audit::{self, ChangeType};
 use libra_store::tables::hpc::jobs as rows;
 use libra_store::tables::hpc::list::{self, Filter};
+use libra_store::tables::hpc::once::{Answer, Key, Once, once};
 use libra_store::tables::hpc::samples::{self, Batch};
-use libra_store::tables::hpc::writes::{Told, Write};
+use libra_store::tables::hpc::writes::{Told, Write, apply};
 use serde_json::Value;
 
+use super::keys::{Said, written};
 use super::own::Known;
 use super::{ByWhom, MOST_TRIES, NO_CLUSTER, view};
-use crate::auth::{Principal, Role};
+use crate::auth::{Principal, Role, may_see};
+use crate::service::submit::key_reused;
 use crate::service::{Service, ServiceError};
+
+/// 201.
+const CREATED: u16 = 201;
 
 /// Which jobs are asked for.
 #[derive(Clone, Debug)]
@@ -36,7 +45,15 @@ pub(crate) struct HpcListQuery {
 
 impl Service {
     /// Makes a job known that no scheduler has told of.
-    pub(crate) async fn create_hpc_job(&self, by: &ByWhom, body: &Value) -> Result<HpcJobView, ServiceError> {
+    pub(crate) async fn create_hpc_job(
+        &self,
+        by: &ByWhom,
+        body: &Value,
+        key: Option<Key>,
+    ) -> Result<Said<HpcJobView>, ServiceError> {
+        if let Some(said) = self.said_before(key.as_ref()).await? {
+            return Ok(said);
+        }
         let now = self.clock.now();
         let new = requests::new_job(body, now).map_err(ServiceError::fields)?;
         let owner = new.record.user.as_deref().unwrap_or_default();
@@ -61,12 +78,36 @@ impl Service {
         };
         let job = HpcJob { client_id: Some(new.client_id.clone()), ..change.job };
         let told = Told::here(by.author(ChangeType::Upsert), change.log);
+        let view = view::shown(&job, &[], now);
+        let answer = Answer { job: job.id, status: CREATED, response: written(&view)? };
         let write = Write { job, new: true, at: now, told: Some(told) };
-        let Some(job) = self.write_hpc(write).await? else {
-            let message = format!("there is a job `{}` already, or one with its number runs", new.client_id);
-            return Err(ServiceError::new(Code::JobExists, message));
-        };
-        Ok(view::shown(&job, &[], now))
+        let under = key.clone();
+        let db = self.db.named(Operation::CreateJob);
+        let stored = db.write(move |tx| {
+            once(tx, under.as_ref(), now, |tx| {
+                let stored = apply(tx, &[write])? == [Outcome::Updated];
+                Ok((stored, stored.then_some(answer)))
+            })
+        });
+        match stored.await {
+            Ok(Once::Done(true)) => {
+                self.metrics.hpc.heard(1);
+                return Ok(Said::Now(view));
+            }
+            Ok(Once::Before { status, response }) => return Ok(Said::Before { status, body: response }),
+            Ok(Once::Reused) => return Err(key_reused()),
+            Ok(Once::Done(false)) | Err(StoreError::Constraint(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // The same request may have come at the same time.
+        match self.said_before(key.as_ref()).await? {
+            Some(said) => Ok(said),
+            None => {
+                let message =
+                    format!("there is a job `{}` already, or one with its number runs", new.client_id);
+                Err(ServiceError::new(Code::JobExists, message))
+            }
+        }
     }
 
     /// One job.
@@ -75,7 +116,7 @@ impl Service {
             return Err(ServiceError::job_not_found(id));
         };
         let of = job.id;
-        let series = self.db.read(move |tx| samples::of_job(tx, of)).await?;
+        let series = self.db.named(Operation::GetJob).read(move |tx| samples::of_job(tx, of)).await?;
         let usage: Vec<Totals> = series.into_iter().map(|series| series.totals).collect();
         Ok(view::shown(&job, &usage, self.clock.now()))
     }
@@ -98,6 +139,7 @@ impl Service {
         }
         let (page, series) = self
             .db
+            .named(Operation::ListJobs)
             .read(move |tx| {
                 // One more than asked for says whether there is a next page.
                 let page = list::list(tx, &filter, offset, limit.saturating_add(1))?;
@@ -137,7 +179,8 @@ impl Service {
             if let Some(usage) = usage {
                 let samples = vec![usage.sample(now)];
                 let batch = Batch { job: of, node, samples };
-                self.db.write(move |tx| samples::record(tx, vec![batch])).await?;
+                let db = self.db.named(Operation::UpdateJob);
+                db.write(move |tx| samples::record(tx, vec![batch])).await?;
             }
             if state.is_some() && self.slurm.has(&job.cluster) {
                 let reason = "is what its scheduler says; tell that";
@@ -179,12 +222,17 @@ impl Service {
         }
     }
 
-    /// Forgets a job with its samples. Its audit stays.
+    /// Forgets a job with its samples. Its audit stays. What a scheduler still tells of would be there again with its next
+    /// word: it has to end first.
     pub(crate) async fn delete_hpc_job(&self, by: &ByWhom, id: &str) -> Result<(), ServiceError> {
         for _ in 0..MOST_TRIES {
             let job = self.hpc_job(&by.who, id).await?;
+            if !job.state.is_terminal() && job.client_id.is_none() {
+                return Err(self.still_told_of(&job));
+            }
             let (author, at) = (by.author(ChangeType::Delete), self.clock.now());
-            if self.db.write(move |tx| rows::delete(tx, &job, &author, at)).await? {
+            let db = self.db.named(Operation::DeleteJob);
+            if db.write(move |tx| rows::delete(tx, &job, &author, at)).await? {
                 return Ok(());
             }
         }
@@ -192,14 +240,37 @@ impl Service {
             .retry_after(1))
     }
 
-    /// Everything that was changed of a job, also of one that was removed, if asked for by Libra's id.
+    fn still_told_of(&self, job: &HpcJob) -> ServiceError {
+        let (state, cluster, number) = (job.hpc_state().as_str(), &job.cluster, &job.record.external_id);
+        let then = if self.slurm.is_made_up(cluster) {
+            "wait until it has ended".to_owned()
+        } else if self.slurm.has(cluster) {
+            format!("end it there (`scancel {number}`)")
+        } else {
+            "set its `state` to how it ended (PATCH), if nobody tells of it any more,".to_owned()
+        };
+        let message = format!(
+            "the job is {state} on {cluster}, which would tell of it again; {then} and delete it then"
+        );
+        ServiceError::new(Code::NotFinished, message)
+    }
+
+    /// Everything that was changed of a job, also of one that was removed: by Libra's id, or by the one that its maker gave it.
     pub(crate) async fn hpc_audit(&self, who: &Principal, id: &str) -> Result<AuditListView, ServiceError> {
+        let db = self.db.named(Operation::GetAuditEvents);
         let of = match (self.hpc_job(who, id).await, id.parse::<JobId>()) {
             (Ok(job), _) => job.id,
             (Err(_), Ok(id)) if who.role == Role::Admin => id,
+            (Err(error), _) if error.code == Code::JobNotFound => {
+                let (tenant, name) = (who.tenant.clone(), id.to_owned());
+                let removed = db.read(move |tx| audit::removed(tx, &tenant, &name)).await?;
+                let seen = removed
+                    .filter(|removed| who.role == Role::Admin || may_see(who, &removed.owner, &who.tenant));
+                seen.ok_or(error)?.job
+            }
             (Err(error), _) => return Err(error),
         };
-        let rows = self.db.read(move |tx| audit::of_job(tx, of)).await?;
+        let rows = db.read(move |tx| audit::of_job(tx, of)).await?;
         if rows.is_empty() {
             return Err(ServiceError::job_not_found(id));
         }

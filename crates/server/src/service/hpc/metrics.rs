@@ -7,16 +7,20 @@ use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::usage::{OutOfTime, Sample, Span};
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
+use libra_store::operations::Operation;
+use libra_store::tables::hpc::once::{Answer, Key, Once, once};
 use libra_store::tables::hpc::rollups::{self, HOUR, MINUTE, Rollup};
 use libra_store::tables::hpc::samples::{self, Batch, Series};
 use libra_store::tx::Tx;
 use serde_json::Value;
 
 use super::jobs::{first_node, job_terminal};
+use super::keys::Said;
 use super::view::{mean_percent, percent};
 use super::{ByWhom, Service, ServiceError};
 use crate::auth::Principal;
 use crate::service::expiry::before;
+use crate::service::submit::key_reused;
 
 /// A range up to this is answered with the samples themselves, in microseconds.
 const RAW_UP_TO: i64 = 6 * HOUR;
@@ -72,6 +76,22 @@ impl Step {
     }
 }
 
+/// A sample as it is kept.
+#[derive(Debug)]
+pub(crate) struct TakenSample {
+    /// False where there was one of this moment before: that one is kept, whatever this one says.
+    pub(crate) is_new: bool,
+    /// The one that is kept.
+    pub(crate) view: SampleView,
+}
+
+impl TakenSample {
+    /// 201 for a new one, 200 for one that was there.
+    pub(crate) fn status(&self) -> u16 {
+        if self.is_new { 201 } else { 200 }
+    }
+}
+
 impl Service {
     /// When samples of a job can have been taken.
     pub(super) fn span_of(&self, job: &HpcJob, now: Timestamp) -> Span {
@@ -86,7 +106,11 @@ impl Service {
         by: &ByWhom,
         id: &str,
         body: &Value,
-    ) -> Result<SampleView, ServiceError> {
+        key: Option<Key>,
+    ) -> Result<Said<TakenSample>, ServiceError> {
+        if let Some(said) = self.said_before(key.as_ref()).await? {
+            return Ok(said);
+        }
         let usage = requests::sample(body).map_err(ServiceError::fields)?;
         let job = self.hpc_job(&by.who, id).await?;
         let now = self.clock.now();
@@ -102,11 +126,37 @@ impl Service {
                 return Err(ServiceError::fields(vec![Violation::new("/timestamp", why.to_string())]));
             }
         }
-        let node = first_node(&job.record);
-        let shown = of_sample(&sample, &node);
-        let batch = Batch { job: job.id, node, samples: vec![sample] };
-        self.db.write(move |tx| samples::record(tx, vec![batch])).await?;
-        Ok(shown)
+        let (of, node) = (job.id, first_node(&job.record));
+        let under = key.clone();
+        let db = self.db.named(Operation::RecordMetrics);
+        let taken = db.write(move |tx| {
+            once(tx, under.as_ref(), now, |tx| {
+                let batch = Batch { job: of, node: node.clone(), samples: vec![sample.clone()] };
+                let is_new = samples::record(tx, vec![batch])? == 1;
+                // Of one moment there is one sample: the first, which others may have read.
+                let kept = if is_new { Some(sample) } else { samples::at(tx, of, &node, sample.at)? };
+                let Some(kept) = kept else { return Ok((None, None)) };
+                let taken = TakenSample { is_new, view: of_sample(&kept, &node) };
+                let response =
+                    serde_json::to_string(&taken.view).map_err(|e| StoreError::unreadable("answer", e))?;
+                let answer = Answer { job: of, status: taken.status(), response };
+                Ok((Some(taken), Some(answer)))
+            })
+        });
+        match taken.await {
+            Ok(Once::Done(Some(taken))) => Ok(Said::Now(taken)),
+            Ok(Once::Before { status, response }) => Ok(Said::Before { status, body: response }),
+            Ok(Once::Reused) => Err(key_reused()),
+            Ok(Once::Done(None)) => {
+                let why = OutOfTime::Forgotten.to_string();
+                Err(ServiceError::fields(vec![Violation::new("/timestamp", why)]))
+            }
+            Err(error @ StoreError::Constraint(_)) => {
+                // The same request has come at the same time.
+                self.said_before(key.as_ref()).await?.ok_or_else(|| error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What a job used in a range of time. Long ranges are answered in minutes or hours.
@@ -121,6 +171,7 @@ impl Service {
         let limit = query.limit;
         let (step, mut found) = self
             .db
+            .named(Operation::GetJobMetrics)
             .read(move |tx| {
                 let series = samples::of_job(tx, of)?;
                 let first = series.iter().filter_map(|series| series.totals.first_at).min();

@@ -24,7 +24,7 @@ impl Service {
             correlation_id: format!("{}-{}", cluster.name, at.0),
         };
         for node in made_up.uses(at) {
-            self.record_hpc_batch(&by, batch(&cluster.name, node, at)).await?;
+            self.record_hpc_batch(&by, batch(&cluster.name, node, at), Vec::new(), None).await?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod events;
 mod figures;
 mod hearing;
 mod jobs;
+mod keys;
 mod metrics;
 mod mock;
 mod own;
@@ -19,6 +20,7 @@ use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::observe::Means;
 use libra_core::id::JobId;
 use libra_store::lane::Outcome;
+use libra_store::operations::{ErrorType, Operation};
 use libra_store::tables::hpc::audit::{Author, ChangeType};
 use libra_store::tables::hpc::jobs as rows;
 use libra_store::tables::hpc::writes::Write;
@@ -28,6 +30,7 @@ use crate::auth::{Principal, Role, may_see};
 
 pub(super) use ear::Ear;
 pub(crate) use jobs::HpcListQuery;
+pub(crate) use keys::Said;
 pub(crate) use metrics::{SampleQuery, Step as SampleStep};
 pub(crate) use slurm::Heard;
 pub(crate) use submitted::SlurmRecords;
@@ -80,22 +83,26 @@ impl Service {
     }
 
     /// The job that is meant by `id`: Libra's id of it, the one that its maker gave it, or its number with its scheduler,
-    /// as such or as `slurm-12` (contract L9).
+    /// as such or as `slurm-12` (contract L9). What one may call its job and another's number is: nobody guesses which is meant.
     pub(super) async fn hpc_job(&self, who: &Principal, id: &str) -> Result<HpcJob, ServiceError> {
         let (tenant, wanted) = (who.tenant.clone(), id.to_owned());
         let found = self
             .db
+            .named(Operation::GetJob)
             .read(move |tx| {
                 if let Ok(id) = wanted.parse::<JobId>()
                     && let Some(job) = rows::get(tx, id)?
                 {
                     return Ok(vec![job]);
                 }
-                if let Some(job) = rows::of_client(tx, &tenant, &wanted)? {
-                    return Ok(vec![job]);
-                }
-                let number = wanted.strip_prefix("slurm-").unwrap_or(&wanted);
-                rows::with_number(tx, &tenant, number)
+                let named = rows::of_client(tx, &tenant, &wanted)?;
+                let of_slurm = wanted.strip_prefix("slurm-");
+                let mut found = rows::with_number(tx, &tenant, of_slurm.unwrap_or(&wanted))?;
+                // Who says whose number it is means no other's.
+                found.retain(|job| of_slurm.is_none() || job.client_id.is_none() || job.record.said_of_slurm);
+                found.retain(|job| named.as_ref().is_none_or(|named| named.id != job.id));
+                found.extend(named);
+                Ok(found)
             })
             .await?;
         let mut seen: Vec<HpcJob> = found.into_iter().filter(|job| may_see_job(who, job)).collect();
@@ -104,15 +111,41 @@ impl Service {
             (Some(last), others) => {
                 let ids = others.iter().chain([&last]);
                 let ids: Vec<String> = ids.map(|job| format!("{} on {}", job.id, job.cluster)).collect();
-                let message = format!(
-                    "several clusters have had a job {id}: {}; ask for one of these ids",
-                    ids.join(", ")
-                );
+                let message =
+                    format!("several jobs are called {id}: {}; ask for one of these ids", ids.join(", "));
                 Err(ServiceError::new(Code::Ambiguous, message))
             }
             (None, _) => Err(ServiceError::job_not_found(id)),
         }
     }
+}
+
+impl Service {
+    /// The same; what is wrong with what is stored, or was to be, is counted (contract O1).
+    pub(crate) fn counted<T>(
+        &self,
+        operation: Operation,
+        answer: Result<T, ServiceError>,
+    ) -> Result<T, ServiceError> {
+        if let Err(error) = &answer
+            && let Some(error) = error_type(error.code)
+        {
+            self.db.operations().failed(operation, error);
+        }
+        answer
+    }
+}
+
+/// What the reference calls it; None of what has nothing to do with what is stored, and of what the store has counted itself.
+fn error_type(code: Code) -> Option<ErrorType> {
+    let types = [
+        (Code::JobNotFound, ErrorType::NotFound),
+        (Code::JobExists, ErrorType::Conflict),
+        (Code::Ambiguous, ErrorType::Conflict),
+        (Code::JobTerminal, ErrorType::JobTerminal),
+        (Code::InvalidRequest, ErrorType::InvalidInput),
+    ];
+    types.into_iter().find(|(of, _)| *of == code).map(|(_, error)| error)
 }
 
 fn may_see_job(who: &Principal, job: &HpcJob) -> bool {

@@ -49,7 +49,7 @@ pub(super) fn shown(job: &HpcJob, usage: &[Totals], now: Timestamp) -> HpcJobVie
 fn scheduler(job: &HpcJob) -> SchedulerView {
     let record = &job.record;
     SchedulerView {
-        kind: if job.client_id.is_some() || record.made_up { "mock" } else { "slurm" }.to_owned(),
+        kind: if is_mock(job) { "mock" } else { "slurm" }.to_owned(),
         external_job_id: record.external_id.clone(),
         raw_state: record.raw_state.clone(),
         state_reason: record.reason.clone(),
@@ -74,6 +74,11 @@ fn scheduler(job: &HpcJob) -> SchedulerView {
         het_job_id: record.het_job,
         cluster_name: job.cluster.clone(),
     }
+}
+
+/// True where no scheduler knows it: one that is made up tells of it, or somebody who has not said that it is Slurm's.
+fn is_mock(job: &HpcJob) -> bool {
+    job.record.made_up || (job.client_id.is_some() && !job.record.said_of_slurm)
 }
 
 /// Thousandths of a percent as percent.

@@ -94,6 +94,7 @@ pub(super) fn forget_what_belongs_to(tx: &mut dyn Tx, id: &str) -> Result<(), St
         "DELETE FROM hpc_job_nodes WHERE job_id = ?1",
         "DELETE FROM hpc_verdicts WHERE job_id = ?1",
         "DELETE FROM outbox WHERE job_id = ?1",
+        "DELETE FROM idempotency WHERE job_id = ?1",
     ] {
         tx.execute(sql, &[id.into()])?;
     }

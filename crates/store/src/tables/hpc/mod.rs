@@ -4,6 +4,7 @@ pub mod audit;
 pub mod figures;
 pub mod jobs;
 pub mod list;
+pub mod once;
 pub mod own;
 pub mod retention;
 pub mod rollups;

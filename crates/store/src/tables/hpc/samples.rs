@@ -116,7 +116,10 @@ pub fn record(tx: &mut dyn Tx, batches: Vec<Batch>) -> Result<u64, StoreError> {
     let mut wanted: BTreeMap<(String, String), BTreeMap<i64, Sample>> = BTreeMap::new();
     for Batch { job, node, samples } in batches {
         let of = wanted.entry((job.to_string(), node)).or_default();
-        of.extend(samples.into_iter().map(|sample| (sample.at.0, sample)));
+        for sample in samples {
+            // The first of a moment counts, as it does from one batch to the next.
+            of.entry(sample.at.0).or_insert(sample);
+        }
     }
     let series = found_or_made(tx, wanted.keys())?;
     let mut stored = 0;
@@ -161,6 +164,13 @@ pub fn record(tx: &mut dyn Tx, batches: Vec<Batch>) -> Result<u64, StoreError> {
         update(tx, series)?;
     }
     Ok(stored)
+}
+
+/// The sample that is kept of a job on a node at a time.
+pub fn at(tx: &mut dyn Tx, job: JobId, node: &str, at: Timestamp) -> Result<Option<Sample>, StoreError> {
+    let key = (job.to_string(), node.to_owned());
+    let Some(series) = find(tx, &[&key])?.pop() else { return Ok(None) };
+    Ok(between(tx, series.id, (at, at.plus_micros(1)), 1)?.pop())
 }
 
 fn found_or_made<'a>(

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-/// The content type.
+/// The content type of OpenMetrics.
+pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The content type of the older format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Figures in OpenMetrics in the older format: a counter is called there as its samples are, and there are no units.
