@@ -290,7 +290,7 @@ mod tests {
             assert_eq!(operations.errors(operation, error), 1, "{operation:?}");
         }
         operations.took(Operation::Write, true, Duration::from_millis(30));
-        operations.took(Operation::Write, true, Duration::from_secs(60));
+        operations.took(Operation::Write, true, Duration::from_mins(1));
         let taken = operations.taken(Operation::Write, true);
         assert_eq!((taken.buckets[3], taken.buckets[BOUNDS.len()]), (1, 1));
         assert!((taken.seconds - 60.03).abs() < 1e-9);

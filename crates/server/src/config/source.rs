@@ -180,7 +180,7 @@ impl Gathered {
                 // Two of the names say their unit.
                 let value = match name.as_str() {
                     "METRICS_RETENTION_DAYS" => with_unit(&name, value, "days", 'd')?,
-                    named if named.ends_with("MAX_WAIT_TIME_MINUTES") => {
+                    variable if variable.ends_with("MAX_WAIT_TIME_MINUTES") => {
                         with_unit(&name, value, "minutes", 'm')?
                     }
                     _ => value.clone(),

@@ -100,14 +100,10 @@ impl Service {
             Err(error) => return Err(error.into()),
         }
         // The same request may have come at the same time.
-        match self.said_before(key.as_ref()).await? {
-            Some(said) => Ok(said),
-            None => {
-                let message =
-                    format!("there is a job `{}` already, or one with its number runs", new.client_id);
-                Err(ServiceError::new(Code::JobExists, message))
-            }
-        }
+        self.said_before(key.as_ref()).await?.ok_or_else(|| {
+            let message = format!("there is a job `{}` already, or one with its number runs", new.client_id);
+            ServiceError::new(Code::JobExists, message)
+        })
     }
 
     /// One job.
