@@ -8,10 +8,11 @@ use libra_api::hpc::samples::{BatchAnswer, JobSample, SampleBatch};
 
 /// After so long they are sent again.
 pub(crate) const PAUSE: Duration = Duration::from_secs(15);
-/// So often, at most: a scheduler that has not told of a job by then does not know it.
-const MOST_TRIES: u32 = 10;
-/// Samples that are held, at most.
-const MOST_HELD: usize = 2_000;
+/// So often, at most, which is a quarter of an hour: a scheduler is read every two minutes at the latest, and again so long after
+/// it could not be. One that has not told of a job by then does not know it.
+const MOST_TRIES: u32 = 60;
+/// With so many samples held, nothing new is sent: what is on disk stays there meanwhile.
+const MANY_HELD: usize = 2_000;
 
 /// What is to be sent again.
 #[derive(Debug, PartialEq)]
@@ -43,9 +44,8 @@ impl Held {
             .collect();
         let sent = if later.is_empty() { None } else { serde_json::from_str::<SampleBatch>(text).ok() };
         let Some(batch) = sent else { return all };
-        let room = MOST_HELD.saturating_sub(self.samples);
         let samples: Vec<JobSample> =
-            later.into_iter().filter_map(|place| batch.samples.get(place).cloned()).take(room).collect();
+            later.into_iter().filter_map(|place| batch.samples.get(place).cloned()).collect();
         if samples.is_empty() {
             return all;
         }
@@ -62,6 +62,11 @@ impl Held {
         let next = self.waiting.pop_front_if(|next| next.due <= now)?;
         self.samples = self.samples.saturating_sub(next.batch.samples.len());
         Some(next)
+    }
+
+    /// Whether there is no room for more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.samples >= MANY_HELD
     }
 
     /// When there is something to be sent; None where nothing waits.
@@ -122,9 +127,12 @@ mod tests {
         let (now, mut held) = (Instant::now(), Held::default());
         let all: Vec<u32> = (0..1_500).collect();
         assert_eq!(held.keep(&batch(1_500), 1, &answer(&all, &[]), now), 0);
-        assert_eq!(held.keep(&batch(1_500), 1, &answer(&all, &[]), now), 1_000);
+        assert!(!held.is_full());
+        assert_eq!(held.keep(&batch(1_500), 1, &answer(&all, &[]), now), 0);
+        assert!(held.is_full(), "nothing is sent until there is room");
         let first = held.next(now + PAUSE).unwrap();
+        assert!(!held.is_full());
         held.put_back(first, now);
-        assert_eq!(held.samples, MOST_HELD);
+        assert!(held.is_full());
     }
 }

@@ -53,7 +53,9 @@ async fn next(shared: &Shared, held: &mut Held) -> Next {
         if let Some(again) = held.next(Instant::now()) {
             return Next::Again(again);
         }
-        if let Some(batch) = shared.spool().oldest() {
+        if !held.is_full()
+            && let Some(batch) = shared.spool().oldest()
+        {
             return Next::Kept(batch);
         }
         let due = async {

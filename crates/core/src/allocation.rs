@@ -53,6 +53,7 @@ macro_rules! options {
             /// This, and what it does not say as `those` say it.
             #[must_use]
             pub fn or(self, those: Self) -> Self {
+                let those = those.beside(&self);
                 Self { $($field: self.$field.or(those.$field),)* }
             }
         }
@@ -133,6 +134,17 @@ pub struct Wrong {
 }
 
 impl Allocation {
+    /// Without what means nothing, or something else, beside what `said` says of the same.
+    fn beside(self, said: &Self) -> Self {
+        let of_memory = said.memory_mb.is_some() || said.memory_per_cpu_mb.is_some();
+        Self {
+            max_nodes: self.max_nodes.filter(|_| said.nodes.is_none()),
+            memory_mb: self.memory_mb.filter(|_| !of_memory),
+            memory_per_cpu_mb: self.memory_per_cpu_mb.filter(|_| !of_memory),
+            ..self
+        }
+    }
+
     /// What is asked for, each with its value.
     pub fn given(&self) -> Vec<(&'static AskedFor, serde_json::Value)> {
         let all = serde_json::to_value(self).unwrap_or_default();
@@ -234,6 +246,19 @@ mod tests {
             ..Allocation::default()
         };
         assert_eq!((by_node.least_cpus(), by_node.memory_of_all_mb()), (16, 1_600));
+    }
+
+    #[test]
+    fn what_is_said_beside_the_script_counts_whole() {
+        let of_script = Allocation {
+            nodes: Some(2),
+            max_nodes: Some(4),
+            memory_per_cpu_mb: Some(2_048),
+            ..Allocation::default()
+        };
+        let beside = Allocation { nodes: Some(8), memory_mb: Some(100), ..Allocation::default() };
+        assert_eq!(beside.clone().or(of_script.clone()), beside);
+        assert_eq!(Allocation::default().or(of_script.clone()), of_script);
     }
 
     #[test]

@@ -172,7 +172,7 @@ pub fn started(body: &Value, now: Timestamp) -> Result<StartedEvent, Wrong> {
         fields.word("gpu_vendor", "`none`, `nvidia` or `amd`", vendor, wrong);
         fields.texts("gpu_devices", MAX_NODES, MAX_NAME_BYTES, wrong);
         fields.text("cgroup_path", 4 * MAX_NAME_BYTES, wrong);
-        let at = past(fields, "timestamp", now, wrong).unwrap_or(now);
+        let at = seen(fields, "timestamp", now, wrong).unwrap_or(now);
         let cluster = name(fields, "cluster", wrong);
         let record = Record {
             external_id,
@@ -202,7 +202,7 @@ pub fn finished(body: &Value, now: Timestamp) -> Result<FinishedEvent, Wrong> {
         let raw_state = name(fields, "raw_state", wrong);
         let code = number(fields, "exit_code", wrong);
         let signal = number(fields, "signal", wrong);
-        let at = past(fields, "timestamp", now, wrong).unwrap_or(now);
+        let at = seen(fields, "timestamp", now, wrong).unwrap_or(now);
         let cluster = name(fields, "cluster", wrong);
         let node = name(fields, "node", wrong);
         let user = name(fields, "user", wrong);
@@ -216,8 +216,8 @@ pub fn finished(body: &Value, now: Timestamp) -> Result<FinishedEvent, Wrong> {
             user,
             nodes,
             restarts,
-            started: past(fields, "start_time", now, wrong),
-            submitted: past(fields, "submit_time", now, wrong),
+            started: seen(fields, "start_time", now, wrong),
+            submitted: seen(fields, "submit_time", now, wrong),
             name: name(fields, "name", wrong),
             partition: name(fields, "partition", wrong),
             account: name(fields, "account", wrong),
@@ -282,8 +282,13 @@ fn time(fields: &mut Fields<'_>, name: &'static str, wrong: &mut Wrong) -> Optio
     read
 }
 
-/// A time at which something has happened. A clock that is a little ahead has seen it now; what is said to be further ahead
-/// was never seen.
+/// When a hook has seen something: it has, whatever its clock, or Libra's, says of the time. What is ahead was seen now.
+fn seen(fields: &mut Fields<'_>, name: &'static str, now: Timestamp, wrong: &mut Wrong) -> Option<Timestamp> {
+    time(fields, name, wrong).map(|at| at.min(now))
+}
+
+/// A time at which something has happened, as people say it. A clock that is a little ahead says now; what is further ahead is a
+/// mistake.
 fn past(fields: &mut Fields<'_>, name: &'static str, now: Timestamp, wrong: &mut Wrong) -> Option<Timestamp> {
     let at = time(fields, name, wrong)?;
     if at > now.plus_seconds(MAX_AHEAD_SECONDS) {
@@ -370,9 +375,7 @@ mod tests {
             "cgroup_path": "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_12345", "timestamp": "2026-01-22T10:00:00Z"});
         let event = started(&body, NOW).unwrap();
         assert_eq!((event.record.external_id.as_str(), event.record.allocated.gpus), ("12345", Some(2)));
-        let ahead = NOW.plus_seconds(60).rfc3339();
-        let body =
-            json!({"job_id": "1", "user": "b", "node_list": ["n"], "account": "(null)", "timestamp": ahead});
+        let body = json!({"job_id": "1", "user": "b", "node_list": ["n"], "account": "(null)", "timestamp": "2100-01-01T00:00:00Z"});
         let record = started(&body, NOW).unwrap().record;
         assert_eq!((record.account, record.started), (None, Some(NOW)), "nothing, and now");
         let body = json!({"job_id": "slurm-12345", "final_state": "completed", "exit_code": 0, "signal": 0});
@@ -423,13 +426,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_happen_years_ahead_is_refused() {
+    fn what_is_said_to_happen_years_ahead_is_a_mistake_of_people_and_a_clock_of_hooks() {
         let years = "2100-01-01T00:00:00Z";
-        let body = json!({"job_id": "1", "user": "b", "node_list": ["n"], "timestamp": years});
-        assert_eq!(pointers(started(&body, NOW).unwrap_err()), ["/timestamp"]);
-        let body = json!({"job_id": "1", "timestamp": years, "start_time": years, "submit_time": years});
-        let wrong = pointers(finished(&body, NOW).unwrap_err());
-        assert_eq!(wrong, ["/timestamp", "/start_time", "/submit_time"]);
+        let body = json!({"job_id": "1", "final_state": "completed", "timestamp": years, "start_time": years, "submit_time": years});
+        let told = finished(&body, NOW).unwrap().finished;
+        assert_eq!((told.hint.at, told.record.started, told.record.submitted), (NOW, Some(NOW), Some(NOW)));
         let body = json!({"id": "a", "user": "b", "nodes": ["n"], "start_time": years});
         assert_eq!(pointers(new_job(&body, NOW).unwrap_err()), ["/start_time"]);
     }

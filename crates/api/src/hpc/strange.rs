@@ -13,6 +13,9 @@ use crate::problem::Violation;
 /// Unknown fields that are named, at most.
 pub const MOST_NAMED: usize = 20;
 
+/// So much of a name is kept, in bytes.
+const MOST_NAME_BYTES: usize = 128;
+
 /// An object with fields of its own.
 trait Known {
     const FIELDS: &'static [&'static str];
@@ -68,7 +71,9 @@ impl<'de, K: Known> Visitor<'de> for Object<K> {
         let mut strange = Vec::new();
         while let Some(Name(name, _)) = map.next_key::<Name<K>>()? {
             map.next_value::<IgnoredAny>()?;
-            strange.extend(name);
+            if strange.len() < MOST_NAMED {
+                strange.extend(name);
+            }
         }
         Ok(Strange(strange, PhantomData))
     }
@@ -90,7 +95,8 @@ impl<'de, K: Known> Deserialize<'de> for Name<K> {
                 f.write_str("a name")
             }
             fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Name((!K::FIELDS.contains(&name)).then(|| name.to_owned()), PhantomData))
+                let kept = || name[..name.floor_char_boundary(MOST_NAME_BYTES)].to_owned();
+                Ok(Name((!K::FIELDS.contains(&name)).then(kept), PhantomData))
             }
         }
         deserializer.deserialize_str(Text(PhantomData))
@@ -199,5 +205,9 @@ mod tests {
         }
         let many = format!(r#"{{"samples":[{}]}}"#, vec![r#"{"a":1,"b":2}"#; 500].join(","));
         assert_eq!(unknown_fields(many.as_bytes()).len(), MOST_NAMED);
+        let long = format!(r#"{{"{}":1}}"#, "\u{e9}".repeat(1_000));
+        assert_eq!(unknown_fields(long.as_bytes())[0].pointer.len(), 1 + MOST_NAME_BYTES);
+        let each: Vec<String> = (0..500).map(|n| format!(r#""f{n}":1"#)).collect();
+        assert_eq!(unknown_fields(format!("{{{}}}", each.join(",")).as_bytes()).len(), MOST_NAMED);
     }
 }

@@ -103,11 +103,15 @@ async fn a_beginning_told_behind_its_end_says_when_where_and_whose_it_was() {
     let ran = job["runtime_seconds"].as_f64().unwrap();
     assert!((ran - 300.0).abs() < 2.0, "{job:#}");
     assert_eq!(api.get("/v1/jobs?node=n2").await.expect(200)["total"], 1);
-    // Whatever its clock says, a beginning years ahead was never seen.
-    let mut ahead = begin("n1", 0);
-    ahead["timestamp"] = json!("2199-01-01T00:00:00Z");
-    let refused = api.post("/v1/events/job-started", &ahead).await;
-    assert_eq!((refused.status, refused.pointers()), (400, vec!["/timestamp".to_owned()]));
+    // What a hook has seen it has seen, whatever its clock says: now, at the latest.
+    let ahead = json!({"job_id": "8", "cluster": "east", "user": "ann", "node_list": ["n1"], "timestamp": "2199-01-01T00:00:00Z"});
+    api.post("/v1/events/job-started", &ahead).await.expect(200);
+    let start = api.get("/v1/jobs/8").await.expect(200)["start_time"].as_str().unwrap().to_owned();
+    assert!(start < ago(-60), "{start}");
+    // People who say so are mistaken.
+    let ahead = json!({"id": "b", "user": "ann", "nodes": ["n1"], "start_time": "2199-01-01T00:00:00Z"});
+    let refused = api.post("/v1/jobs", &ahead).await;
+    assert_eq!((refused.status, refused.pointers()), (400, vec!["/start_time".to_owned()]));
 }
 
 #[tokio::test]

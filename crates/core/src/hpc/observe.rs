@@ -186,10 +186,13 @@ fn filled_in(before: &HpcJob, record: &Record, now: Timestamp) -> Outcome {
         // Of an earlier run.
         return Outcome::Unchanged;
     }
-    // Each node tells it by its own clock. Whoever was submitted later than that has begun later as well.
+    // Each node tells it by its own clock. Whoever was submitted later than that has begun later as well; and a beginning behind
+    // the end of what is known to have begun is another's.
     let same_run = match (record.started, known.started) {
         (Some(at), Some(began)) => {
-            at >= began.plus_micros(-CLOCKS_DIFFER) && known.submitted.is_none_or(|submitted| submitted <= at)
+            at >= began.plus_micros(-CLOCKS_DIFFER)
+                && known.submitted.is_none_or(|submitted| submitted <= at)
+                && known.ended.is_none_or(|ended| at <= ended)
         }
         (None, _) | (_, None) => true,
     };

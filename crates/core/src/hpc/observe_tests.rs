@@ -443,8 +443,8 @@ fn where_only_hooks_tell_a_beginning_behind_its_end_says_when_and_where_it_was()
     assert_eq!(ahead.last().record.started, Some(at(50)));
     // What is known of it stays; and another run's nodes are not its own.
     let known = || completes("COMPLETED", (5, Some(30), 40));
-    for earlier in [begins("n9", 0, 1), begins("n9", 0, -4_000)] {
-        let told = Story::of(HOOKS, vec![known(), earlier]);
+    for other in [begins("n9", 0, 1), begins("n9", 0, -4_000), begins("n9", 0, 60)] {
+        let told = Story::of(HOOKS, vec![known(), other]);
         let record = &told.last().record;
         assert_eq!((record.started, record.nodes.as_slice()), (Some(at(30)), ["n1".to_owned()].as_slice()));
     }

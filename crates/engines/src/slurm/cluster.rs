@@ -234,9 +234,9 @@ impl Slurm {
             Self::Commands(commands) => {
                 let order = Order {
                     program: "sbatch",
-                    arguments: submission.arguments(),
+                    arguments: submission.options(),
                     of_job: submission.variables(),
-                    input: &submission.script,
+                    input: &submission.script_with_arguments(),
                 };
                 let said = commands.run(order, COMMAND_PATIENCE).await?;
                 if !said.succeeded {

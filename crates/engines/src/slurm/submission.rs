@@ -22,8 +22,6 @@ const SIGNAL_SECONDS: u32 = 60;
 const SCRIPT: &str = "script";
 /// Lines before a script that brings its own arguments.
 const BOOTSTRAP_LINES: usize = 3;
-/// The script as a file for `sbatch`.
-const STANDARD_INPUT: &str = "/dev/stdin";
 /// Variables that `sbatch` reads for itself, and that would change what is asked for.
 const READ_BY_SBATCH: [&str; 4] = ["SBATCH_", "SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"];
 
@@ -65,8 +63,10 @@ impl Submission {
             let words = "the script does not begin with `#!`; hint: put `#!/bin/sh` in its first line";
             return flaw("/code", words.to_owned());
         }
-        if self.script.len() > MOST_SCRIPT_BYTES {
-            return flaw("/code", format!("the script is larger than {MOST_SCRIPT_BYTES} bytes"));
+        if self.script_with_arguments().len() > MOST_SCRIPT_BYTES {
+            let words =
+                format!("the script, with what it is called with, is larger than {MOST_SCRIPT_BYTES} bytes");
+            return flaw("/code", words);
         }
         if self.script.contains('\0') || self.script.contains('\r') {
             let words = "the script holds a NUL or a carriage return, which Slurm refuses";
@@ -284,10 +284,10 @@ impl Submission {
         })
     }
 
-    /// The script with its arguments in it, for slurmrestd v0.0.38: it knows `argv`, but 22.05 dies of it, the job submitted.
-    /// What is sent puts the script into its own place, where Slurm has laid it, and calls it as Slurm would have: with the
+    /// The script with its arguments in it. slurmrestd v0.0.38 knows `argv`, but 22.05 dies of it, the job submitted; and sbatch
+    /// takes a `:` among its words for the mark between two parts of a job. What is sent puts the script into its own place, where Slurm has laid it, and calls it as Slurm would have: with the
     /// same `$0`, by its own first line.
-    fn script_with_arguments(&self) -> Cow<'_, str> {
+    pub(super) fn script_with_arguments(&self) -> Cow<'_, str> {
         if self.arguments.is_empty() {
             return Cow::from(&self.script);
         }
@@ -299,13 +299,13 @@ impl Submission {
         // A shell leaves out the ends of lines behind the last one. It has read all of the line in braces before it begins with it.
         Cow::from(format!(
             "#!/bin/sh\n# The script is below; this gives it its arguments.\n\
-             {{ script=$(tail -n +{first} \"$0\" && echo .) && printf %s \"${{script%.}}\" >\"$0\" && exec \"$0\" {quoted}; exit 126; }}\n{}",
+             {{ script=$(PATH=/usr/bin:/bin tail -n +{first} \"$0\" && echo .) && printf %s \"${{script%.}}\" >\"$0\" && exec \"$0\" {quoted}; exit 126; }}\n{}",
             self.script
         ))
     }
 
-    /// What `sbatch` wants to be told; the script goes to its standard input.
-    pub(super) fn arguments(&self) -> Vec<String> {
+    /// What `sbatch` wants to be told; the script goes to its standard input, with what it is called with.
+    pub(super) fn options(&self) -> Vec<String> {
         let asked = &self.asked;
         let own = [
             ("--comment", Some(self.comment())),
@@ -329,9 +329,7 @@ impl Submission {
         // Limits of this process are none of the job's; those of slurmrestd are not either.
         let fixed = ["--parsable", "--export=ALL", "--propagate=NONE", &mode, again];
         let options = fixed.into_iter().map(str::to_owned).chain(own).chain(given);
-        // Arguments come behind a script that has a name.
-        let script = (!self.arguments.is_empty()).then(|| STANDARD_INPUT.to_owned());
-        options.chain(script).chain(self.arguments.iter().cloned()).collect()
+        options.collect()
     }
 }
 

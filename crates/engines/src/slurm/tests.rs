@@ -222,7 +222,7 @@ fn each_door_is_told_in_its_own_words() {
     let body = |version| serde_json::to_string_pretty(&submission().body(version)).unwrap();
     insta::assert_snapshot!("submission_v38", body(ApiVersion::V38));
     insta::assert_snapshot!("submission_v42", body(ApiVersion::V42));
-    insta::assert_snapshot!("submission_sbatch", submission().arguments().join("\n"));
+    insta::assert_snapshot!("submission_sbatch", submission().options().join("\n"));
     let bare = Submission {
         script: "#!/bin/sh\n".to_owned(),
         token: "t".to_owned(),
@@ -268,7 +268,7 @@ fn what_no_cluster_would_take_is_refused_here() {
 #[test]
 fn a_script_that_brings_its_arguments_is_called_with_them_in_its_own_place() {
     let mut asked = submission();
-    asked.arguments = ["a b", "it's", "$x", "", "two\nlines", "--help"].map(str::to_owned).to_vec();
+    asked.arguments = ["a b", "it's", "$x", "", "two\nlines", "--help", ":"].map(str::to_owned).to_vec();
     asked.script =
         "#!/bin/bash\n# \u{e9}\nfor word; do echo \"[$word]\"; done; echo \"$0\"; cat \"$0\"\n\n\n"
             .to_owned();
@@ -278,7 +278,7 @@ fn a_script_that_brings_its_arguments_is_called_with_them_in_its_own_place() {
     let file = dir.join("slurm_script");
     std::fs::write(&file, body["script"].as_str().unwrap()).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let words = "[a b]\n[it's]\n[$x]\n[]\n[two\nlines]\n[--help]\n";
+    let words = "[a b]\n[it's]\n[$x]\n[]\n[two\nlines]\n[--help]\n[:]\n";
     let wanted = format!("{words}{}\n{}", file.display(), asked.script);
     let out = std::process::Command::new(&file).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&out.stdout), wanted, "{out:?}");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use libra_api::hpc::samples::{BatchAnswer, JobSample, Rejected, SampleBatch};
 use libra_api::problem::Violation;
 use libra_core::hpc::job::HpcJob;
-use libra_core::hpc::usage::{PER_PERCENT, Sample};
+use libra_core::hpc::usage::{OutOfTime, PER_PERCENT, Sample};
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
@@ -83,8 +83,9 @@ impl Service {
                 let new = samples::record(tx, batches)?;
                 let answer = BatchAnswer { duplicates: (all as u64).saturating_sub(new), ..answer };
                 let response = text_of(&answer)?;
-                // Of a node alone the newest is kept, whoever says it how often.
-                let kept = first.map(|job| Answer { job, status: TAKEN, response });
+                // Of a node alone the newest is kept, whoever says it how often; and what may be taken later is to be sent again.
+                let done = answer.rejected.iter().all(|one| !one.later);
+                let kept = first.filter(|_| done).map(|job| Answer { job, status: TAKEN, response });
                 Ok((answer, kept))
             })
         });
@@ -159,15 +160,18 @@ impl Service {
         let job = jobs.get(number).filter(|job| job.tenant == by.who.tenant);
         let job = job.ok_or_else(|| {
             let reason = format!("external_job_id: no job {number} of {cluster} is known");
-            // A cluster that is asked tells of its jobs itself: a sample is no proof that there is one.
-            if self.slurm.has(cluster) && !jobs.contains_key(number) {
-                let reason = format!("{reason} yet; the cluster has not told of it so far");
-                return Misplaced { reason, later: true };
-            }
-            reason.into()
+            // A sample is no proof that there is a job: its scheduler or its hooks are to tell of it, and may come later.
+            let later = !jobs.contains_key(number);
+            let reason =
+                if later { format!("{reason} yet; its cluster has not told of it so far") } else { reason };
+            Misplaced { reason, later }
         })?;
         let taken = self.span_of(job, now).takes(at, now);
-        taken.map_err(|why| format!("timestamp {} {why}", sample.timestamp))?;
+        taken.map_err(|why| Misplaced {
+            reason: format!("timestamp {} {why}", sample.timestamp),
+            // It may be of the number's next run, of which nobody has told yet.
+            later: why == OutOfTime::AfterItsJob && self.slurm.has(cluster),
+        })?;
         Ok((job.id, measured(sample, at)))
     }
 }

@@ -20,7 +20,7 @@ use crate::service::{Service, ServiceError};
 const MOST_AT_ONCE: usize = 256;
 /// Transactions that are under way at once on a server of databases: while one waits for the disk, the next is decided on. The
 /// embedded database has one writer.
-const TURNS_ON_A_SERVER: usize = 4;
+const TURNS_ON_A_SERVER: usize = 2;
 
 /// Who says a word.
 #[derive(Clone, Debug)]

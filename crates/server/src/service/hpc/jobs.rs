@@ -164,23 +164,23 @@ impl Service {
         id: &str,
         body: &Value,
     ) -> Result<HpcJobView, ServiceError> {
-        let Patch { state, usage } = requests::patch(body).map_err(ServiceError::fields)?;
+        let Patch { state, mut usage } = requests::patch(body).map_err(ServiceError::fields)?;
         for _ in 0..MOST_TRIES {
             let job = self.hpc_job(&by.who, id).await?;
             if job.state.is_terminal() {
                 return Err(job_terminal(&job));
             }
+            if state.is_some() && self.slurm.has(&job.cluster) {
+                let reason = "is what its scheduler says; tell that";
+                return Err(ServiceError::fields(vec![Violation::new("/state", reason)]));
+            }
             let now = self.clock.now();
             let (of, node) = (job.id, first_node(&job.record));
-            if let Some(usage) = usage {
+            if let Some(usage) = usage.take() {
                 let samples = vec![usage.sample(now)];
                 let batch = Batch { job: of, node, samples };
                 let db = self.db.named(Operation::UpdateJob);
                 db.write(move |tx| samples::record(tx, vec![batch])).await?;
-            }
-            if state.is_some() && self.slurm.has(&job.cluster) {
-                let reason = "is what its scheduler says; tell that";
-                return Err(ServiceError::fields(vec![Violation::new("/state", reason)]));
             }
             let Some(state) = state else { return self.hpc_job_view(&by.who, &of.to_string()).await };
             if self.moved(by, &job, state).await? {
