@@ -204,7 +204,7 @@ async fn drill_where_two_servers_may_use_the_catalog_new_jobs_wait_for_nobody() 
         .env("LIBRA_EXECUTION_MODES_IN_CLUSTER_RECYCLE_AT", "100m");
     let libra = setup.start().await;
     let api = libra.api();
-    let long = api.submit(&sql("SELECT java_method('java.lang.Thread', 'sleep', 40000L)")).await;
+    let long = api.submit(&sql("SELECT java_method('java.lang.Thread', 'sleep', 150000L)")).await;
     api.reaches(&long, "RUNNING").await;
     let first = servers(&libra);
     assert_eq!(first.len(), 1, "{first:?}");
