@@ -114,11 +114,14 @@ impl SlurmClusters {
         Some(&named.tenant)
     }
 
-    /// The one that is meant where none is named: the only one.
+    /// The one that is meant where none is named: the only one that runs anything, or the only one at all.
     pub(crate) fn only(&self) -> Option<&str> {
-        match self.all.as_slice() {
-            [only] => Some(&only.name),
-            _ => None,
+        let real: Vec<&str> =
+            self.all.iter().filter(|one| one.slurm.made_up().is_none()).map(|one| &*one.name).collect();
+        match (real.as_slice(), self.all.as_slice()) {
+            ([only], _) => Some(only),
+            ([], [only]) => Some(&only.name),
+            ([] | [_, ..], _) => None,
         }
     }
 }
@@ -148,4 +151,35 @@ pub fn client(way: &SlurmWay) -> Result<Slurm, String> {
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|e| format!("{} can't be read: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clusters(all: &[(&str, bool)]) -> SlurmClusters {
+        let one = |(name, made_up): &(&str, bool)| config::SlurmCluster {
+            name: (*name).to_owned(),
+            tenant: "default".to_owned(),
+            way: if *made_up {
+                SlurmWay::Mock { seed: 1, nodes: 1 }
+            } else {
+                SlurmWay::Commands { conf: None, path: None }
+            },
+            requests_per_minute: 1,
+            interval_seconds: 1,
+            shares_files: false,
+            spark_home: None,
+        };
+        SlurmClusters::of(&all.iter().map(one).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn where_none_is_named_the_only_one_that_runs_anything_is_meant() {
+        assert_eq!(clusters(&[("lab", false), ("demo", true)]).only(), Some("lab"));
+        assert_eq!(clusters(&[("demo", true)]).only(), Some("demo"));
+        assert_eq!(clusters(&[("a", false), ("b", false)]).only(), None);
+        assert_eq!(clusters(&[("a", true), ("b", true)]).only(), None);
+        assert_eq!(clusters(&[]).only(), None);
+    }
 }

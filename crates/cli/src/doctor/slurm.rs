@@ -30,11 +30,15 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 
 fn said(cluster: &SlurmCluster, submits: bool, health: Result<Health, Error>) -> Check {
     let name = &cluster.name;
-    let Health { door, jobs, no_accounting } = match health {
+    let Health { door, jobs, takes_jobs, no_accounting } = match health {
         Ok(health) => health,
         Err(error) => return Check::missing(NAME, format!("{name}: {error}")).hint(error.hint()),
     };
-    let sent = if submits { "jobs are sent to it" } else { "no jobs are sent to it" };
+    let sent = match (takes_jobs, submits) {
+        (true, true) => "jobs are sent to it",
+        (true, false) => "no jobs are sent to it",
+        (false, _) => "it runs none",
+    };
     let told = format!("{name}: {door}; {jobs} jobs can be read, {sent}");
     match no_accounting {
         None => Check::ok(NAME, format!("{told}; accounting answers")),

@@ -13,6 +13,8 @@ pub struct Health {
     pub door: String,
     /// Jobs that slurmctld tells of.
     pub jobs: usize,
+    /// Whether it runs what it is sent.
+    pub takes_jobs: bool,
     /// What keeps accounting from being asked; None where it answers.
     pub no_accounting: Option<Error>,
 }
@@ -32,7 +34,7 @@ impl Slurm {
         };
         let jobs = self.look(None).await?.jobs.map_or(0, |jobs| jobs.records.len());
         let accounted = self.accounted_between(now, now).await;
-        Ok(Health { door, jobs, no_accounting: accounted.err() })
+        Ok(Health { door, jobs, takes_jobs: self.made_up().is_none(), no_accounting: accounted.err() })
     }
 }
 
