@@ -76,7 +76,8 @@ async fn in_three_ways(setup: &Setup, cluster: &mut SlurmCluster, times: usize) 
     let door = Door::to(libra.url());
     hooks.tell(door.url(), CLUSTER, None);
     Batch::submit(cluster, times).happen(cluster).await;
-    assert!(door.calls() > 20, "the hooks went through the door");
+    // After each failure they leave Libra alone for some seconds: how many calls there are is up to the machine.
+    assert!(door.calls() > 3, "the hooks went through the door {} times", door.calls());
     // Libra is away for half of the time.
     hooks.tell(libra.url(), CLUSTER, None);
     let begins = Batch::submit(cluster, times);
