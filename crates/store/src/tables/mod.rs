@@ -33,6 +33,11 @@ fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, text: &str) -> 
     serde_json::from_str(text).map_err(|e| StoreError::unreadable(what, e))
 }
 
+/// `e.value ->> n` as a value of a type, where `e` are the elements of a list of lists ([`crate::tx::Tx::elements`]).
+fn element(n: usize, kind: &str) -> String {
+    format!("CAST(e.value ->> {n} AS {kind})")
+}
+
 /// `?4, ?5, ?6`: places for `count` arguments after the first `before`.
 fn places(before: usize, count: usize) -> String {
     let places: Vec<String> = (before + 1..=before + count).map(|n| format!("?{n}")).collect();

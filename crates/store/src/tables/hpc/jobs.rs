@@ -67,8 +67,8 @@ pub fn of_client(tx: &mut dyn Tx, tenant: &str, client_id: &str) -> Result<Optio
 /// The clusters of a tenant that have had a job with this number, and the newest of them on each.
 pub fn with_number(tx: &mut dyn Tx, tenant: &str, external_id: &str) -> Result<Vec<HpcJob>, StoreError> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.external_id = ?1 AND j.tenant = ?2 AND NOT EXISTS \
-         (SELECT 1 FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = ?1 AND k.run > j.run) ORDER BY j.cluster"
+        "SELECT {COLUMNS} FROM hpc_jobs j WHERE j.external_id = ?1 AND j.tenant = ?2 AND j.run = \
+         (SELECT MAX(k.run) FROM hpc_jobs k WHERE k.cluster = j.cluster AND k.external_id = ?1) ORDER BY j.cluster"
     );
     crate::tx::all(tx, &sql, &[external_id.into(), tenant.into()], read)
 }

@@ -8,13 +8,17 @@ use std::collections::BTreeMap;
 use libra_core::hpc::usage::{Figure, Sample, Totals};
 use libra_core::id::JobId;
 use libra_core::time::Timestamp;
+use serde_json::{Value, json};
 
 use super::rollups::ROLLED_AFTER;
 use crate::error::StoreError;
+use crate::tables::{element, json as text_of};
 use crate::tx::{Arg, Row, Tx, all};
 
-/// Samples in one statement.
+/// Jobs, or series, that one statement looks for.
 const MOST_AT_ONCE: usize = 250;
+/// Samples that one statement stores.
+const STORED_AT_ONCE: usize = 5_000;
 /// Columns of a sample.
 const WIDTH: usize = 8;
 
@@ -157,12 +161,10 @@ pub fn record(tx: &mut dyn Tx, batches: Vec<Batch>) -> Result<u64, StoreError> {
             changed.push(series);
         }
     }
-    for some in fresh.chunks(MOST_AT_ONCE) {
+    for some in fresh.chunks(STORED_AT_ONCE) {
         insert(tx, some)?;
     }
-    for series in &changed {
-        update(tx, series)?;
-    }
+    update(tx, &changed)?;
     Ok(stored)
 }
 
@@ -208,26 +210,58 @@ fn find(tx: &mut dyn Tx, keys: &[&(String, String)]) -> Result<Vec<Series>, Stor
     all(tx, &sql, &args, read)
 }
 
+/// Stores samples; says how many were not there.
 fn insert(tx: &mut dyn Tx, samples: &[(i64, Sample)]) -> Result<u64, StoreError> {
-    let rows: Vec<String> =
-        (0..samples.len()).map(|n| format!("({})", crate::tables::places(n * WIDTH, WIDTH))).collect();
+    let row = |(series, sample): &(i64, Sample)| {
+        let Sample { at, cpu, millicores, memory_mb, gpu, gpu_memory_mb, power_milliwatts, .. } = sample;
+        json!([series, at.0, cpu, millicores, memory_mb, gpu, gpu_memory_mb, power_milliwatts])
+    };
+    let rows: Vec<Value> = samples.iter().map(row).collect();
+    let read: Vec<String> = (0..WIDTH).map(|n| element(n, "BIGINT")).collect();
+    // SQLite takes ON for a join's where no condition stands before it.
     let sql = format!(
-        "INSERT INTO hpc_samples (series, at, cpu, millicores, memory_mb, gpu, gpu_memory_mb, power) VALUES {} \
-         ON CONFLICT DO NOTHING",
-        rows.join(", ")
+        "INSERT INTO hpc_samples (series, at, cpu, millicores, memory_mb, gpu, gpu_memory_mb, power) SELECT {} FROM {} AS e \
+         WHERE 1 = 1 ON CONFLICT DO NOTHING",
+        read.join(", "),
+        tx.elements()
     );
-    let args: Vec<Arg<'_>> = samples
-        .iter()
-        .flat_map(|(series, sample)| {
-            let Sample { at, cpu, millicores, memory_mb, gpu, gpu_memory_mb, power_milliwatts, .. } = sample;
-            let figures = [cpu, millicores, memory_mb, gpu, gpu_memory_mb, power_milliwatts];
-            [Arg::from(*series), at.0.into()].into_iter().chain(figures.map(|figure| Arg::from(*figure)))
-        })
-        .collect();
-    tx.execute(&sql, &args)
+    tx.execute(&sql, &[Arg::from(&text_of("samples", &rows)?)])
 }
 
-fn update(tx: &mut dyn Tx, series: &Series) -> Result<(), StoreError> {
+/// The columns that an update changes, in the order of [`values`], behind the number.
+const CHANGED: [&str; 28] = [
+    "first_at",
+    "last_at",
+    "samples",
+    "cpu_last",
+    "cpu_count",
+    "cpu_sum",
+    "cpu_max",
+    "memory_last",
+    "memory_count",
+    "memory_sum",
+    "memory_max",
+    "gpu_last",
+    "gpu_count",
+    "gpu_sum",
+    "gpu_max",
+    "gpu_memory_max",
+    "energy",
+    "read_bytes",
+    "written_bytes",
+    "rolled_until",
+    "roll_at",
+    "kept_from",
+    "cores_last",
+    "cores_count",
+    "cores_sum",
+    "cores_max",
+    "memory_peak",
+    "covered",
+];
+
+/// A series: its number, and [`CHANGED`].
+fn values(series: &Series) -> Value {
     let Totals {
         first_at,
         last_at,
@@ -243,28 +277,30 @@ fn update(tx: &mut dyn Tx, series: &Series) -> Result<(), StoreError> {
         written_bytes,
         covered,
     } = &series.totals;
-    let sql = "UPDATE hpc_series SET first_at = ?2, last_at = ?3, samples = ?4, cpu_last = ?5, cpu_count = ?6, cpu_sum = ?7, \
-               cpu_max = ?8, memory_last = ?9, memory_count = ?10, memory_sum = ?11, memory_max = ?12, gpu_last = ?13, \
-               gpu_count = ?14, gpu_sum = ?15, gpu_max = ?16, gpu_memory_max = ?17, energy = ?18, read_bytes = ?19, \
-               written_bytes = ?20, rolled_until = ?21, roll_at = ?22, kept_from = ?23, cores_last = ?24, cores_count = ?25, \
-               cores_sum = ?26, cores_max = ?27, memory_peak = ?28, covered = ?29 WHERE id = ?1";
-    let mut args: Vec<Arg<'_>> = vec![
-        series.id.into(),
-        first_at.map(|at| at.0).into(),
-        last_at.map(|at| at.0).into(),
-        (*samples).into(),
-    ];
-    let figure = |f: &Figure| [Arg::from(f.last), f.count.into(), f.sum.into(), Arg::from(f.max)];
-    args.extend([cpu, memory_mb, gpu].into_iter().flat_map(figure));
-    args.extend([gpu_memory_mb, energy_joules, read_bytes, written_bytes].map(|figure| Arg::from(*figure)));
-    args.extend([
-        Arg::from(series.rolled_until.0),
-        Arg::from(series.roll_at.map(|at| at.0)),
-        Arg::from(series.kept_from.0),
-    ]);
-    args.extend(figure(millicores));
-    args.extend([Arg::from(*memory_peak_mb), Arg::from(*covered)]);
-    tx.execute(sql, &args)?;
+    let mut row = vec![Some(series.id), first_at.map(|at| at.0), last_at.map(|at| at.0), Some(*samples)];
+    let figure = |f: &Figure| [f.last, Some(f.count), Some(f.sum), f.max];
+    row.extend([cpu, memory_mb, gpu].into_iter().flat_map(figure));
+    row.extend([gpu_memory_mb, energy_joules, read_bytes, written_bytes]);
+    row.extend([Some(series.rolled_until.0), series.roll_at.map(|at| at.0), Some(series.kept_from.0)]);
+    row.extend(figure(millicores));
+    row.extend([*memory_peak_mb, Some(*covered)]);
+    json!(row)
+}
+
+fn update(tx: &mut dyn Tx, series: &[Series]) -> Result<(), StoreError> {
+    if series.is_empty() {
+        return Ok(());
+    }
+    let set: Vec<String> =
+        CHANGED.iter().zip(1..).map(|(name, n)| format!("{name} = {}", element(n, "BIGINT"))).collect();
+    let sql = format!(
+        "UPDATE hpc_series SET {} FROM {} AS e WHERE hpc_series.id = {}",
+        set.join(", "),
+        tx.elements(),
+        element(0, "BIGINT")
+    );
+    let rows: Vec<Value> = series.iter().map(values).collect();
+    tx.execute(&sql, &[Arg::from(&text_of("series of samples", &rows)?)])?;
     Ok(())
 }
 

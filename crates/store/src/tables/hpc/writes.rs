@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::audit::{self, Author};
 use crate::error::StoreError;
 use crate::lane::{Origin, OutboxRow, Outcome};
-use crate::tables::{json as text_of, outbox, transitions};
+use crate::tables::{element, json as text_of, outbox, transitions};
 use crate::tx::{Arg, Tx, all};
 
 /// A row and what belongs to it: stored together or not at all.
@@ -125,11 +125,6 @@ fn values(job: &HpcJob) -> Result<Value, StoreError> {
         job.correlation_id,
         job.created_at.0,
     ]))
-}
-
-/// `e.value ->> n` as a value of a type.
-fn element(n: usize, kind: &str) -> String {
-    format!("CAST(e.value ->> {n} AS {kind})")
 }
 
 fn rows(writes: &[&Write]) -> Result<String, StoreError> {
