@@ -1,40 +1,76 @@
 //! Samples of jobs that Libra has not heard of yet: a node sees a job before its scheduler has told of it. They are sent again
-//! for a while, and are in memory alone.
+//! for a while, and are kept until then as what was not sent at all is: on the disk, where a directory is given.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
 
 use libra_api::hpc::samples::{BatchAnswer, JobSample, SampleBatch};
+use libra_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::spool::{Batch, Lost, Spool, SpoolError};
 
 /// After so long they are sent again.
 pub(crate) const PAUSE: Duration = Duration::from_secs(15);
+/// The same in microseconds.
+const PAUSE_MICROS: i64 = 15_000_000;
 /// So often, at most, which is a quarter of an hour: a scheduler is read every two minutes at the latest, and again so long after
 /// it could not be. One that has not told of a job by then does not know it.
 const MOST_TRIES: u32 = 60;
-/// With so many samples held, nothing new is sent: what is on disk stays there meanwhile.
-const MANY_HELD: usize = 2_000;
+/// With so much held, some 2,000 samples, nothing new is sent: it stays in the other spool meanwhile.
+const HELD_BYTES: u64 = 1 << 20;
+/// Nothing is dropped before this: far above [`HELD_BYTES`] and what one more batch may add.
+const MOST_BYTES: u64 = 16 << 20;
+/// The directory within that of the other spool.
+const DIRECTORY: &str = "later";
+
+/// A line of the spool.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    /// Not before this, in microseconds since 1970.
+    due: i64,
+    /// How often it was sent.
+    tries: u32,
+    #[serde(flatten)]
+    batch: SampleBatch,
+}
 
 /// What is to be sent again.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Again {
-    /// Not before this.
-    due: Instant,
     /// How often it was sent.
     pub(crate) tries: u32,
     pub(crate) batch: SampleBatch,
+    kept: Batch,
 }
 
 /// What waits to be sent again, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Held {
-    waiting: VecDeque<Again>,
-    samples: usize,
+    spool: Spool,
 }
 
 impl Held {
+    /// What an earlier life has left in `dir`, the directory of the other spool.
+    pub(crate) fn open(dir: &Path) -> Result<Self, SpoolError> {
+        Ok(Self { spool: Spool::open(&dir.join(DIRECTORY), MOST_BYTES)? })
+    }
+
+    /// Nothing, to be kept in memory.
+    pub(crate) fn in_memory() -> Self {
+        Self { spool: Spool::in_memory() }
+    }
+
     /// Holds those samples of a batch that may be taken later; `tries` is how often it was sent. Says how many of its samples
-    /// will never be taken.
-    pub(crate) fn keep(&mut self, text: &str, tries: u32, answer: &BatchAnswer, now: Instant) -> u64 {
+    /// will never be taken, and whether the disk has taken what is held, which is in memory otherwise; None where that is nothing.
+    pub(crate) fn keep(
+        &mut self,
+        text: &str,
+        tries: u32,
+        answer: &BatchAnswer,
+        now: Timestamp,
+    ) -> (u64, Option<io::Result<()>>) {
         let all = answer.rejected.len() as u64;
         let later: Vec<usize> = answer
             .rejected
@@ -43,42 +79,66 @@ impl Held {
             .filter_map(|one| usize::try_from(one.index?).ok())
             .collect();
         let sent = if later.is_empty() { None } else { serde_json::from_str::<SampleBatch>(text).ok() };
-        let Some(batch) = sent else { return all };
+        let Some(batch) = sent else { return (all, None) };
         let samples: Vec<JobSample> =
             later.into_iter().filter_map(|place| batch.samples.get(place).cloned()).collect();
-        if samples.is_empty() {
-            return all;
-        }
-        let held = samples.len();
-        self.samples += held;
+        let held = samples.len() as u64;
         // The node's own figures were taken.
         let batch = SampleBatch { samples, node_totals: None, ..batch };
-        self.waiting.push_back(Again { due: now + PAUSE, tries, batch });
-        all.saturating_sub(held as u64)
+        let line = Line { due: now.plus_micros(PAUSE_MICROS).0, tries, batch };
+        // Numbers and texts have a JSON, always.
+        let Some(line) = serde_json::to_string(&line).ok().filter(|_| held > 0) else {
+            return (all, None);
+        };
+        (all.saturating_sub(held), Some(self.spool.put(line, held)))
     }
 
     /// What is to be sent by now.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Again> {
-        let next = self.waiting.pop_front_if(|next| next.due <= now)?;
-        self.samples = self.samples.saturating_sub(next.batch.samples.len());
-        Some(next)
+    pub(crate) fn next(&mut self, now: Timestamp) -> Option<Again> {
+        let (Line { due, tries, batch }, kept) = self.first()?;
+        (wait(due, now) == Duration::ZERO).then_some(Again { tries, batch, kept })
+    }
+
+    /// It was sent, and what is to be sent once more is held anew.
+    pub(crate) fn done(&mut self, again: &Again) {
+        self.spool.done(&again.kept);
+    }
+
+    /// How long until there is something to be sent; None where nothing waits.
+    pub(crate) fn due(&mut self, now: Timestamp) -> Option<Duration> {
+        self.first().map(|(line, _)| wait(line.due, now))
     }
 
     /// Whether there is no room for more.
     pub(crate) fn is_full(&self) -> bool {
-        self.samples >= MANY_HELD
+        self.bytes() >= HELD_BYTES
     }
 
-    /// When there is something to be sent; None where nothing waits.
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.waiting.front().map(|next| next.due)
+    /// What is held, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.spool.bytes()
     }
 
-    /// Holds it once more: there was no answer.
-    pub(crate) fn put_back(&mut self, again: Again, now: Instant) {
-        self.samples += again.batch.samples.len();
-        self.waiting.push_back(Again { due: now + PAUSE, ..again });
+    /// What was lost so far.
+    pub(crate) fn lost(&self) -> Lost {
+        self.spool.lost()
     }
+
+    fn first(&mut self) -> Option<(Line, Batch)> {
+        loop {
+            let kept = self.spool.oldest()?;
+            if let Ok(line) = serde_json::from_str(&kept.text) {
+                return Some((line, kept));
+            }
+            self.spool.done(&kept);
+        }
+    }
+}
+
+/// How long until `due`: never longer than the pause, whatever has become of the clock since it was written down.
+fn wait(due: i64, now: Timestamp) -> Duration {
+    let micros = u64::try_from(due.saturating_sub(now.0)).unwrap_or(0);
+    Duration::from_micros(micros).min(PAUSE)
 }
 
 #[cfg(test)]
@@ -87,10 +147,14 @@ mod tests {
 
     use super::*;
 
+    const NOW: Timestamp = Timestamp(1_795_000_000_000_000);
+
     fn batch(samples: usize) -> String {
         let of = |n: usize| JobSample {
             external_job_id: Some(n.to_string()),
             cpu_usage: Some(1.0),
+            memory_usage_mb: Some(1_024.5),
+            timestamp: NOW.rfc3339(),
             ..JobSample::default()
         };
         let batch = SampleBatch { samples: (0..samples).map(of).collect(), ..SampleBatch::default() };
@@ -103,36 +167,67 @@ mod tests {
         BatchAnswer { rejected, ..BatchAnswer::default() }
     }
 
+    fn keep(held: &mut Held, text: &str, tries: u32, answer: &BatchAnswer, now: Timestamp) -> u64 {
+        let (refused, written) = held.keep(text, tries, answer, now);
+        assert!(written.is_none_or(|written| written.is_ok()));
+        refused
+    }
+
     #[test]
     fn only_what_may_be_taken_later_is_sent_again_and_not_for_ever() {
-        let now = Instant::now();
-        let mut held = Held::default();
-        assert_eq!(held.keep(&batch(3), 1, &answer(&[1], &[2]), now), 1);
-        assert_eq!((held.due(), held.next(now)), (Some(now + PAUSE), None));
-        let mut later = now + PAUSE;
+        let mut held = Held::in_memory();
+        assert_eq!(keep(&mut held, &batch(3), 1, &answer(&[1], &[2]), NOW), 1);
+        assert_eq!(held.due(NOW), Some(PAUSE));
+        assert!(held.next(NOW).is_none());
+        let mut later = NOW.plus_micros(PAUSE_MICROS);
         for tries in 1..MOST_TRIES {
             let again = held.next(later).unwrap();
             assert_eq!(again.tries, tries);
             assert_eq!(again.batch.samples[0].external_job_id.as_deref(), Some("1"));
             let text = serde_json::to_string(&again.batch).unwrap();
-            let given_up = held.keep(&text, tries + 1, &answer(&[0], &[]), later);
+            let given_up = keep(&mut held, &text, tries + 1, &answer(&[0], &[]), later);
+            held.done(&again);
             assert_eq!(given_up, u64::from(tries + 1 == MOST_TRIES));
-            later += PAUSE;
+            later = later.plus_micros(PAUSE_MICROS);
         }
-        assert_eq!((held.due(), held.samples), (None, 0));
+        assert_eq!((held.due(later), held.bytes()), (None, 0));
+    }
+
+    #[test]
+    fn what_is_held_outlives_the_agent_and_whatever_the_clock_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut held = Held::open(dir.path()).unwrap();
+        keep(&mut held, &batch(2), 7, &answer(&[0], &[]), NOW);
+        drop(held);
+        let mut held = Held::open(dir.path()).unwrap();
+        // The clock was an hour ahead when it was written down.
+        assert_eq!(held.due(NOW.plus_seconds(-3_600)), Some(PAUSE));
+        let again = held.next(NOW.plus_seconds(60)).unwrap();
+        assert_eq!((again.tries, again.batch.samples.len()), (7, 1));
+        let sample = &again.batch.samples[0];
+        assert_eq!((sample.memory_usage_mb, sample.timestamp.clone()), (Some(1_024.5), NOW.rfc3339()));
+        // Sent without an answer: it is there as before.
+        drop(held);
+        let mut held = Held::open(dir.path()).unwrap();
+        let again = held.next(NOW.plus_seconds(60)).unwrap();
+        held.done(&again);
+        drop(held);
+        assert_eq!(Held::open(dir.path()).unwrap().due(NOW), None);
     }
 
     #[test]
     fn what_is_held_is_bounded() {
-        let (now, mut held) = (Instant::now(), Held::default());
-        let all: Vec<u32> = (0..1_500).collect();
-        assert_eq!(held.keep(&batch(1_500), 1, &answer(&all, &[]), now), 0);
+        let dir = tempfile::tempdir().unwrap();
+        let mut held = Held::open(dir.path()).unwrap();
+        let all: Vec<u32> = (0..10_000).collect();
         assert!(!held.is_full());
-        assert_eq!(held.keep(&batch(1_500), 1, &answer(&all, &[]), now), 0);
-        assert!(held.is_full(), "nothing is sent until there is room");
-        let first = held.next(now + PAUSE).unwrap();
+        while !held.is_full() {
+            assert_eq!(keep(&mut held, &batch(10_000), 1, &answer(&all, &[]), NOW), 0);
+        }
+        assert_eq!(held.lost(), Lost::default(), "one batch more than there is room for is held");
+        while let Some(first) = held.next(NOW.plus_seconds(60)) {
+            held.done(&first);
+        }
         assert!(!held.is_full());
-        held.put_back(first, now);
-        assert!(held.is_full());
     }
 }

@@ -16,7 +16,8 @@ pub(crate) async fn run(shared: Arc<Shared>, listener: TcpListener) -> std::io::
     let figures = move |headers: HeaderMap| async move {
         let (bytes, lost) = {
             let spool = shared.spool();
-            (spool.bytes(), spool.lost())
+            let held = shared.held();
+            (spool.bytes() + held.bytes(), spool.lost() + held.lost())
         };
         let text = shared.metrics.text(bytes, lost);
         let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());

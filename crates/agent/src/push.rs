@@ -3,13 +3,13 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libra_api::client::{Client, ClientError};
 use libra_core::retry;
 
-use crate::held::{Again, Held};
-use crate::run::Shared;
+use crate::held::Again;
+use crate::run::{Shared, now};
 use crate::spool::Batch;
 
 /// What becomes of a batch that was not taken.
@@ -48,19 +48,21 @@ enum Next {
 }
 
 /// What is to be sent next; waits for it.
-async fn next(shared: &Shared, held: &mut Held) -> Next {
+async fn next(shared: &Shared) -> Next {
     loop {
-        if let Some(again) = held.next(Instant::now()) {
+        let (again, is_full, due) = {
+            let mut held = shared.held();
+            (held.next(now()), held.is_full(), held.due(now()))
+        };
+        if let Some(again) = again {
             return Next::Again(again);
         }
-        if !held.is_full()
-            && let Some(batch) = shared.spool().oldest()
-        {
+        if !is_full && let Some(batch) = shared.spool().oldest() {
             return Next::Kept(batch);
         }
         let due = async {
-            match held.due() {
-                Some(due) => tokio::time::sleep_until(due.into()).await,
+            match due {
+                Some(due) => tokio::time::sleep(due).await,
                 None => std::future::pending().await,
             }
         };
@@ -71,13 +73,20 @@ async fn next(shared: &Shared, held: &mut Held) -> Next {
     }
 }
 
+/// It needs not be sent any more.
+fn done(shared: &Shared, next: &Next) {
+    match next {
+        Next::Kept(batch) => shared.spool().done(batch),
+        Next::Again(again) => shared.held().done(again),
+    }
+}
+
 /// Sends for ever. The key is read anew for each batch, so that it can be exchanged.
 pub(crate) async fn run(shared: Arc<Shared>, client: Client, token_file: Option<PathBuf>) {
     let mut failures = 0u32;
     let mut complained = false;
-    let mut held = Held::default();
     loop {
-        let next = next(&shared, &mut held).await;
+        let next = next(&shared).await;
         let (text, samples, tries) = match &next {
             Next::Kept(batch) => (batch.text.clone(), batch.samples, 1),
             Next::Again(again) => {
@@ -92,11 +101,13 @@ pub(crate) async fn run(shared: Arc<Shared>, client: Client, token_file: Option<
         };
         match sent {
             Ok(answer) => {
-                if let Next::Kept(batch) = &next {
-                    shared.spool().done(batch);
+                // Held before it is done with: killed between the two, the agent sends it twice, which is as good as once.
+                let (refused, written) = shared.held().keep(&text, tries, &answer, now());
+                if let Some(written) = written {
+                    shared.written(&written);
                 }
+                done(&shared, &next);
                 shared.metrics.pushes.inc();
-                let refused = held.keep(&text, tries, &answer, Instant::now());
                 shared.metrics.refused.inc_by(refused);
                 if failures > 0 {
                     shared.say(&format!("Libra answers again, after {failures} failures"));
@@ -113,18 +124,13 @@ pub(crate) async fn run(shared: Arc<Shared>, client: Client, token_file: Option<
             }
             Err(error) => match verdict(&error) {
                 Verdict::Refused => {
-                    if let Next::Kept(batch) = &next {
-                        shared.spool().done(batch);
-                    }
+                    done(&shared, &next);
                     shared.metrics.failures.inc();
                     shared.metrics.refused.inc_by(samples);
                     failures = 0;
                     shared.say(&format!("Libra has refused a batch: {}", one_line(&error.to_string())));
                 }
                 Verdict::Later => {
-                    if let Next::Again(again) = next {
-                        held.put_back(again, Instant::now());
-                    }
                     shared.metrics.failures.inc();
                     if failures == 0 {
                         shared.say(&format!(

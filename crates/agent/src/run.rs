@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::gpu::nvml::NvidiaGpus;
 use crate::gpu::{Gpus, LateGpus};
+use crate::held::Held;
 use crate::look::{Looker, Roots, Seen};
 use crate::metrics::Metrics;
 use crate::spool::{Spool, SpoolError};
@@ -69,6 +70,7 @@ pub enum AgentError {
 /// What the parts of the agent share.
 pub(crate) struct Shared {
     spool: Mutex<Spool>,
+    held: Mutex<Held>,
     /// There is something to send.
     pub(crate) news: Notify,
     pub(crate) metrics: Metrics,
@@ -82,6 +84,11 @@ impl Shared {
         self.spool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What Libra could not take so far.
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn say(&self, text: &str) {
         (self.say)(text);
     }
@@ -93,16 +100,21 @@ impl Shared {
             // Numbers and texts have a JSON, always.
             let Ok(text) = serde_json::to_string(&batch) else { continue };
             let put = self.spool().put(text, samples);
-            let was_full = self.is_full.swap(put.is_err(), Ordering::Relaxed);
-            match put {
-                Err(e) if !was_full => {
-                    self.say(&format!("the spool can't be written: {e}; what is seen is kept in memory"));
-                }
-                Ok(()) if was_full => self.say("the spool can be written again"),
-                Ok(()) | Err(_) => {}
-            }
+            self.written(&put);
         }
         self.news.notify_one();
+    }
+
+    /// Says that the disk takes nothing, and when it does so again.
+    pub(crate) fn written(&self, put: &io::Result<()>) {
+        let was_full = self.is_full.swap(put.is_err(), Ordering::Relaxed);
+        match put {
+            Err(e) if !was_full => {
+                self.say(&format!("the spool can't be written: {e}; what is seen is kept in memory"));
+            }
+            Ok(()) if was_full => self.say("the spool can be written again"),
+            Ok(()) | Err(_) => {}
+        }
     }
 }
 
@@ -112,9 +124,9 @@ impl Shared {
 /// When it can't begin. What goes wrong later is said, and tried again.
 pub async fn run(options: Options, say: fn(&str)) -> Result<(), AgentError> {
     let node = options.node.clone().unwrap_or_else(machine);
-    let spool = match &options.spool {
-        Some(dir) => Spool::open(dir, options.spool_max)?,
-        None => Spool::in_memory(),
+    let (spool, held) = match &options.spool {
+        Some(dir) => (Spool::open(dir, options.spool_max)?, Held::open(dir)?),
+        None => (Spool::in_memory(), Held::in_memory()),
     };
     push::token(options.token_file.as_deref()).map_err(AgentError::Key)?;
     let client = Client::new(&options.url, None)?;
@@ -130,6 +142,7 @@ pub async fn run(options: Options, say: fn(&str)) -> Result<(), AgentError> {
     let metrics = Metrics::new(&node);
     let shared = Arc::new(Shared {
         spool: Mutex::new(spool),
+        held: Mutex::new(held),
         news: Notify::new(),
         metrics,
         is_full: AtomicBool::new(false),
@@ -232,7 +245,7 @@ fn machine() -> String {
     name.split('.').next().unwrap_or_default().to_owned()
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let micros = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
     Timestamp(i64::try_from(micros).unwrap_or(i64::MAX))
 }

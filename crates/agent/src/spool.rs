@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Add;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +64,14 @@ pub struct Lost {
     pub dropped: u64,
     /// Lines that could not be read: torn by a `kill -9`, or damaged.
     pub torn: u64,
+}
+
+impl Add for Lost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { dropped: self.dropped + other.dropped, torn: self.torn + other.torn }
+    }
 }
 
 /// The spool.

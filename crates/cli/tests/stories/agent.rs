@@ -9,11 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use libra_testkit::{ports, wait};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::hpc_figures::promtool;
+use crate::hpc_figures::{ago, promtool};
 use crate::replicas::{begun, patient};
-use crate::surroundings::{setup, submit_only, turn};
+use crate::surroundings::{setup, sleepy, submit_only, turn};
 
 /// A process that is ended with its story.
 pub struct Ended(Child);
@@ -171,6 +171,36 @@ async fn what_was_seen_while_libra_was_away_arrives_also_after_a_kill_of_the_age
     assert!(sample["cpu_cores"].is_number() && sample["memory_usage_mb"].is_number(), "{sample}");
     assert!(sample.get("gpu_usage").is_none(), "what is unknown is absent: {sample}");
     assert!(last["node_totals"]["cpus"].as_u64().unwrap() > 0, "{last}");
+}
+
+#[tokio::test]
+async fn what_was_seen_of_a_job_before_libra_has_heard_of_it_counts_also_after_a_kill_of_the_agent() {
+    // contract: H2, H3
+    let libra = sleepy().start().await;
+    let api = libra.api();
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, later) = (dir.path().to_str().unwrap(), dir.path().join("later"));
+    let _job = job("9104", "agent-early");
+    let first = agent(libra.url(), "agent-early", &["--spool", spool]);
+    wait::until_true("what Libra can't take yet is held", || spooled(&later).len() >= 2).await;
+    // kill -9.
+    drop(first);
+    let held = spooled(&later);
+    let begin = json!({"job_id": "9104", "cluster": "c1", "user": "ann", "node_list": ["agent-early"], "timestamp": ago(60)});
+    api.post("/v1/events/job-started", &begin).await.expect(200);
+    let _second = agent(libra.url(), "agent-early", &["--spool", spool]);
+    let taken = async || {
+        let answer = api.get("/v1/jobs/9104/metrics?limit=1000").await.expect(200);
+        let samples = answer["samples"].as_array().unwrap().clone();
+        let times = samples.iter().map(|sample| sample["timestamp"].as_str().unwrap().to_owned());
+        times.collect::<BTreeSet<_>>()
+    };
+    wait::until_async("what was held is taken", async || {
+        let taken = taken().await;
+        held.iter().all(|at| taken.contains(at))
+    })
+    .await;
+    wait::until_true("nothing is held any more", || spooled(&later).is_empty()).await;
 }
 
 #[tokio::test]

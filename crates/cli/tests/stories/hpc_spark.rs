@@ -147,8 +147,11 @@ async fn a_cancelled_job_leaves_no_process_of_spark_on_any_node() {
         api.job(&id).await["status"] == "RUNNING" && api.log(&id, "stdout").await == "here\n"
     })
     .await;
-    let job = api.job(&id).await;
-    assert!(job["links"]["sparkUi"].as_str().is_some_and(|link| link.starts_with("http://")), "{job:#}");
+    wait::until_async("its driver's UI is linked", async || {
+        let job = api.job(&id).await;
+        job["links"]["sparkUi"].as_str().is_some_and(|link| link.starts_with("http://"))
+    })
+    .await;
     let lines: Vec<String> = processes_of(&id).into_iter().map(processes::command_line).collect();
     let of = |part: &str| lines.iter().filter(|line| line.contains("/java ") && line.contains(part)).count();
     let daemons = (of("deploy.master.Master "), of("deploy.worker.Worker "));
