@@ -266,14 +266,21 @@ pub(crate) struct ListArgs {
     /// Only jobs submitted before this time.
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
+    #[command(flatten)]
+    pub(crate) pages: PageArgs,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// How much of a list of jobs.
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
     /// Jobs at most; with --all, jobs a page.
     #[arg(long, value_name = "COUNT")]
     pub(crate) limit: Option<u32>,
     /// Every page.
     #[arg(long)]
     pub(crate) all: bool,
-    #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
 }
 
 #[derive(Debug, Args)]

@@ -103,10 +103,10 @@ async fn jobs(args: &ListArgs) -> Result<Exit, Failure> {
     let query = filters(args);
     let mut list = client.jobs(&query).await?;
     // A page may be short although more follow: go on until there are as many as were asked for.
-    let wanted = if args.all { usize::MAX } else { list.limit as usize };
+    let wanted = if args.pages.all { usize::MAX } else { list.limit as usize };
     while let Some(cursor) = list.next_cursor.clone().filter(|_| list.jobs.len() < wanted) {
         let mut next = query.clone();
-        if !args.all {
+        if !args.pages.all {
             next.retain(|(name, _)| *name != "limit");
             next.push(("limit", (wanted - list.jobs.len()).to_string()));
         }
@@ -135,7 +135,7 @@ fn filters(args: &ListArgs) -> Vec<(&'static str, String)> {
         ("cluster", args.cluster.clone()),
         ("since", args.since.clone()),
         ("until", args.until.clone()),
-        ("limit", args.limit.map(|limit| limit.to_string())),
+        ("limit", args.pages.limit.map(|limit| limit.to_string())),
     ];
     let given = single.into_iter().filter_map(|(name, value)| Some((name, value?)));
     given.chain(args.label.iter().map(|label| ("label", label.clone()))).collect()

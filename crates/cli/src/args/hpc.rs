@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{ConnectArgs, JobArgs};
+use super::{ConnectArgs, JobArgs, PageArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HpcCommand {
@@ -32,12 +32,8 @@ pub(crate) struct HpcListArgs {
     /// Only jobs that were on this node.
     #[arg(long)]
     pub(crate) node: Option<String>,
-    /// Jobs at most; with --all, jobs a page.
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) limit: Option<u32>,
-    /// Every page.
-    #[arg(long)]
-    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) pages: PageArgs,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }

@@ -20,7 +20,7 @@ async fn jobs(args: &HpcListArgs) -> Result<Exit, Failure> {
     let client = connect(&args.connect)?;
     let query = filters(args);
     let mut list = client.hpc_jobs(&query).await?;
-    while let Some(cursor) = list.next_cursor.clone().filter(|_| args.all) {
+    while let Some(cursor) = list.next_cursor.clone().filter(|_| args.pages.all) {
         let mut next = query.clone();
         next.push(("cursor", cursor));
         let page = client.hpc_jobs(&next).await?;
@@ -48,7 +48,7 @@ fn filters(args: &HpcListArgs) -> Vec<(&'static str, String)> {
         ("partition", args.partition.clone()),
         ("cluster", args.cluster.clone()),
         ("node", args.node.clone()),
-        ("limit", args.limit.map(|limit| limit.to_string())),
+        ("limit", args.pages.limit.map(|limit| limit.to_string())),
     ];
     all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -267,6 +267,9 @@ impl ConfigError {
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+mod named_tests;
+
 impl Config {
     /// Reads the configuration.
     ///
