@@ -3,6 +3,7 @@
 use std::fmt::Error;
 use std::sync::{Arc, OnceLock};
 
+use libra_api::problem::Code;
 use libra_store::operations::{BOUNDS, ErrorType, Operation, Operations};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -28,6 +29,19 @@ impl StorageMetrics {
         // A server has one store, from its beginning.
         let _ = self.0.0.set(Arc::clone(operations));
     }
+}
+
+/// What the reference calls an answer; None of what has nothing to do with what is stored, and of what the store has counted
+/// itself.
+pub(crate) fn error_type(code: Code) -> Option<ErrorType> {
+    let types = [
+        (Code::JobNotFound, ErrorType::NotFound),
+        (Code::JobExists, ErrorType::Conflict),
+        (Code::Ambiguous, ErrorType::Conflict),
+        (Code::JobTerminal, ErrorType::JobTerminal),
+        (Code::InvalidRequest, ErrorType::InvalidInput),
+    ];
+    types.into_iter().find(|(of, _)| *of == code).map(|(_, error)| error)
 }
 
 impl Collector for Counted {

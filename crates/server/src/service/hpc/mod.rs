@@ -20,13 +20,14 @@ use libra_core::hpc::job::HpcJob;
 use libra_core::hpc::observe::Means;
 use libra_core::id::JobId;
 use libra_store::lane::Outcome;
-use libra_store::operations::{ErrorType, Operation};
+use libra_store::operations::Operation;
 use libra_store::tables::hpc::audit::{Author, ChangeType};
 use libra_store::tables::hpc::jobs as rows;
 use libra_store::tables::hpc::writes::Write;
 
 use super::{Service, ServiceError};
 use crate::auth::{Principal, Role, may_see};
+use crate::telemetry::storage::error_type;
 
 pub(super) use ear::Ear;
 pub(crate) use jobs::HpcListQuery;
@@ -134,18 +135,6 @@ impl Service {
         }
         answer
     }
-}
-
-/// What the reference calls it; None of what has nothing to do with what is stored, and of what the store has counted itself.
-fn error_type(code: Code) -> Option<ErrorType> {
-    let types = [
-        (Code::JobNotFound, ErrorType::NotFound),
-        (Code::JobExists, ErrorType::Conflict),
-        (Code::Ambiguous, ErrorType::Conflict),
-        (Code::JobTerminal, ErrorType::JobTerminal),
-        (Code::InvalidRequest, ErrorType::InvalidInput),
-    ];
-    types.into_iter().find(|(of, _)| *of == code).map(|(_, error)| error)
 }
 
 fn may_see_job(who: &Principal, job: &HpcJob) -> bool {
