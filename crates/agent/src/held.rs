@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libra_api::hpc::samples::{BatchAnswer, JobSample, SampleBatch};
 use libra_core::time::Timestamp;
@@ -49,17 +49,19 @@ pub(crate) struct Again {
 #[derive(Debug)]
 pub(crate) struct Held {
     spool: Spool,
+    /// There was no answer to what was sent: others come first until then.
+    rests: Option<Instant>,
 }
 
 impl Held {
     /// What an earlier life has left in `dir`, the directory of the other spool.
     pub(crate) fn open(dir: &Path) -> Result<Self, SpoolError> {
-        Ok(Self { spool: Spool::open(&dir.join(DIRECTORY), MOST_BYTES)? })
+        Ok(Self { spool: Spool::open(&dir.join(DIRECTORY), MOST_BYTES)?, rests: None })
     }
 
     /// Nothing, to be kept in memory.
     pub(crate) fn in_memory() -> Self {
-        Self { spool: Spool::in_memory() }
+        Self { spool: Spool::in_memory(), rests: None }
     }
 
     /// Holds those samples of a batch that may be taken later; `tries` is how often it was sent. Says how many of its samples
@@ -95,8 +97,16 @@ impl Held {
 
     /// What is to be sent by now.
     pub(crate) fn next(&mut self, now: Timestamp) -> Option<Again> {
-        let (Line { due, tries, batch }, kept) = self.first()?;
-        (wait(due, now) == Duration::ZERO).then_some(Again { tries, batch, kept })
+        if self.due(now)? > Duration::ZERO {
+            return None;
+        }
+        let (Line { tries, batch, .. }, kept) = self.first()?;
+        Some(Again { tries, batch, kept })
+    }
+
+    /// There was no answer: it is sent again after the pause, and what is new is sent meanwhile.
+    pub(crate) fn rest(&mut self) {
+        self.rests = Some(Instant::now() + PAUSE);
     }
 
     /// It was sent, and what is to be sent once more is held anew.
@@ -106,7 +116,10 @@ impl Held {
 
     /// How long until there is something to be sent; None where nothing waits.
     pub(crate) fn due(&mut self, now: Timestamp) -> Option<Duration> {
-        self.first().map(|(line, _)| wait(line.due, now))
+        let (line, _) = self.first()?;
+        let rests =
+            self.rests.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        Some(wait(line.due, now).max(rests))
     }
 
     /// Whether there is no room for more.
@@ -124,21 +137,33 @@ impl Held {
         self.spool.lost()
     }
 
+    /// What is due first: what the disk did not take is in memory.
     fn first(&mut self) -> Option<(Line, Batch)> {
-        loop {
-            let kept = self.spool.oldest()?;
-            if let Ok(line) = serde_json::from_str(&kept.text) {
-                return Some((line, kept));
+        let mut first: Option<(Line, Batch)> = None;
+        for kept in self.spool.heads() {
+            let Some((line, kept)) = self.read(kept) else { continue };
+            if first.as_ref().is_none_or(|(other, _)| line.due < other.due) {
+                first = Some((line, kept));
             }
-            self.spool.done(&kept);
         }
+        first
+    }
+
+    /// A line; None of one that nobody can read, which is gone then.
+    fn read(&mut self, kept: Batch) -> Option<(Line, Batch)> {
+        if let Ok(line) = serde_json::from_str(&kept.text) {
+            return Some((line, kept));
+        }
+        self.spool.torn(&kept);
+        None
     }
 }
 
-/// How long until `due`: never longer than the pause, whatever has become of the clock since it was written down.
+/// How long until `due`. What is further away than the pause was written down while the clock was ahead, and is due: it is
+/// written down anew when it is not taken.
 fn wait(due: i64, now: Timestamp) -> Duration {
-    let micros = u64::try_from(due.saturating_sub(now.0)).unwrap_or(0);
-    Duration::from_micros(micros).min(PAUSE)
+    let wait = Duration::from_micros(u64::try_from(due.saturating_sub(now.0)).unwrap_or(0));
+    if wait > PAUSE { Duration::ZERO } else { wait }
 }
 
 #[cfg(test)]
@@ -200,8 +225,9 @@ mod tests {
         keep(&mut held, &batch(2), 7, &answer(&[0], &[]), NOW);
         drop(held);
         let mut held = Held::open(dir.path()).unwrap();
+        assert!(held.next(NOW).is_none());
         // The clock was an hour ahead when it was written down.
-        assert_eq!(held.due(NOW.plus_seconds(-3_600)), Some(PAUSE));
+        assert!(held.next(NOW.plus_seconds(-3_600)).is_some());
         let again = held.next(NOW.plus_seconds(60)).unwrap();
         assert_eq!((again.tries, again.batch.samples.len()), (7, 1));
         let sample = &again.batch.samples[0];
@@ -213,6 +239,22 @@ mod tests {
         held.done(&again);
         drop(held);
         assert_eq!(Held::open(dir.path()).unwrap().due(NOW), None);
+    }
+
+    #[test]
+    fn what_gets_no_answer_lets_others_pass_and_what_nobody_can_read_is_counted() {
+        let mut held = Held::in_memory();
+        keep(&mut held, &batch(1), 1, &answer(&[0], &[]), NOW);
+        let later = NOW.plus_seconds(60);
+        assert!(held.next(later).is_some());
+        held.rest();
+        assert!(held.next(later).is_none());
+        assert!(held.due(later).is_some_and(|due| due > Duration::ZERO && due <= PAUSE));
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut held = Held::open(dir.path()).unwrap();
+        held.spool.put(r#"{"samples":[{}]}"#.to_owned(), 1).unwrap();
+        assert_eq!((held.due(later), held.lost().torn, held.bytes()), (None, 1, 0));
     }
 
     #[test]

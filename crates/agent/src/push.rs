@@ -57,7 +57,10 @@ async fn next(shared: &Shared) -> Next {
         if let Some(again) = again {
             return Next::Again(again);
         }
-        if !is_full && let Some(batch) = shared.spool().oldest() {
+        // What is held and can't be read holds up nothing.
+        if (!is_full || due.is_none())
+            && let Some(batch) = shared.spool().oldest()
+        {
             return Next::Kept(batch);
         }
         let due = async {
@@ -91,7 +94,10 @@ pub(crate) async fn run(shared: Arc<Shared>, client: Client, token_file: Option<
             Next::Kept(batch) => (batch.text.clone(), batch.samples, 1),
             Next::Again(again) => {
                 // Numbers and texts have a JSON, always.
-                let Ok(text) = serde_json::to_string(&again.batch) else { continue };
+                let Ok(text) = serde_json::to_string(&again.batch) else {
+                    done(&shared, &next);
+                    continue;
+                };
                 (text, again.batch.samples.len() as u64, again.tries + 1)
             }
         };
@@ -104,7 +110,7 @@ pub(crate) async fn run(shared: Arc<Shared>, client: Client, token_file: Option<
                 // Held before it is done with: killed between the two, the agent sends it twice, which is as good as once.
                 let (refused, written) = shared.held().keep(&text, tries, &answer, now());
                 if let Some(written) = written {
-                    shared.written(&written);
+                    shared.written(&written, &shared.is_held_full);
                 }
                 done(&shared, &next);
                 shared.metrics.pushes.inc();
@@ -131,6 +137,9 @@ pub(crate) async fn run(shared: Arc<Shared>, client: Client, token_file: Option<
                     shared.say(&format!("Libra has refused a batch: {}", one_line(&error.to_string())));
                 }
                 Verdict::Later => {
+                    if let Next::Again(_) = &next {
+                        shared.held().rest();
+                    }
                     shared.metrics.failures.inc();
                     if failures == 0 {
                         shared.say(&format!(

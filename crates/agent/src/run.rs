@@ -76,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// It was said that the spool can't be written.
     is_full: AtomicBool,
+    /// The same of what is held.
+    pub(crate) is_held_full: AtomicBool,
     say: fn(&str),
 }
 
@@ -100,14 +102,14 @@ impl Shared {
             // Numbers and texts have a JSON, always.
             let Ok(text) = serde_json::to_string(&batch) else { continue };
             let put = self.spool().put(text, samples);
-            self.written(&put);
+            self.written(&put, &self.is_full);
         }
         self.news.notify_one();
     }
 
     /// Says that the disk takes nothing, and when it does so again.
-    pub(crate) fn written(&self, put: &io::Result<()>) {
-        let was_full = self.is_full.swap(put.is_err(), Ordering::Relaxed);
+    pub(crate) fn written(&self, put: &io::Result<()>, is_full: &AtomicBool) {
+        let was_full = is_full.swap(put.is_err(), Ordering::Relaxed);
         match put {
             Err(e) if !was_full => {
                 self.say(&format!("the spool can't be written: {e}; what is seen is kept in memory"));
@@ -146,6 +148,7 @@ pub async fn run(options: Options, say: fn(&str)) -> Result<(), AgentError> {
         news: Notify::new(),
         metrics,
         is_full: AtomicBool::new(false),
+        is_held_full: AtomicBool::new(false),
         say,
     });
     let mut terminated = signal(SignalKind::terminate()).map_err(AgentError::Setup)?;

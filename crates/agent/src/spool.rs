@@ -121,6 +121,18 @@ impl Spool {
         on_disk.or_else(|| self.memory.oldest())
     }
 
+    /// The oldest batch on the disk, and the oldest of those that the disk did not take.
+    pub(crate) fn heads(&mut self) -> Vec<Batch> {
+        let on_disk = self.disk.as_mut().and_then(|disk| disk.oldest(&mut self.lost));
+        on_disk.into_iter().chain(self.memory.oldest()).collect()
+    }
+
+    /// Nobody can read that batch: it is gone, and counted.
+    pub(crate) fn torn(&mut self, batch: &Batch) {
+        self.lost.torn += 1;
+        self.done(batch);
+    }
+
     /// That batch was taken, or will never be. One that was dropped meanwhile is no longer there.
     pub fn done(&mut self, batch: &Batch) {
         match (batch.place, &mut self.disk) {

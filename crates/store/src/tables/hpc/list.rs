@@ -87,8 +87,7 @@ pub fn open(tx: &mut dyn Tx, cluster: &str) -> Result<Vec<HpcJob>, StoreError> {
 
 /// The newest row of each of these numbers, each of a cluster, where there is one.
 pub fn newest_of(tx: &mut dyn Tx, numbers: &[(&str, &str)]) -> Result<Vec<HpcJob>, StoreError> {
-    // CROSS keeps SQLite to looking each number up, and LIMIT keeps PostgreSQL to it, whose plan may be one of when there were no
-    // jobs at all.
+    // CROSS keeps SQLite to looking each number up, and LIMIT keeps PostgreSQL to it.
     let sql = format!(
         "SELECT {COLUMNS} FROM {} AS e CROSS JOIN hpc_jobs j WHERE j.id = (SELECT k.id FROM hpc_jobs k \
          WHERE k.cluster = e.value ->> 0 AND k.external_id = e.value ->> 1 ORDER BY k.run DESC LIMIT 1)",
