@@ -307,16 +307,6 @@ async fn hot_queries_use_an_index_on_postgres() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_that_was_made_on_empty_tables_walks_no_whole_index_on_postgres() {
-    let url = Postgres::shared().create_database();
-    let db = open(&url).await;
-    for (sql, plan) in plans(&db).await {
-        let whole = plan.iter().any(|step| step.contains("Merge Join") || step.contains("Hash Join"));
-        assert!(!whole, "{sql}\n{}", plan.join("\n"));
-    }
-}
-
 /// What was read of the tables that grow, in rows: whole tables, and through indexes.
 fn read_rows(url: &str) -> (u64, u64) {
     let sql = "SELECT SUM(seq_tup_read), (SELECT SUM(idx_tup_read) FROM pg_stat_user_indexes \

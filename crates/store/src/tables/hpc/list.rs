@@ -87,7 +87,8 @@ pub fn open(tx: &mut dyn Tx, cluster: &str) -> Result<Vec<HpcJob>, StoreError> {
 
 /// The newest row of each of these numbers, each of a cluster, where there is one.
 pub fn newest_of(tx: &mut dyn Tx, numbers: &[(&str, &str)]) -> Result<Vec<HpcJob>, StoreError> {
-    // CROSS keeps SQLite to looking each number up, and LIMIT keeps PostgreSQL to it.
+    // CROSS keeps SQLite to looking each number up, and LIMIT keeps PostgreSQL to it, which would walk along the whole index by
+    // a plan that was made while there were no jobs.
     let sql = format!(
         "SELECT {COLUMNS} FROM {} AS e CROSS JOIN hpc_jobs j WHERE j.id = (SELECT k.id FROM hpc_jobs k \
          WHERE k.cluster = e.value ->> 0 AND k.external_id = e.value ->> 1 ORDER BY k.run DESC LIMIT 1)",
