@@ -25,6 +25,15 @@ struct Known {
     rested: Option<Timestamp>,
 }
 
+impl Known {
+    fn remember(&mut self, job: &Candidate, estimate: &StartEstimate, now: Timestamp) {
+        if self.estimates.len() >= KINDS {
+            self.estimates.clear();
+        }
+        self.estimates.insert(kind(job), (now, estimate.clone()));
+    }
+}
+
 /// Estimates that were made a moment ago.
 #[derive(Default)]
 pub(super) struct Estimates {
@@ -67,7 +76,11 @@ impl Estimates {
         }
         match scheduler.explain_candidate_but_start(job, now) {
             None => Start::Known(None),
-            Some((explanation, None)) => Start::Known(Some(explanation.start)),
+            // Nothing is played, but its place was counted, which is not cheap where many wait.
+            Some((explanation, None)) => {
+                known.remember(job, &explanation.start, now);
+                Start::Known(Some(explanation.start))
+            }
             Some((_, Some(ahead))) => {
                 known.rested = Some(now.plus_micros(LONGEST_PAUSE));
                 Start::Ahead(Box::new(ahead))
@@ -79,9 +92,6 @@ impl Estimates {
     pub(super) fn keep(&self, job: &Candidate, estimate: &StartEstimate, now: Timestamp, took: i64) {
         let mut known = self.locked();
         known.rested = Some(now.plus_micros(took.saturating_mul(PAUSE).min(LONGEST_PAUSE)));
-        if known.estimates.len() >= KINDS {
-            known.estimates.clear();
-        }
-        known.estimates.insert(kind(job), (now, estimate.clone()));
+        known.remember(job, estimate, now);
     }
 }
