@@ -8,6 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
+use super::table;
+
 /// The processes in a tree that are looked at, at most: a fork bomb must not keep its shim busy.
 const MOST: usize = 4_096;
 
@@ -47,7 +49,7 @@ pub(super) fn below_this() -> Footprint {
 }
 
 fn descend(root: i32, sum: &mut Footprint) {
-    let table = if has_lists() { None } else { Some(table()) };
+    let table = if has_lists() { None } else { Some(every()) };
     let children = |pid| match &table {
         None => listed(pid),
         Some(table) => table.iter().filter(|(_, stat)| stat.parent == pid).map(|(pid, _)| *pid).collect(),
@@ -86,7 +88,7 @@ fn numbers(list: &str) -> Vec<i32> {
 }
 
 /// Every process of the machine, where there is no better way.
-fn table() -> Vec<(i32, Stat)> {
+fn every() -> Vec<(i32, Stat)> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter_map(|pid| Some((pid, stat(pid)?))).collect()
@@ -101,7 +103,7 @@ struct Stat {
 }
 
 fn stat(pid: i32) -> Option<Stat> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse(&table::stat_of(pid)?)
 }
 
 /// Fields 4, 14 to 17 and 24 of `/proc/PID/stat`. The program's name, in parentheses, may hold anything.
@@ -142,7 +144,7 @@ mod tests {
         let (pid, me) = (i32::try_from(child.id()).unwrap(), i32::try_from(std::process::id()).unwrap());
         let found = (
             !has_lists() || listed(me).contains(&pid),
-            table().iter().any(|(p, stat)| *p == pid && stat.parent == me),
+            every().iter().any(|(p, stat)| *p == pid && stat.parent == me),
         );
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,14 +1,21 @@
 //! The process table, read from `/proc`.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::sync::OnceLock;
 
 use libra_core::id::Token;
 
 use super::TOKEN_VARIABLE;
 use super::records::Identity;
+
+/// What is read of one file of a process, in bytes, at most: an environment has 6 MiB at most (execve(2)).
+const LARGEST: u64 = 8 * 1024 * 1024;
+/// What most of these files fit into, in bytes.
+const USUAL: usize = 8 * 1024;
+/// The kernel's own threads have this flag (`PF_KTHREAD`), and no environment.
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// One line of the process table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +26,26 @@ pub(super) struct Process {
     pub(super) start_ticks: u64,
     /// Dead, and only waiting for its parent to notice.
     pub(super) dead: bool,
+    /// The kernel's own: no program.
+    pub(super) kernel: bool,
+}
+
+/// Reads a file of a process. Such files have no size that one could ask for, so a place is made that most fit into: they
+/// are read for every process at the end of every job. The kernel fills the place as far as it has something to say.
+pub(super) fn file_of(pid: i32, name: &str) -> io::Result<Vec<u8>> {
+    let mut file = File::open(format!("/proc/{pid}/{name}"))?;
+    let mut bytes = vec![0; USUAL];
+    let read = file.read(&mut bytes)?;
+    bytes.truncate(read);
+    if read == USUAL {
+        file.take(LARGEST).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// The line of a process in the process table; None when there is none with that pid. A program's name may be no text.
+pub(super) fn stat_of(pid: i32) -> Option<String> {
+    Some(String::from_utf8_lossy(&file_of(pid, "stat").ok()?).into_owned())
 }
 
 /// The id of this boot of the machine; empty where the kernel has none.
@@ -31,7 +58,7 @@ pub(super) fn boot_id() -> &'static str {
 
 /// Looks a process up; None when there is none with that pid.
 pub(super) fn look_up(pid: i32) -> Option<Process> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    parse_stat(&stat_of(pid)?)
 }
 
 /// Who `pid` is.
@@ -58,7 +85,7 @@ pub(super) fn all() -> io::Result<Vec<Process>> {
 /// True when the process was started with the attempt's token in its environment.
 pub(super) fn carries(pid: i32, token: &str) -> bool {
     let wanted = format!("{TOKEN_VARIABLE}={token}");
-    fs::read(format!("/proc/{pid}/environ"))
+    file_of(pid, "environ")
         .is_ok_and(|environ| environ.split(|b| *b == 0).any(|variable| variable == wanted.as_bytes()))
 }
 
@@ -71,7 +98,7 @@ pub fn tokens() -> io::Result<BTreeSet<Token>> {
     let mut found = BTreeSet::new();
     for process in all()? {
         // One that has just ended, or is another user's, has nothing to read.
-        let environ = fs::read(format!("/proc/{}/environ", process.pid)).unwrap_or_default();
+        let environ = file_of(process.pid, "environ").unwrap_or_default();
         let value = environ.split(|b| *b == 0).find_map(|variable| variable.strip_prefix(name.as_bytes()));
         found.extend(value.and_then(|token| std::str::from_utf8(token).ok()?.parse::<Token>().ok()));
     }
@@ -86,9 +113,11 @@ fn parse_stat(stat: &str) -> Option<Process> {
     let parent = fields.next()?.parse().ok()?;
     let _group = fields.next()?;
     let session = fields.next()?.parse().ok()?;
-    // Fields 3 to 6 are taken; the start time is field 22.
-    let start_ticks = fields.nth(15)?.parse().ok()?;
-    Some(Process { pid, parent, session, start_ticks, dead: matches!(state, "Z" | "X" | "x") })
+    // Fields 3 to 6 are taken; the flags are field 9, the start time is field 22.
+    let flags: u64 = fields.nth(2)?.parse().ok()?;
+    let start_ticks = fields.nth(12)?.parse().ok()?;
+    let (dead, kernel) = (matches!(state, "Z" | "X" | "x"), flags & KERNEL_THREAD != 0);
+    Some(Process { pid, parent, session, start_ticks, dead, kernel })
 }
 
 #[cfg(test)]
@@ -98,8 +127,11 @@ mod tests {
     #[test]
     fn a_program_name_may_hold_parentheses_and_spaces() {
         let stat = "42 (a) R (b) Z 7 42 41 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 1000 10 rest";
-        let process = Process { pid: 42, parent: 7, session: 41, start_ticks: 123_456, dead: true };
+        let process =
+            Process { pid: 42, parent: 7, session: 41, start_ticks: 123_456, dead: true, kernel: false };
         assert_eq!(parse_stat(stat), Some(process));
+        let stat = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 3 0 0 rest";
+        assert!(parse_stat(stat).is_some_and(|p| p.kernel && p.start_ticks == 3));
         assert_eq!(parse_stat("nonsense"), None);
     }
 

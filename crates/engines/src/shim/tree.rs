@@ -21,7 +21,9 @@ pub(super) fn members(root: Option<i32>, token: &str) -> io::Result<Vec<Process>
     let everything = table::all()?;
     let mut found: HashSet<i32> = everything
         .iter()
-        .filter(|p| Some(p.pid) == root || Some(p.session) == root || table::carries(p.pid, token))
+        .filter(|p| {
+            Some(p.pid) == root || Some(p.session) == root || (!p.kernel && table::carries(p.pid, token))
+        })
         .map(|p| p.pid)
         .collect();
     loop {
