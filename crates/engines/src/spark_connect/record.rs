@@ -7,7 +7,8 @@
 //! | `end.json` | it ended in another way |
 //!
 //! These files guard against the death of Libra, not of the machine: with the machine the server dies too, and
-//! [`crate::engine::Launch::same_boot`] tells. Only the result is written through to the disk.
+//! [`crate::engine::Launch::same_boot`] tells; a file that is torn then says no less than none. What is written through to
+//! the disk is the result, another end, and where a query went whose server is not of this machine.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -116,7 +117,9 @@ pub(super) fn sent_to(dir: &AttemptDir) -> Option<Sent> {
 /// # Errors
 /// When the file system refuses.
 pub(super) fn claim(dir: &AttemptDir, sent: Sent) -> io::Result<bool> {
-    create_once(&operation_file(dir), &Record::Sent(sent))
+    // A server of which Libra does not know by itself whether it was restarted may live on without this machine.
+    let lasting = if sent.session.is_some() { Lasting::PowerLoss } else { Lasting::ThisBoot };
+    create_once(&operation_file(dir), &Record::Sent(sent), lasting)
 }
 
 /// Makes sure that nothing will be sent. False when it was, or may have been.
@@ -124,7 +127,7 @@ pub(super) fn claim(dir: &AttemptDir, sent: Sent) -> io::Result<bool> {
 /// # Errors
 /// When the file system refuses.
 pub(super) fn revoke(dir: &AttemptDir) -> io::Result<bool> {
-    Ok(create_once(&operation_file(dir), &Record::Revoked)?
+    Ok(create_once(&operation_file(dir), &Record::Revoked, Lasting::PowerLoss)?
         || read_json::<Record>(&operation_file(dir))? == Some(Record::Revoked))
 }
 
@@ -133,7 +136,7 @@ pub(super) fn revoke(dir: &AttemptDir) -> io::Result<bool> {
 /// # Errors
 /// When the file system refuses.
 pub(super) fn write_end(dir: &AttemptDir, exit: &Exit) -> io::Result<()> {
-    let draft = write_draft(&end_file(dir), exit)?;
+    let draft = write_draft(&end_file(dir), exit, Lasting::PowerLoss)?;
     fs::rename(draft, end_file(dir))
 }
 
@@ -145,9 +148,18 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Option<T
     }
 }
 
+/// How long a record has to be whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    /// As long as the machine runs: no wait for the disk.
+    ThisBoot,
+    /// Also after a loss of power.
+    PowerLoss,
+}
+
 /// Creates a file with its content in one step; false when it exists already.
-fn create_once<T: Serialize>(path: &Path, value: &T) -> io::Result<bool> {
-    let draft = write_draft(path, value)?;
+fn create_once<T: Serialize>(path: &Path, value: &T, lasting: Lasting) -> io::Result<bool> {
+    let draft = write_draft(path, value, lasting)?;
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
     match linked {
@@ -158,12 +170,13 @@ fn create_once<T: Serialize>(path: &Path, value: &T) -> io::Result<bool> {
 }
 
 /// A complete file beside `path`.
-fn write_draft<T: Serialize>(path: &Path, value: &T) -> io::Result<PathBuf> {
+fn write_draft<T: Serialize>(path: &Path, value: &T, lasting: Lasting) -> io::Result<PathBuf> {
     let draft = draft_of(path);
     let mut file = File::create(&draft)?;
     file.write_all(&serde_json::to_vec(value)?)?;
-    // A record that is there must be whole, also after a loss of power.
-    file.sync_all()?;
+    if lasting == Lasting::PowerLoss {
+        file.sync_all()?;
+    }
     Ok(draft)
 }
 
