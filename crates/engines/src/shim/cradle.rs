@@ -3,7 +3,7 @@
 //! | who tells whom | by | what, a line each |
 //! |---|---|---|
 //! | the driver → the cradle | its standard input, a socket | `ready`, or `unfit` and why; `named` |
-//! | the cradle → Libra | standard output | `ready`, or `unfit` and why; then `taken` or `refused` |
+//! | the cradle → Libra | standard output | `ready`, or `unfit` and why; then `refused`, or `taken` and later `over` |
 //! | Libra → the cradle | standard input | the directory of the attempt to take |
 //! | the cradle → the driver | the socket | the attempt's token; then its directory: begin |
 //!
@@ -66,9 +66,8 @@ fn keep(dir: &AttemptDir) -> io::Result<()> {
     rustix::process::set_child_subreaper(Some(me))?;
     std::env::set_current_dir(dir.path())?;
     let root = me.as_raw_nonzero().get();
-    let identity = table::identify(root)?;
-    let owner = |token: &str| Owner::Shim { process: identity.clone(), token: token.to_owned() };
-    if !records::create_once(&dir.owner_file(), &owner(&launch.token))? {
+    let owner = Owner::Shim { process: table::identify(root)?, token: launch.token.clone() };
+    if !records::create_once(&dir.owner_file(), &owner)? {
         return Ok(());
     }
     let (socket, theirs) = UnixStream::pair()?;
@@ -83,7 +82,7 @@ fn keep(dir: &AttemptDir) -> io::Result<()> {
     };
     let taken = name(&mut driver, &attempt).and_then(|launch| {
         failpoint::hit("shim-before-owner");
-        let mine = records::create_once(&attempt.owner_file(), &owner(&launch.token))?;
+        let mine = records::create_once_from(&dir.owner_file(), &attempt.owner_file(), &owner)?;
         Ok(mine.then_some(launch))
     });
     let launch = match taken {
@@ -99,19 +98,24 @@ fn keep(dir: &AttemptDir) -> io::Result<()> {
         }
     };
     failpoint::hit("shim-after-owner");
-    let mut shim = shim.turn_to(&attempt, &launch, pipes);
-    let exit = if attempt.stop_file().exists() {
+    let mut shim = shim.turn_to(&attempt, &launch);
+    let stopped = attempt.stop_file().exists();
+    if !stopped {
+        // The rest can be done while it begins. A driver that does not hear it has ended; that is seen at once.
+        let _ = driver.tell(&attempt.path().to_string_lossy());
+    }
+    shim.keep(pipes);
+    let exit = if stopped {
         shim.clear_away(driver.pid);
+        report("taken");
         never_started(None, true)
     } else {
-        // A driver that does not hear it has ended; that is seen at once.
-        let _ = driver.tell(&attempt.path().to_string_lossy());
         failpoint::hit("shim-after-spawn");
         // Where people look for the process of an attempt; not worth failing for.
         let _ = std::env::set_current_dir(attempt.path());
         shim.supervise(driver.pid, || report("taken"))
     };
-    shim.finish(&exit);
+    shim.finish(&exit, || report("over"));
     Ok(())
 }
 

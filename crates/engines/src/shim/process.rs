@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct Spawned {
     /// The shim's pid.
     pub pid: u32,
-    /// Turns true when the shim has ended and was reaped.
+    /// Turns true when the shim has said that its attempt is over, or has ended and was reaped.
     pub ended: watch::Receiver<bool>,
 }
 
@@ -106,13 +106,21 @@ pub fn status(dir: &AttemptDir) -> io::Result<Status> {
     };
     // The order matters: a shim that writes the exit file and then ends must not look lost.
     let alive = table::is_alive(&shim);
-    let exit = records::read::<ExitRecord>(&dir.exit_file())?;
-    let started = records::read(&dir.started_file())?;
+    let exit = whole(records::read::<ExitRecord>(&dir.exit_file()), &shim)?;
+    let started = whole(records::read(&dir.started_file()), &shim)?;
     Ok(match exit {
         Some(exit) => Status::Exited { started, exit },
         None if alive => Status::Owned { shim, started },
         None => Status::ShimLost { shim, started },
     })
+}
+
+/// What a shim of an earlier boot of the machine wrote may have been torn by the loss of power; then it says nothing.
+fn whole<T>(read: io::Result<Option<T>>, shim: &Identity) -> io::Result<Option<T>> {
+    match read {
+        Err(e) if e.kind() == io::ErrorKind::InvalidData && shim.boot_id != table::boot_id() => Ok(None),
+        read => read,
+    }
 }
 
 /// The shim that owns the attempt, dead or alive; None when there is none.

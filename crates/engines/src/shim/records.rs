@@ -68,7 +68,7 @@ pub enum Owner {
         /// The shim's process.
         #[serde(flatten)]
         process: Identity,
-        /// The attempt's token.
+        /// The token under which the shim was started: the attempt's, or that of its cradle.
         token: String,
     },
     /// Nobody, for ever.
@@ -132,7 +132,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 /// # Errors
 /// When the file system refuses.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = write_draft(path, bytes)?;
+    let draft = write_durable_draft(path, bytes)?;
     fs::rename(&draft, path)?;
     sync_parent(path)
 }
@@ -155,6 +155,34 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&draft, path)
 }
 
+/// A record that is there, and not yet sure to outlive a loss of power.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    file: File,
+    path: PathBuf,
+}
+
+impl Shown {
+    /// Waits until it is.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn settle(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        sync_parent(&self.path)
+    }
+}
+
+/// Writes a record so that others read it whole or not at all, at once; replaces an older one.
+///
+/// # Errors
+/// When the file system refuses.
+pub(crate) fn show_record<T: Serialize>(path: &Path, record: &T) -> io::Result<Shown> {
+    let (draft, file) = write_draft(path, &serde_json::to_vec(record)?)?;
+    fs::rename(&draft, path)?;
+    Ok(Shown { file, path: path.to_owned() })
+}
+
 /// [`write_whole`] for a record.
 pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
     write_whole(path, &serde_json::to_vec(record)?)
@@ -165,7 +193,7 @@ pub(crate) fn write_record<T: Serialize>(path: &Path, record: &T) -> io::Result<
 /// # Errors
 /// When the file system refuses.
 pub(crate) fn create_once<T: Serialize>(path: &Path, record: &T) -> io::Result<bool> {
-    let draft = write_draft(path, &serde_json::to_vec(record)?)?;
+    let draft = write_durable_draft(path, &serde_json::to_vec(record)?)?;
     // A hard link is the one step that both carries the content and fails when the name is taken.
     let linked = fs::hard_link(&draft, path);
     fs::remove_file(&draft)?;
@@ -176,15 +204,34 @@ pub(crate) fn create_once<T: Serialize>(path: &Path, record: &T) -> io::Result<b
     }
 }
 
-/// A file beside `path`, durable, under a name that no other writer uses.
-fn write_draft(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+/// [`create_once`] with what stands in the file `durable` already, where both are on one file system that has links: the disk
+/// is waited for once and not twice. `record` says the same.
+///
+/// # Errors
+/// When the file system refuses.
+pub(crate) fn create_once_from<T: Serialize>(durable: &Path, path: &Path, record: &T) -> io::Result<bool> {
+    match fs::hard_link(durable, path) {
+        Ok(()) => sync_parent(path).map(|()| true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(_) => create_once(path, record),
+    }
+}
+
+/// [`write_draft`], written through to the disk.
+fn write_durable_draft(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let (draft, file) = write_draft(path, bytes)?;
+    file.sync_all()?;
+    Ok(draft)
+}
+
+/// A file beside `path`, under a name that no other writer uses.
+fn write_draft(path: &Path, bytes: &[u8]) -> io::Result<(PathBuf, File)> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.draft", uuid::Uuid::now_v7().simple()));
     let draft = path.with_file_name(name);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(&draft)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    Ok(draft)
+    Ok((draft, file))
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -23,7 +23,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGTERM};
 
 use super::meter::Meter;
 use super::output::Output;
-use super::records::{self, ExitRecord, Keepalive, LaunchFile, Owner, StartedRecord};
+use super::records::{self, ExitRecord, Keepalive, LaunchFile, Owner, Shown, StartedRecord};
 use super::{TOKEN_VARIABLE, table, tree};
 use crate::attempt_dir::AttemptDir;
 use crate::failpoint;
@@ -89,7 +89,7 @@ fn attend(dir: &AttemptDir) -> io::Result<()> {
             Err(error) => never_started(Some(error.to_string()), false),
         }
     };
-    shim.finish(&exit);
+    shim.finish(&exit, || {});
     Ok(())
 }
 
@@ -170,22 +170,22 @@ pub(super) struct Shim<'a> {
     output: Output,
     /// What the tree uses.
     meter: Meter,
+    /// That it began, not on the disk yet: a program is not held up for that.
+    started: Option<Shown>,
 }
 
 impl<'a> Shim<'a> {
     /// The shim of an attempt, whose tree descends from the process `root`: this one.
     pub(super) fn new(dir: &'a AttemptDir, launch: &'a LaunchFile, bell: Bell, root: i32) -> Self {
         let (output, meter) = (Output::default(), Meter::new());
-        Self { dir, launch, bell, root, ended: None, left: true, output, meter }
+        Self { dir, launch, bell, root, ended: None, left: true, output, meter, started: None }
     }
 
-    /// The same process goes on as the shim of another attempt, whose log keeps what its driver writes from now on.
-    pub(super) fn turn_to<'b>(self, dir: &'b AttemptDir, launch: &'b LaunchFile, pipes: Pipes) -> Shim<'b> {
+    /// The same process goes on as the shim of another attempt.
+    pub(super) fn turn_to<'b>(self, dir: &'b AttemptDir, launch: &'b LaunchFile) -> Shim<'b> {
         let Self { bell, root, ended, left, output, .. } = self;
         // What the driver used before does not count for the attempt.
-        let mut shim = Shim { dir, launch, bell, root, ended, left, output, meter: Meter::new() };
-        shim.keep(pipes);
-        shim
+        Shim { dir, launch, bell, root, ended, left, output, meter: Meter::new(), started: None }
     }
 
     pub(super) fn bell(&mut self) -> &mut Bell {
@@ -206,7 +206,7 @@ impl<'a> Shim<'a> {
     }
 
     /// Writes what comes out of the driver into the attempt's log.
-    fn keep(&mut self, pipes: Pipes) {
+    pub(super) fn keep(&mut self, pipes: Pipes) {
         for (pipe, log) in pipes.into_iter().zip(LogWriter::pair(self.dir, self.launch.logs)) {
             self.output.keep(pipe, log);
         }
@@ -240,7 +240,7 @@ impl<'a> Shim<'a> {
         let dir = self.dir;
         let started = || {
             let process = table::identify(driver)?;
-            records::write_record(&dir.started_file(), &StartedRecord { process, at })
+            records::show_record(&dir.started_file(), &StartedRecord { process, at })
         };
         let mut recorded = started().inspect_err(|error| {
             // The driver runs: it is looked after all the same, it only seems to be starting until then.
@@ -269,6 +269,7 @@ impl<'a> Shim<'a> {
             self.wait_for(STRAGGLER_GRACE, |shim| !shim.left, driver);
         }
         self.clear_away(driver);
+        self.started = recorded.ok();
         self.meter.end(dir);
         // Nobody is left who could write: what is in the pipes is all there is.
         if !self.output.end() {
@@ -286,18 +287,20 @@ impl<'a> Shim<'a> {
         }
     }
 
-    /// Says how it ended, and puts the log away.
-    pub(super) fn finish(&self, exit: &ExitRecord) {
+    /// Says how it ended, calls `told` once that can be read, makes it durable and puts the log away.
+    pub(super) fn finish(&mut self, exit: &ExitRecord, told: impl FnOnce()) {
         failpoint::hit("shim-before-exit-file");
-        // Without this file nobody learns the truth, so a full disk is waited out.
-        while let Err(error) = records::write_record(&self.dir.exit_file(), exit) {
-            if !self.dir.path().exists() {
-                // Whoever removed the attempt's directory does not want to know.
+        let Some(shown) = self.insist(|file| records::show_record(file, exit)) else { return };
+        told();
+        // A Libra that is there stores what it has read; for one that is not, this has to last.
+        if let Err(error) = shown.settle() {
+            say(&format_args!("the exit file is not on the disk yet, writing it again: {error}"));
+            if self.insist(|file| records::write_record(file, exit)).is_none() {
                 return;
             }
-            say(&format_args!("the exit file can't be written, trying again: {error}"));
-            std::thread::sleep(Duration::from_secs(1));
         }
+        // When it began is worth less: without it, it began when it ended.
+        let _ = self.started.take().map(Shown::settle);
         if !self.output.is_over() {
             // Somebody may still write to it.
             return;
@@ -306,6 +309,19 @@ impl<'a> Shim<'a> {
         let _ = rustix::process::nice(PACKING_NICENESS);
         if let Err(error) = logs::pack(self.dir, &|| self.bell.is_told_to_end()) {
             say(&format_args!("the log was not compressed: {error}"));
+        }
+    }
+
+    /// Writes the exit file. Without it nobody learns the truth, so a full disk is waited out. None when the attempt's directory
+    /// is gone: whoever removed it does not want to know.
+    fn insist<T>(&self, write: impl Fn(&Path) -> io::Result<T>) -> Option<T> {
+        loop {
+            match write(&self.dir.exit_file()) {
+                Ok(written) => return Some(written),
+                Err(_) if !self.dir.path().exists() => return None,
+                Err(error) => say(&format_args!("the exit file can't be written, trying again: {error}")),
+            }
+            std::thread::sleep(Duration::from_secs(1));
         }
     }
 

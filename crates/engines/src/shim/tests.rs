@@ -241,6 +241,32 @@ async fn a_daemon_that_left_session_and_parent_dies_with_the_driver() {
 }
 
 #[tokio::test]
+async fn a_program_whose_name_is_no_text_dies_with_the_driver() {
+    let scratch = Scratch::new();
+    scratch.spawn(
+        "name=$(printf 'x\\377y'); cp /bin/sleep \"$name\"; setsid \"./$name\" 60 & \
+         while ! printf 'x\\377y\\n' | cmp -s - /proc/$!/comm; do sleep 0.01; done; echo $! > daemon; exit 0",
+    );
+    let daemon: i32 = scratch.file("daemon").await.parse().unwrap();
+    assert_eq!(scratch.exit().await.code, Some(0));
+    assert!(table::look_up(daemon).is_none_or(|p| p.dead));
+}
+
+#[tokio::test]
+async fn what_a_loss_of_power_has_torn_says_nothing() {
+    let scratch = Scratch::new();
+    scratch.spawn("exit 0");
+    scratch.exit().await;
+    fs::write(scratch.dir.exit_file(), b"").unwrap();
+    assert!(process::status(&scratch.dir).is_err(), "no power was lost since: nobody knows");
+    fs::write(scratch.dir.started_file(), b"{\"pid").unwrap();
+    let owner = fs::read_to_string(scratch.dir.owner_file()).unwrap();
+    fs::write(scratch.dir.owner_file(), owner.replace(table::boot_id(), "before")).unwrap();
+    let status = process::status(&scratch.dir).unwrap();
+    assert!(matches!(status, Status::ShimLost { started: None, .. }), "{status:?}");
+}
+
+#[tokio::test]
 async fn whoever_creates_the_owner_file_wins() {
     // contract: L3
     let scratch = Scratch::new();

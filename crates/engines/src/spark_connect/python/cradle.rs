@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{ChildStdin, ChildStdout, Command};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::files;
@@ -29,6 +30,8 @@ pub(super) struct Cradle {
     orders: ChildStdin,
     reports: Lines<BufReader<ChildStdout>>,
     shim: Spawned,
+    /// The Spark that it was started with.
+    pub(super) spark: SparkHome,
 }
 
 /// What became of an attempt that was handed to a cradle.
@@ -70,7 +73,7 @@ impl Cradle {
         let missing = || io::Error::other("it has no pipes");
         let orders = child.stdin.take().ok_or_else(missing)?;
         let reports = BufReader::new(child.stdout.take().ok_or_else(missing)?).lines();
-        let mut cradle = Self { orders, reports, shim: process::reaped(child) };
+        let mut cradle = Self { orders, reports, shim: process::reaped(child), spark: spark.clone() };
         match timeout(WARM_PATIENCE, cradle.reports.next_line()).await {
             Ok(Ok(Some(said))) if said == "ready" => Ok(cradle),
             Ok(Ok(Some(said))) => Err(io::Error::other(said.trim_start_matches("unfit ").to_owned())),
@@ -101,7 +104,7 @@ impl Cradle {
         let said = timeout(TAKE_PATIENCE, self.reports.next_line()).await;
         failpoint::hit("after-owner");
         match said {
-            Ok(Ok(Some(said))) if said == "taken" => Taken::By(self.shim),
+            Ok(Ok(Some(said))) if said == "taken" => Taken::By(self.attending()),
             Ok(Ok(Some(said))) if said == "refused" => Taken::Refused,
             Ok(Ok(Some(said))) => Taken::Unfit(said),
             Ok(Ok(None)) => self.without_words(dir, "it ended"),
@@ -110,10 +113,31 @@ impl Cradle {
         }
     }
 
+    /// The shim of an attempt. That is over when the shim says so: it has more to do before it ends itself.
+    fn attending(self) -> Spawned {
+        let Self { orders: _, mut reports, shim, spark: _ } = self;
+        let (over, ended) = watch::channel(false);
+        let pid = shim.pid;
+        tokio::spawn(async move {
+            let mut gone = shim.ended;
+            let said = async {
+                // A line that comes late may still be the one before.
+                while matches!(reports.next_line().await, Ok(Some(line)) if line != "over") {}
+            };
+            tokio::select! {
+                () = said => {}
+                // An error means that the waiting task is gone, with the runtime.
+                _ = gone.wait_for(|gone| *gone) => {}
+            }
+            over.send_replace(true);
+        });
+        Spawned { pid, ended }
+    }
+
     fn without_words(self, dir: &AttemptDir, why: &str) -> Taken {
         // An attempt that ended before it was said to have begun.
         match process::status(dir) {
-            Ok(process::Status::Owned { .. } | process::Status::Exited { .. }) => Taken::By(self.shim),
+            Ok(process::Status::Owned { .. } | process::Status::Exited { .. }) => Taken::By(self.attending()),
             Ok(_) | Err(_) => Taken::Unclear(why.to_owned()),
         }
     }

@@ -119,7 +119,7 @@ class Tally:
                 total = plus(total, tally)
             try:
                 draft = f"{self._file}.draft"
-                with open(draft, "w", encoding="ascii", opener=libra_result.private) as file:
+                with open(draft, "w", encoding="utf-8", opener=libra_result.private) as file:
                     json.dump(dict(zip(("done", "tasks", "finished", "stages"), total)), file)
                 os.replace(draft, self._file)
             except OSError:
@@ -176,7 +176,7 @@ def mark_clients(job, directory):
     def note(client):
         if client._session_id == own:
             return
-        with open(os.path.join(directory, "sessions"), "a", encoding="ascii", opener=libra_result.private) as file:
+        with open(os.path.join(directory, "sessions"), "a", encoding="utf-8", opener=libra_result.private) as file:
             file.write(f"{client._session_id}\n")
 
     def made(client, *arguments, **options):
@@ -355,12 +355,13 @@ def wait():
         tell(cradle, f"unfit {error}")
         os._exit(1)
     rehearse()
+    place = place_of_name()
     gc.collect()
     gc.freeze()
     tell(cradle, "ready")
     token = order(orders)
     schedule(os.SCHED_OTHER)
-    carry(token)
+    carry(token, place)
     tell(cradle, "named")
     directory = order(orders)
     orders.close()
@@ -426,10 +427,10 @@ def order(orders):
     return json.loads(line)
 
 
-def carry(token):
-    """Makes this process known by the attempt's token, as if it had been started with it.
+def place_of_name():
+    """Where in memory the value of this process's own token is, and how long it is.
 
-    /proc/PID/environ shows the memory in which the environment was at the start. Tokens are all of one length.
+    /proc/PID/environ shows the memory in which the environment was at the start.
     """
     with open("/proc/self/stat", encoding="utf-8", errors="replace") as file:
         # The fields from the third on: the second, the name, may hold anything.
@@ -438,9 +439,14 @@ def carry(token):
     with open("/proc/self/environ", "rb") as file:
         environ = b"\0" + file.read()
     value = environ.index(b"\0" + TOKEN.encode() + b"=") + len(TOKEN) + 1
-    new = token.encode("ascii")
-    if environ.index(b"\0", value + 1) - 1 - value == len(new):
-        ctypes.memmove(start + value, new, len(new))
+    return start + value, environ.index(b"\0", value + 1) - 1 - value
+
+
+def carry(token, place):
+    """Makes this process known by the attempt's token, as if it had been started with it. Tokens are all of one length."""
+    new, (start, length) = token.encode(), place
+    if length == len(new):
+        ctypes.memmove(start, new, length)
 
 
 def turn_to(directory, output):

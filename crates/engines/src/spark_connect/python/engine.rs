@@ -41,7 +41,9 @@ impl Python {
         match process::status(&dir).map_err(unknown)? {
             Status::Absent => {
                 self.server.check_installed().map_err(LaunchError::Refused)?;
-                start::find_spark(&self.settings).map_err(LaunchError::Refused)?;
+                if self.pool.is_empty() {
+                    start::find_spark(&self.settings).map_err(LaunchError::Refused)?;
+                }
                 let job = Arc::new(Job::new(launch, true));
                 let known = match self.jobs().entry(launch.token) {
                     std::collections::hash_map::Entry::Occupied(_) => true,

@@ -121,6 +121,11 @@ impl Pool {
         }
     }
 
+    /// True when no process waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready().is_empty()
+    }
+
     fn places(&self) -> PathBuf {
         self.settings.data_dir.join("python")
     }

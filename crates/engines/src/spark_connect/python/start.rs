@@ -13,7 +13,8 @@ use super::cradle::Taken;
 use super::job::Job;
 use super::{Python, files};
 use crate::failpoint;
-use crate::shim::{self, process, verdict};
+use crate::shim::{self, LaunchFile, process, verdict};
+use crate::spark_home::SparkHome;
 
 /// How long a cold process's shim may take to own the attempt; a busy machine may be slow to start a process.
 const OWNER_PATIENCE: Duration = Duration::from_secs(10);
@@ -75,7 +76,6 @@ impl Python {
     }
 
     async fn hand_over(&self, job: &Job, live: &Live) -> Result<(), Failure> {
-        let spark = start::find_spark(&self.settings)?;
         let cold = files::needs_a_new_process(&job.launch.spec.env);
         let cradle = if cold { None } else { self.pool.take().await };
         if job.is_cancelled() {
@@ -83,17 +83,10 @@ impl Python {
             refuse(job, &verdict::stopped());
             return Ok(());
         }
-        let file =
-            files::prepare(&spark, &job.launch, live, &self.settings).map_err(|error| unwritable(&error))?;
-        if job.is_left() {
-            return Ok(());
-        }
-        if job.launch.is_late() {
-            // Refused, so that nobody starts it any more.
-            let message = "It came too late to be launched.";
-            return Err(Failure::new(ErrorClass::Infrastructure, "launched_late", message));
-        }
         if let Some(cradle) = cradle {
+            if self.prepare(job, live, &cradle.spark)?.is_none() {
+                return Ok(());
+            }
             match cradle.take(&job.dir).await {
                 Taken::By(shim) => {
                     job.watch(shim);
@@ -109,6 +102,8 @@ impl Python {
                 }
             }
         }
+        let spark = start::find_spark(&self.settings)?;
+        let Some(file) = self.prepare(job, live, &spark)? else { return Ok(()) };
         files::write_scripts(job.dir.path()).map_err(|error| unwritable(&error))?;
         let spawned = shim::spawn(&self.settings.shim_exe, &job.dir, &file).map_err(|error| {
             failed(
@@ -126,6 +121,22 @@ impl Python {
             let _ = process::wait_started(&job.dir, Some(&spawned), START_PATIENCE).await;
         }
         Ok(())
+    }
+
+    /// Writes what the attempt's process reads; answers what a cold one is started with. None when it is not to be started here
+    /// any more.
+    fn prepare(&self, job: &Job, live: &Live, spark: &SparkHome) -> Result<Option<LaunchFile>, Failure> {
+        let file =
+            files::prepare(spark, &job.launch, live, &self.settings).map_err(|error| unwritable(&error))?;
+        if job.is_left() {
+            return Ok(None);
+        }
+        if job.launch.is_late() {
+            // Refused, so that nobody starts it any more.
+            let message = "It came too late to be launched.";
+            return Err(Failure::new(ErrorClass::Infrastructure, "launched_late", message));
+        }
+        Ok(Some(file))
     }
 }
 
