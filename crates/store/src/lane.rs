@@ -110,6 +110,30 @@ pub enum AttemptWrite {
         /// How, where the engine said.
         exit: Option<Exit>,
     },
+    /// It was looked at: the first of the writes of that attempt in one change.
+    Look {
+        /// Which.
+        number: u32,
+        /// What the look brought.
+        seen: Seen,
+    },
+}
+
+/// What a look at an open attempt brought, besides its state.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// How many of these had been stored when this one was made: one that comes too late takes no effect.
+    pub after: i64,
+    /// How far; None leaves it as it was, like all that follows.
+    pub progress: Option<Progress>,
+    /// What its own processes have used.
+    pub usage: Option<Usage>,
+    /// The engine's id.
+    pub application_id: Option<String>,
+    /// Addresses. These are always set.
+    pub links: Links,
+    /// When its present run began, where the engine itself has begun it anew.
+    pub began: Option<Timestamp>,
 }
 
 /// A step of a stored job.
@@ -175,21 +199,8 @@ pub enum Note {
     },
     /// The engine's handle.
     Handle(Handle),
-    /// Progress and what else a look brought.
-    Seen {
-        /// How many of these had been stored when this one was made: one that comes too late takes no effect.
-        after: i64,
-        /// How far.
-        progress: Option<Progress>,
-        /// What its own processes have used.
-        usage: Option<Usage>,
-        /// The engine's id.
-        application_id: Option<String>,
-        /// Addresses.
-        links: Links,
-        /// When its present run began, where the engine itself has begun it anew.
-        began: Option<Timestamp>,
-    },
+    /// What a look brought.
+    Seen(Seen),
     /// The writer becomes the holder in place of one whose lease is over.
     TakeOver {
         /// Who held it.

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use libra_api::views::{LogEndView, LogLinesView};
 use libra_core::attempt::Attempt;
-use libra_core::id::JobId;
 use libra_core::job::Job;
 use libra_engines::logs::{LogReader, Stream};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::changes::Watch;
 use super::logs::{begin, blocking, can_write_no_more, whole_characters};
 use super::{LogPlace, LogQuery, Service, ServiceError};
 use crate::auth::Principal;
@@ -51,7 +49,7 @@ pub(crate) struct LogFollower {
     offset: Option<u64>,
     from: LogPlace,
     reader: Option<LogReader>,
-    changes: broadcast::Receiver<Option<JobId>>,
+    changes: Watch,
     looked: Instant,
     pause: Duration,
     /// Bytes of a line that has not ended, at the last look.
@@ -67,8 +65,9 @@ impl LogFollower {
         query: LogQuery,
         pinned: bool,
     ) -> Result<Self, ServiceError> {
-        // Subscribe before looking: a change in between is not missed.
-        let changes = service.subscribe();
+        let job_id = id.parse().map_err(|_| ServiceError::job_not_found(id))?;
+        // Before looking: a change in between is not missed.
+        let changes = service.watch(job_id);
         let (job, attempts) = service.job_with_logs(principal, id, query.attempt).await?;
         Ok(Self {
             attempt: query.attempt.unwrap_or(job.attempt),
@@ -166,18 +165,8 @@ impl LogFollower {
     async fn wait(&mut self, deadline: Instant) -> Result<(), ServiceError> {
         let until = deadline.min(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(PAUSE.1);
-        let mut changed = self.looked.elapsed() >= LOOK;
-        while !changed {
-            match timeout_at(until, self.changes.recv()).await {
-                Err(_) => break,
-                Ok(Ok(Some(other))) if other != self.job.id => {}
-                Ok(Ok(_) | Err(RecvError::Lagged(_))) => changed = true,
-                Ok(Err(RecvError::Closed)) => {
-                    sleep_until(until).await;
-                    break;
-                }
-            }
-        }
+        let changed =
+            self.looked.elapsed() >= LOOK || timeout_at(until, self.changes.changed()).await.is_ok();
         if changed {
             let id = self.job.id.to_string();
             (self.job, self.attempts) = self.service.job_with_logs(&self.principal, &id, None).await?;

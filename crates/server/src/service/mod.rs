@@ -3,6 +3,7 @@
 mod artifact_versions;
 mod artifacts;
 mod cancel;
+mod changes;
 mod cursor;
 mod deliveries;
 mod deployments;
@@ -36,10 +37,10 @@ use libra_core::id::JobId;
 use libra_core::mode::Mode;
 use libra_engines::engine::Engine;
 use libra_store::Db;
-use tokio::sync::broadcast;
 
 pub(crate) use artifact_versions::Versioned;
 pub(crate) use artifacts::uploads_dir;
+pub(crate) use changes::Watch;
 pub(crate) use deliveries::WebhookQuery;
 pub(crate) use deployments::{
     FollowedProgram, Precondition, SpecText, Unfit, file_in, followed_program, generations_of,
@@ -167,9 +168,9 @@ impl Service {
         }
     }
 
-    /// Hears of every job that changes from now on; None means that any may have.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Option<JobId>> {
-        self.signals.subscribe()
+    /// Hears of every change of `job` from now on.
+    pub(crate) fn watch(&self, job: JobId) -> Watch {
+        self.signals.watch(job)
     }
 
     /// What binds turns, as of now.

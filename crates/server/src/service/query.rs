@@ -9,7 +9,6 @@ use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_store::tables::jobs::{Filter, PageAt, Total};
 use libra_store::tables::{attempts, jobs, retention, transitions};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Service, ServiceError, cursor, results, view};
@@ -79,20 +78,16 @@ impl Service {
         enough: impl Fn(&Job) -> bool,
     ) -> Result<(Job, Vec<Attempt>), ServiceError> {
         let deadline = Instant::now() + wait;
-        // Subscribe before looking: a change in between is not missed.
-        let mut changes = self.subscribe();
+        let job_id = id.parse().map_err(|_| ServiceError::job_not_found(id))?;
+        // Before looking: a change in between is not missed.
+        let mut changes = self.watch(job_id);
         loop {
             let (job, attempts) = self.job(principal, id).await?;
             if enough(&job) || wait.is_zero() || Instant::now() >= deadline {
                 return Ok((job, attempts));
             }
-            loop {
-                match timeout_at(deadline, changes.recv()).await {
-                    Ok(Ok(Some(other))) if other != job.id => {}
-                    Ok(Ok(_) | Err(RecvError::Lagged(_))) | Err(_) => break,
-                    Ok(Err(RecvError::Closed)) => return Ok((job, attempts)),
-                }
-            }
+            // Whatever happened: what is stored tells.
+            let _ = timeout_at(deadline, changes.changed()).await;
         }
     }
 

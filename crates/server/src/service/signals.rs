@@ -5,8 +5,7 @@ use libra_core::id::JobId;
 use libra_store::signals::{Signal, Sink};
 use tokio::sync::{Notify, broadcast};
 
-/// Changes remembered for those who wait for one; whoever is slower looks again.
-const CHANGES_KEPT: usize = 1_024;
+use super::changes::{Changes, Watch};
 
 /// Everybody who waits for something, here and elsewhere.
 pub(crate) struct Signals {
@@ -20,8 +19,8 @@ pub(crate) struct Signals {
     pub(crate) fed: broadcast::Sender<()>,
     /// The supervisor: an attempt may wait to be claimed on this machine.
     pub(crate) claims: Notify,
-    /// Jobs that changed; None when it may be any.
-    changes: broadcast::Sender<Option<JobId>>,
+    /// Whoever watches a job: it changed.
+    changes: Changes,
     /// The way to the other replicas.
     others: Option<Sink>,
     /// This machine's name.
@@ -30,7 +29,6 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn new(machine: &str, others: Option<Sink>) -> Self {
-        let (changes, _) = broadcast::channel(CHANGES_KEPT);
         let (fed, _) = broadcast::channel(1);
         Self {
             room: Notify::new(),
@@ -38,15 +36,15 @@ impl Signals {
             logged: Notify::new(),
             fed,
             claims: Notify::new(),
-            changes,
+            changes: Changes::default(),
             others,
             machine: machine.to_owned(),
         }
     }
 
-    /// Hears of every job that changes from now on.
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Option<JobId>> {
-        self.changes.subscribe()
+    /// Hears of every change of `job` from now on.
+    pub(crate) fn watch(&self, job: JobId) -> Watch {
+        self.changes.watch(job)
     }
 
     /// Whether there is anybody elsewhere to be told.
@@ -76,16 +74,14 @@ impl Signals {
             }
             Signal::Claim(machine) if machine == self.machine => self.claims.notify_one(),
             Signal::Claim(_) => {}
-            Signal::Changed(job) => {
-                let _ = self.changes.send(Some(job));
-            }
+            Signal::Changed(job) => self.changes.tell(job),
             Signal::Everything => {
                 self.room.notify_one();
                 self.queue.notify_one();
                 self.logged.notify_one();
                 self.claims.notify_one();
                 let _ = self.fed.send(());
-                let _ = self.changes.send(None);
+                self.changes.tell_all();
             }
         }
     }

@@ -11,7 +11,7 @@ use libra_core::mode::Mode;
 use libra_core::time::Timestamp;
 use libra_core::turn::Why;
 use libra_store::StoreError;
-use libra_store::lane::{AttemptWrite, Change, Origin, Outcome};
+use libra_store::lane::{AttemptWrite, Change, Origin, Outcome, Seen};
 use libra_store::signals::Signal;
 use serde_json::json;
 
@@ -35,6 +35,8 @@ pub(crate) struct FromEngine {
     pub(crate) handle: Option<Handle>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) exit: Option<Exit>,
+    /// What a look brought that is not stored yet.
+    pub(crate) seen: Option<Seen>,
     /// Where a new attempt is to run.
     pub(crate) place: Option<Place>,
     /// Why it is the job's turn.
@@ -236,18 +238,24 @@ fn attempt_writes(
     engine: FromEngine,
     now: Timestamp,
 ) -> Vec<AttemptWrite> {
-    let FromEngine { handle, started_at, exit, place: _, why: _ } = engine;
+    let FromEngine { handle, started_at, exit, seen, place: _, why: _ } = engine;
     let mut writes = Vec::new();
+    let mut look = seen;
+    let mut looked = |number: u32| look.take().map(|seen| AttemptWrite::Look { number, seen });
     let starts = step.effects.iter().any(|effect| matches!(effect, Effect::StartAttempt(_)));
     for effect in &step.effects {
         match effect {
             Effect::OpenAttempt(_) => writes.extend(opened.map(|a| AttemptWrite::Open(Box::new(a.clone())))),
-            Effect::StartAttempt(number) => writes.push(AttemptWrite::Start {
-                number: *number,
-                at: started_at.or(exit.as_ref().and_then(|exit| exit.began)).unwrap_or(now),
-                handle: handle.clone(),
-            }),
+            Effect::StartAttempt(number) => {
+                writes.extend(looked(*number));
+                writes.push(AttemptWrite::Start {
+                    number: *number,
+                    at: started_at.or(exit.as_ref().and_then(|exit| exit.began)).unwrap_or(now),
+                    handle: handle.clone(),
+                });
+            }
             Effect::CloseAttempt(number) => {
+                writes.extend(looked(*number));
                 // What the engine has put back and begun anew has begun with its last run.
                 let began = exit.as_ref().and_then(|exit| exit.began).filter(|_| !starts);
                 writes.extend(began.map(|at| AttemptWrite::Start { number: *number, at, handle: None }));

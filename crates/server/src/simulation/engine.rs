@@ -177,20 +177,7 @@ impl FakeEngine {
             Status::Revoked => Observation::NeverRan("it was revoked".into()),
             Status::Owned { started: None } => Observation::Starting,
             Status::Owned { started: Some(since) } => {
-                let tasks_completed = self.dice.between(0..=9);
-                let percentage = u8::try_from(tasks_completed * 10).unwrap_or(0);
-                let progress =
-                    Progress { percentage, tasks_completed, tasks_total: 10, ..Progress::default() };
-                Observation::Running(Running {
-                    since: Some(since),
-                    progress: self.dice.chance(3_000).then_some(progress),
-                    usage: self.dice.chance(3_000).then(|| Usage {
-                        cpu_millis: self.dice.between(0..=9),
-                        peak_memory_bytes: self.dice.between(0..=9),
-                        ..Usage::default()
-                    }),
-                    ..Running::default()
-                })
+                Observation::Running(Running { since: Some(since), ..self.seen() })
             }
             Status::Exited { exit, .. } => {
                 if self.twin == Some(Twin::ForgetsSuccess) && exit.outcome == Outcome::Succeeded {
@@ -199,6 +186,22 @@ impl FakeEngine {
                 Observation::Ended(exit)
             }
             Status::Absent | Status::ShimLost { .. } => Observation::Ended(self.lost(true)),
+        }
+    }
+
+    /// What else is seen of a program, if anything.
+    fn seen(&self) -> Running {
+        let tasks_completed = self.dice.between(0..=9);
+        let percentage = u8::try_from(tasks_completed * 10).unwrap_or(0);
+        let progress = Progress { percentage, tasks_completed, tasks_total: 10, ..Progress::default() };
+        Running {
+            progress: self.dice.chance(3_000).then_some(progress),
+            usage: self.dice.chance(3_000).then(|| Usage {
+                cpu_millis: self.dice.between(0..=9),
+                peak_memory_bytes: self.dice.between(0..=9),
+                ..Usage::default()
+            }),
+            ..Running::default()
         }
     }
 
@@ -259,7 +262,7 @@ impl Engine for FakeEngine {
     }
 
     fn traces(&self, _: &Launch) -> Running {
-        Running::default()
+        self.seen()
     }
 
     fn cancel<'a>(

@@ -12,7 +12,7 @@ const SEEDS: u64 = 500;
 /// Runs at once.
 const THREADS: usize = 2;
 /// Seeds within which a broken twin must be caught.
-const TWIN_SEEDS: u64 = 60;
+const TWIN_SEEDS: u64 = 150;
 /// Lines of a trace that are printed with a failure.
 const LAST_LINES: usize = 60;
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use libra_core::attempt::{Progress, Usage};
 use libra_core::time::Timestamp;
 use libra_store::backend::{Kind, Pending, Work};
-use libra_store::lane::{AttemptNote, Change, Fence, Note, Outcome, Submission, Submitted};
+use libra_store::lane::{
+    AttemptNote, AttemptWrite, Change, Fence, Note, Outcome, Seen, Submission, Submitted,
+};
 use libra_store::tables::jobs;
 use libra_store::tx::{Arg, Row, Tx};
 use libra_store::{Backend, StoreError};
@@ -138,6 +140,17 @@ impl Broken {
         }
         Ok(())
     }
+
+    /// Lets what was seen fall, where that is what this twin does.
+    fn distort(&self, seen: &mut Seen) {
+        if self.twin != Twin::ForgetsProgress {
+            return;
+        }
+        let half = |p: &Progress| Progress { percentage: p.percentage / 2, ..p.clone() };
+        seen.progress = seen.progress.as_ref().map(half);
+        let anew = || Usage { cpu_millis: u64::from(self.dice.chance(5_000)), ..Usage::default() };
+        seen.usage = seen.usage.map(|_| anew());
+    }
 }
 
 impl Backend for Broken {
@@ -177,17 +190,18 @@ impl Backend for Broken {
                 }
                 _ => {}
             }
+            for write in &mut change.attempts {
+                if let AttemptWrite::Look { seen, .. } = write {
+                    self.distort(seen);
+                }
+            }
             self.inner.apply(change).await
         })
     }
 
     fn note(&self, mut note: AttemptNote) -> Pending<'_, Outcome> {
-        if let Note::Seen { progress, usage, .. } = &mut note.what
-            && self.twin == Twin::ForgetsProgress
-        {
-            *progress = progress.as_ref().map(|p| Progress { percentage: p.percentage / 2, ..p.clone() });
-            *usage =
-                usage.map(|_| Usage { cpu_millis: u64::from(self.dice.chance(5_000)), ..Usage::default() });
+        if let Note::Seen(seen) = &mut note.what {
+            self.distort(seen);
         }
         self.inner.note(note)
     }

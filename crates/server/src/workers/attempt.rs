@@ -9,22 +9,19 @@ use std::time::Duration;
 use libra_core::artifact;
 use libra_core::attempt::{Attempt, Exit, Handle, Holder, Links, Outcome as Ended};
 use libra_core::failure::{ErrorClass, Failure};
-use libra_core::id::JobId;
 use libra_core::job::{Job, State};
 use libra_core::lifecycle::Event;
 use libra_core::time::Timestamp;
 use libra_engines::engine::{CancelOutcome, Engine, Launch, LaunchError, Launched, Observation, Running};
 use libra_engines::failpoint;
 use libra_store::StoreError;
-use libra_store::lane::{AttemptNote, Note, Outcome};
+use libra_store::lane::{AttemptNote, Note, Outcome, Seen};
 use libra_store::tables::{attempts, jobs};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep};
 
 use super::Shutdown;
 use super::supervisor::Found;
-use crate::service::{Applied, ByWhom, FromEngine, Service, uploads_dir};
+use crate::service::{Applied, ByWhom, FromEngine, Service, Watch, uploads_dir};
 
 /// A running attempt is looked at this often when nothing was heard of it (contract L2: at least every 10 s).
 const LOOK: Duration = Duration::from_secs(5);
@@ -70,8 +67,8 @@ struct Driver {
     usage_noted_at: Option<tokio::time::Instant>,
     /// Since when it runs, as the launch said.
     running_since: Option<Timestamp>,
-    /// Steps of this driver's own that its subscription will still tell of.
-    own: u32,
+    /// Steps of this driver's own that its watch will still tell of.
+    own: u64,
     /// Writes in a row that came too late.
     misses: u32,
 }
@@ -89,7 +86,7 @@ pub(super) async fn drive(
         return;
     };
     let Some(holder) = attempt.holder.clone() else { return };
-    let mut changes = service.subscribe();
+    let mut changes = service.watch(job.id);
     let until = match found {
         Found::JustOpened { until } => until,
         Found::InTheStore => None,
@@ -143,7 +140,7 @@ pub(super) async fn drive(
             biased;
             () = shutdown.wait() => return,
             () = driver.engine.changed(driver.launch.token), if !in_trouble => {}
-            () = by_others(&mut changes, driver.job.id, &mut driver.own) => driver.stale = true,
+            () = by_others(&mut changes, &mut driver.own) => driver.stale = true,
             // A wake-up may have been lost: the row is looked at as well.
             () = sleep(wait) => driver.stale = true,
         }
@@ -166,18 +163,14 @@ fn launch_of(service: &Service, job: &Job, attempt: &Attempt, until: Option<Inst
 }
 
 /// Returns when the job's row may have been changed by somebody else.
-async fn by_others(changes: &mut Receiver<Option<JobId>>, job: JobId, own: &mut u32) {
+async fn by_others(changes: &mut Watch, own: &mut u64) {
     loop {
-        match changes.recv().await {
-            Ok(Some(id)) if id != job => {}
-            Ok(Some(_)) if *own > 0 => *own -= 1,
-            Ok(_) => return,
-            Err(RecvError::Lagged(_)) => {
-                *own = 0;
-                return;
-            }
-            Err(RecvError::Closed) => std::future::pending().await,
+        let heard = changes.changed().await;
+        if heard > *own {
+            *own = 0;
+            return;
         }
+        *own -= heard;
     }
 }
 
@@ -368,20 +361,28 @@ impl Driver {
         self.running_since = running_since;
         // A success that is there already is told with one write: its beginning and its end.
         let asked = [(self.launch.clone(), handle.clone())];
-        if let Some(Observation::Ended(exit)) = self.engine.observe(&asked).await.pop()
-            && exit.outcome == Ended::Succeeded
-        {
-            failpoint::hit("before-result");
-            return self.exited(exit).await;
+        let mut running = None;
+        match self.engine.observe(&asked).await.pop() {
+            Some(Observation::Ended(exit)) if exit.outcome == Ended::Succeeded => {
+                failpoint::hit("before-result");
+                return self.exited(exit).await;
+            }
+            Some(Observation::Running(seen)) => running = Some(seen),
+            Some(
+                Observation::Starting
+                | Observation::Waiting(_)
+                | Observation::Ended(_)
+                | Observation::NeverRan(_)
+                | Observation::Unknown(_),
+            )
+            | None => {}
         }
         if let Some(since) = running_since
             && self.job.state == State::Scheduled
             && self.job.stop.is_none()
         {
             // The handle goes along with RUNNING: one write instead of two.
-            let engine =
-                FromEngine { handle: Some(handle), started_at: Some(since), ..FromEngine::default() };
-            self.step(Event::Started, engine).await?;
+            self.started(handle, Some(since), running.unwrap_or_default()).await?;
         } else {
             self.note(Note::Handle(handle)).await?;
         }
@@ -424,17 +425,34 @@ impl Driver {
 
     async fn running(&mut self, handle: &Handle, running: Running) -> Result<Next, StoreError> {
         if self.job.state == State::Scheduled {
-            let engine = FromEngine {
-                handle: Some(handle.clone()),
-                started_at: running.since,
-                ..FromEngine::default()
-            };
-            if !self.step(Event::Started, engine).await? {
+            if !self.started(handle.clone(), running.since, running).await? {
                 return Ok(Next::Again);
             }
+        } else {
+            self.keep(running).await?;
         }
-        self.keep(running).await?;
         self.time_out_run().await
+    }
+
+    /// It runs: that, and what was seen of it, is one write.
+    async fn started(
+        &mut self,
+        handle: Handle,
+        since: Option<Timestamp>,
+        running: Running,
+    ) -> Result<bool, StoreError> {
+        let seen = self.news(running);
+        let engine = FromEngine {
+            handle: Some(handle),
+            started_at: since,
+            seen: seen.clone(),
+            ..FromEngine::default()
+        };
+        let taken = self.step(Event::Started, engine).await?;
+        if let Some(seen) = seen.filter(|_| taken) {
+            self.kept(seen);
+        }
+        Ok(taken)
     }
 
     /// It waits for its turn where it is; one that has run before was put back there.
@@ -445,6 +463,16 @@ impl Driver {
 
     /// Stores progress, usage, application id and addresses where they are news.
     async fn keep(&mut self, running: Running) -> Result<(), StoreError> {
+        if let Some(seen) = self.news(running)
+            && self.note(Note::Seen(seen.clone())).await?
+        {
+            self.kept(seen);
+        }
+        Ok(())
+    }
+
+    /// What of a look is news that is to be stored now.
+    fn news(&self, running: Running) -> Option<Seen> {
         let before = self.attempt.progress.as_ref();
         let mut progress = running.progress.clone();
         if let (Some(now), Some(before)) = (&mut progress, before) {
@@ -468,28 +496,22 @@ impl Driver {
             && self.usage_noted_at.is_none_or(|at| at.elapsed() >= USAGE_EVERY);
         let early = self.noted_at.is_some_and(|at| at.elapsed() < PROGRESS_EVERY);
         if !(news || used || grown) || early {
-            return Ok(());
+            return None;
         }
+        let application_id = running.application_id;
+        Some(Seen { after: self.attempt.looks, progress, usage, application_id, links, began })
+    }
+
+    /// What was seen is stored, or something newer is: then the next write comes too late, and the row is read again.
+    fn kept(&mut self, seen: Seen) {
         self.noted_at = Some(tokio::time::Instant::now());
         self.usage_noted_at = self.noted_at;
-        let application_id = running.application_id;
-        let seen = Note::Seen {
-            after: self.attempt.looks,
-            progress: progress.clone(),
-            usage,
-            application_id: application_id.clone(),
-            links: links.clone(),
-            began,
-        };
-        if self.note(seen).await? {
-            self.attempt.started_at = began.or(self.attempt.started_at);
-            self.attempt.progress = progress.or_else(|| self.attempt.progress.take());
-            self.attempt.usage = usage.or(self.attempt.usage);
-            self.attempt.looks += 1;
-            self.attempt.application_id = application_id.or_else(|| self.attempt.application_id.take());
-            self.attempt.links = links;
-        }
-        Ok(())
+        self.attempt.started_at = seen.began.or(self.attempt.started_at);
+        self.attempt.progress = seen.progress.or_else(|| self.attempt.progress.take());
+        self.attempt.usage = seen.usage.or(self.attempt.usage);
+        self.attempt.looks = seen.after + 1;
+        self.attempt.application_id = seen.application_id.or_else(|| self.attempt.application_id.take());
+        self.attempt.links = seen.links;
     }
 
     async fn time_out_launch(&mut self) -> Result<Next, StoreError> {
@@ -534,8 +556,7 @@ impl Driver {
         // What was seen since the last look is kept as well; the throttle is for running attempts.
         self.noted_at = None;
         self.usage_noted_at = None;
-        let traces = self.engine.traces(&self.launch);
-        self.keep(traces).await?;
+        let seen = self.news(self.engine.traces(&self.launch));
         let event = match &exit.outcome {
             Ended::Succeeded => Event::Succeeded,
             Ended::Failed { failure } => {
@@ -549,11 +570,9 @@ impl Driver {
             }
         };
         let handle = self.attempt.handle.clone();
-        self.ended(
-            event,
-            FromEngine { handle, started_at: self.running_since, exit: Some(exit), place: None, why: None },
-        )
-        .await
+        let started_at = self.running_since;
+        self.ended(event, FromEngine { handle, started_at, exit: Some(exit), seen, place: None, why: None })
+            .await
     }
 
     async fn failed(&mut self, failure: Failure, exit: Option<Exit>) -> Result<Next, StoreError> {

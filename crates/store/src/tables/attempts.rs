@@ -7,7 +7,7 @@ use libra_core::time::Timestamp;
 
 use super::{from_json, json, places};
 use crate::error::StoreError;
-use crate::lane::{AttemptNote, AttemptWrite, Note, Outcome};
+use crate::lane::{AttemptNote, AttemptWrite, Note, Outcome, Seen};
 use crate::tx::{Arg, Row, Tx, all, first};
 
 const COLUMNS: &str = "job_id, number, token, mode, host, epoch, created_at, launched_at, started_at, ended_at, \
@@ -81,8 +81,57 @@ pub(crate) fn write(tx: &mut dyn Tx, job_id: &str, write: &AttemptWrite) -> Resu
                 &[job_id.into(), (*number).into(), at.0.into(), exit.as_ref().into()],
             )?;
         }
+        AttemptWrite::Look { number, seen } => {
+            let texts = SeenTexts::of(seen)?;
+            let key = [job_id.into(), (*number).into()];
+            let args: Vec<Arg<'_>> = key.into_iter().chain(texts.args(seen)).collect();
+            let sql = format!(
+                "UPDATE attempts SET {} WHERE job_id = ?1 AND number = ?2 AND ended_at IS NULL AND looks = ?3",
+                seen_sets(3)
+            );
+            tx.execute(&sql, &args)?;
+        }
     }
     Ok(())
+}
+
+/// What a look brought, as text.
+pub(crate) struct SeenTexts {
+    pub(crate) progress: Option<String>,
+    pub(crate) usage: Option<String>,
+    pub(crate) links: String,
+}
+
+impl SeenTexts {
+    pub(crate) fn of(seen: &Seen) -> Result<Self, StoreError> {
+        Ok(Self {
+            progress: seen.progress.as_ref().map(|p| json("progress", p)).transpose()?,
+            usage: seen.usage.as_ref().map(|u| json("usage", u)).transpose()?,
+            links: json("links", &seen.links)?,
+        })
+    }
+
+    /// The arguments of [`seen_sets`], in its order.
+    fn args<'a>(&'a self, seen: &'a Seen) -> [Arg<'a>; 6] {
+        [
+            seen.after.into(),
+            self.progress.as_ref().into(),
+            seen.application_id.as_ref().into(),
+            Arg::from(&self.links),
+            self.usage.as_ref().into(),
+            seen.began.map(|at| at.0).into(),
+        ]
+    }
+}
+
+/// What a look sets; its arguments begin with the count of looks, at the place `first`.
+fn seen_sets(first: usize) -> String {
+    let [progress, application_id, links, usage, began] = [1, 2, 3, 4, 5].map(|n| first + n);
+    format!(
+        "progress = COALESCE(?{progress}, progress), application_id = COALESCE(?{application_id}, application_id), \
+         links = ?{links}, usage = COALESCE(?{usage}, usage), started_at = COALESCE(?{began}, started_at), \
+         looks = looks + 1"
+    )
 }
 
 /// Notes the engine's id of an open attempt. Whoever looks after it is no replica, so nobody holds it.
@@ -122,23 +171,9 @@ pub fn note(tx: &mut dyn Tx, note: &AttemptNote) -> Result<Outcome, StoreError> 
             let handle = json("handle", handle)?;
             with("handle = ?5", HELD, &[Arg::from(&handle)])?
         }
-        Note::Seen { after, progress, usage, application_id, links, began } => {
-            let progress = progress.as_ref().map(|p| json("progress", p)).transpose()?;
-            let usage = usage.as_ref().map(|u| json("usage", u)).transpose()?;
-            let links = json("links", links)?;
-            with(
-                "progress = COALESCE(?5, progress), application_id = COALESCE(?6, application_id), links = ?7, \
-                 usage = COALESCE(?8, usage), started_at = COALESCE(?10, started_at), looks = looks + 1",
-                "holder = ?3 AND epoch = ?4 AND looks = ?9",
-                &[
-                    progress.as_ref().into(),
-                    application_id.as_ref().into(),
-                    Arg::from(&links),
-                    usage.as_ref().into(),
-                    (*after).into(),
-                    began.map(|at| at.0).into(),
-                ],
-            )?
+        Note::Seen(seen) => {
+            let texts = SeenTexts::of(seen)?;
+            with(&seen_sets(5), "holder = ?3 AND epoch = ?4 AND looks = ?5", &texts.args(seen))?
         }
         Note::TakeOver { from } => with(
             "holder = ?3, epoch = ?4",

@@ -1,13 +1,13 @@
 //! Submissions, steps of the lifecycle, notes, and what a failed one leaves: nothing.
 
-use libra_core::attempt::{Exit, Handle, Links, Outcome as Ended, Progress, Usage};
+use libra_core::attempt::{Attempt, Exit, Handle, Links, Outcome as Ended, Progress, Usage};
 use libra_core::failure::{ErrorClass, Failure};
 use libra_core::lifecycle::{self, Event};
 use libra_core::spec::Source;
 use libra_core::time::Timestamp;
 use libra_store::StoreError;
 use libra_store::lane::{
-    AttemptNote, AttemptWrite, Idempotency, Note, OutboxRow, Outcome, Submission, Submitted,
+    AttemptNote, AttemptWrite, Idempotency, Note, OutboxRow, Outcome, Seen, Submission, Submitted,
 };
 use libra_store::tables::jobs::{Filter, PageAt, Total};
 use libra_store::tables::{attempts, idempotency, jobs, leases, outbox, transitions};
@@ -21,6 +21,7 @@ on_every_store!(
     a_stale_write_changes_nothing,
     a_whole_life_is_written,
     a_change_with_many_parts_is_written_whole,
+    a_look_goes_along_with_a_step,
     attempts_are_claimed_noted_and_taken_over,
     the_same_key_gives_the_first_answer_and_another_body_is_refused,
     a_refused_submission_keeps_no_answer,
@@ -135,6 +136,83 @@ async fn a_change_with_many_parts_is_written_whole(s: Store) {
     assert_eq!(s.db.read(move |tx| outbox::of_job(tx, id)).await.unwrap()[1..], admitted.outbox);
 }
 
+/// What was seen of an attempt goes along with the step that it led to, unless something newer is stored.
+async fn a_look_goes_along_with_a_step(s: Store) {
+    let new = new_job(1);
+    let id = new.job.id;
+    s.db.submit(new.clone()).await.unwrap();
+    let admitted = admit(&new.job, None);
+    s.db.apply(admitted.clone()).await.unwrap();
+
+    let usage = |cpu_millis| Some(Usage { cpu_millis, ..Usage::default() });
+    let links = |at: &str| Links { spark_ui: Some(at.into()), ..Links::default() };
+    let seen = Seen {
+        after: 0,
+        progress: Some(Progress { percentage: 40, ..Progress::default() }),
+        usage: usage(7),
+        application_id: Some("app-1".into()),
+        links: links("http://127.0.0.1:4040"),
+        began: None,
+    };
+    let started = lifecycle::step(&admitted.job, Event::Started, Timestamp(9)).unwrap();
+    let writes = vec![
+        AttemptWrite::Look { number: 1, seen: seen.clone() },
+        AttemptWrite::Start { number: 1, at: Timestamp(8), handle: None },
+    ];
+    let started = change(&admitted.job, started, writes, None);
+    assert_eq!(s.db.apply(started.clone()).await.unwrap(), Outcome::Updated);
+    let now = s.db.read(move |tx| attempts::get(tx, id, 1)).await.unwrap().unwrap();
+    assert_eq!((now.started_at, now.looks), (Some(Timestamp(8)), 1));
+    assert_eq!((now.progress.as_ref(), now.usage), (seen.progress.as_ref(), seen.usage));
+    assert_eq!((now.application_id.as_deref(), &now.links), (Some("app-1"), &seen.links));
+
+    let done = lifecycle::step(&started.job, Event::Succeeded, Timestamp(20)).unwrap();
+    // It was made before the other was stored: the attempt is closed all the same.
+    let late = Seen {
+        usage: usage(3),
+        links: links("http://127.0.0.1:1"),
+        began: Some(Timestamp(1)),
+        ..seen.clone()
+    };
+    let writes = |seen| {
+        vec![
+            AttemptWrite::Look { number: 1, seen },
+            AttemptWrite::Close { number: 1, at: Timestamp(20), exit: None },
+        ]
+    };
+    let done = change(&started.job, done, writes(late), None);
+    assert_eq!(s.db.apply(done.clone()).await.unwrap(), Outcome::Updated);
+    let ended = s.db.read(move |tx| attempts::get(tx, id, 1)).await.unwrap().unwrap();
+    assert_eq!(ended, Attempt { ended_at: Some(Timestamp(20)), ..now });
+
+    // The last look comes with the end; what it does not know stays as it was.
+    let new = new_job(2);
+    let id = new.job.id;
+    s.db.submit(new.clone()).await.unwrap();
+    let admitted = admit(&new.job, None);
+    s.db.apply(admitted.clone()).await.unwrap();
+    let claim = Note::Claim { at: Timestamp(5), host: "m/b".into() };
+    let by = holder("a", 1);
+    for what in [claim, Note::Seen(seen.clone())] {
+        let note = AttemptNote { job_id: id, number: 1, by: by.clone(), what };
+        assert_eq!(s.db.note(note).await.unwrap(), Outcome::Updated);
+    }
+    let done = lifecycle::step(&admitted.job, Event::Succeeded, Timestamp(20)).unwrap();
+    let last = Seen {
+        after: 1,
+        progress: None,
+        usage: usage(9),
+        application_id: None,
+        began: Some(Timestamp(5)),
+        ..seen.clone()
+    };
+    s.db.apply(change(&admitted.job, done, writes(last), None)).await.unwrap();
+    let ended = s.db.read(move |tx| attempts::get(tx, id, 1)).await.unwrap().unwrap();
+    assert_eq!((ended.progress, ended.application_id), (seen.progress, seen.application_id));
+    assert_eq!((ended.usage, ended.links, ended.looks), (usage(9), seen.links, 2));
+    assert_eq!((ended.started_at, ended.ended_at), (Some(Timestamp(5)), Some(Timestamp(20))));
+}
+
 async fn attempts_are_claimed_noted_and_taken_over(s: Store) {
     let new = new_job(1);
     let id = new.job.id;
@@ -153,13 +231,15 @@ async fn attempts_are_claimed_noted_and_taken_over(s: Store) {
     let by = if outcomes[0] == Outcome::Updated { ("a", 1) } else { ("b", 4) };
 
     let usage = Usage { cpu_millis: 7, peak_memory_bytes: 9, ..Usage::default() };
-    let seen_after = |after, application_id: Option<&str>, progress| Note::Seen {
-        after,
-        usage: application_id.map(|_| usage),
-        progress,
-        application_id: application_id.map(Into::into),
-        links: Links::default(),
-        began: application_id.map(|_| Timestamp(1_234)),
+    let seen_after = |after, application_id: Option<&str>, progress| {
+        Note::Seen(Seen {
+            after,
+            usage: application_id.map(|_| usage),
+            progress,
+            application_id: application_id.map(Into::into),
+            links: Links::default(),
+            began: application_id.map(|_| Timestamp(1_234)),
+        })
     };
     let seen = |application_id: Option<&str>, progress| seen_after(0, application_id, progress);
     assert_eq!(note((by.0, by.1 + 1), 1, &seen(None, None)).await.unwrap(), Outcome::Stale, "another epoch");

@@ -13,12 +13,13 @@ use tokio_postgres::types::ToSql;
 
 use super::Command;
 use crate::error::StoreError;
-use crate::lane::{AttemptWrite, Change, Outcome};
+use crate::lane::{AttemptWrite, Change, Outcome, Seen};
 use crate::postgres::connection::Failure;
 use crate::postgres::pool::Pool;
 use crate::postgres::rows::{Of, Rows, unnest};
 use crate::postgres::tx::{Begin, run};
 use crate::tables;
+use crate::tables::attempts::SeenTexts;
 use crate::tables::json;
 use crate::tx::Arg;
 
@@ -27,7 +28,7 @@ const LOG_PLACES: usize = 2;
 /// Messages of one change.
 const OUTBOX_PLACES: usize = 2;
 
-const COLUMNS: [(&str, Of); 53] = [
+const COLUMNS: [(&str, Of); 59] = [
     ("id", Of::Text),
     ("expected", Of::Int),
     ("revision", Of::Int),
@@ -78,6 +79,13 @@ const COLUMNS: [(&str, Of); 53] = [
     ("w_handle", Of::Text),
     ("w_ended_at", Of::Int),
     ("w_exit", Of::Text),
+    // What a look at it brought, when there is a count of looks.
+    ("w_looks", Of::Int),
+    ("w_progress", Of::Text),
+    ("w_application_id", Of::Text),
+    ("w_links", Of::Text),
+    ("w_usage", Of::Text),
+    ("w_began", Of::Int),
     // Messages.
     ("topic_1", Of::Text),
     ("target_1", Of::Text),
@@ -114,8 +122,14 @@ static SQL: LazyLock<String> = LazyLock::new(|| {
            SELECT id, a_number, a_token, a_mode, a_host, a_epoch, a_created_at, a_launched_at, a_links, a_holder, \
              a_storage FROM updated WHERE a_token IS NOT NULL), \
          written AS ( \
-           UPDATE attempts a SET started_at = COALESCE(u.w_started_at, a.started_at), \
-             handle = COALESCE(u.w_handle, a.handle), ended_at = u.w_ended_at, exit = COALESCE(u.w_exit, a.exit) \
+           UPDATE attempts a SET \
+             started_at = COALESCE(u.w_started_at, CASE WHEN u.w_looks = a.looks THEN u.w_began END, a.started_at), \
+             handle = COALESCE(u.w_handle, a.handle), ended_at = u.w_ended_at, exit = COALESCE(u.w_exit, a.exit), \
+             progress = COALESCE(CASE WHEN u.w_looks = a.looks THEN u.w_progress END, a.progress), \
+             application_id = COALESCE(CASE WHEN u.w_looks = a.looks THEN u.w_application_id END, a.application_id), \
+             links = CASE WHEN u.w_looks = a.looks THEN u.w_links ELSE a.links END, \
+             usage = COALESCE(CASE WHEN u.w_looks = a.looks THEN u.w_usage END, a.usage), \
+             looks = CASE WHEN u.w_looks = a.looks THEN a.looks + 1 ELSE a.looks END \
            FROM updated u WHERE a.job_id = u.id AND a.number = u.w_number AND COALESCE(a.ended_at, -1) = -1), \
          logged AS ( \
            INSERT INTO transitions (job_id, revision, from_state, to_state, at, actor, reason, attempt, \
@@ -174,7 +188,9 @@ fn fits(change: &Change) -> bool {
 fn number(write: &AttemptWrite) -> u32 {
     match write {
         AttemptWrite::Open(attempt) => attempt.number,
-        AttemptWrite::Start { number, .. } | AttemptWrite::Close { number, .. } => *number,
+        AttemptWrite::Start { number, .. }
+        | AttemptWrite::Close { number, .. }
+        | AttemptWrite::Look { number, .. } => *number,
     }
 }
 
@@ -283,6 +299,7 @@ struct Texts<'a> {
     handle: Option<String>,
     ended_at: Option<i64>,
     exit: Option<String>,
+    look: Option<(&'a Seen, SeenTexts)>,
 }
 
 impl<'a> Texts<'a> {
@@ -296,6 +313,7 @@ impl<'a> Texts<'a> {
             handle: None,
             ended_at: None,
             exit: None,
+            look: None,
         };
         for write in &change.attempts {
             match write {
@@ -311,6 +329,10 @@ impl<'a> Texts<'a> {
                     texts.written = Some(*number);
                     texts.ended_at = Some(at.0);
                     texts.exit = exit.as_ref().map(|e| json("exit", e)).transpose()?;
+                }
+                AttemptWrite::Look { number, seen } => {
+                    texts.written = Some(*number);
+                    texts.look = Some((seen, SeenTexts::of(seen)?));
                 }
             }
         }
@@ -356,7 +378,8 @@ fn row<'a>(change: &'a Change, texts: &'a Texts<'a>) -> Vec<Arg<'a>> {
         ]);
     }
     let opened = texts.opened.as_ref();
-    row.extend::<[Arg<'_>; 15]>([
+    let look = texts.look.as_ref();
+    row.extend::<[Arg<'_>; 21]>([
         opened.map(|(a, ..)| a.number).into(),
         opened.map(|(_, token, _)| token).into(),
         opened.map(|(a, ..)| a.mode.as_str()).into(),
@@ -372,6 +395,12 @@ fn row<'a>(change: &'a Change, texts: &'a Texts<'a>) -> Vec<Arg<'a>> {
         texts.handle.as_ref().into(),
         texts.ended_at.into(),
         texts.exit.as_ref().into(),
+        look.map(|(seen, _)| seen.after).into(),
+        look.and_then(|(_, texts)| texts.progress.as_ref()).into(),
+        look.and_then(|(seen, _)| seen.application_id.as_ref()).into(),
+        look.map(|(_, texts)| &texts.links).into(),
+        look.and_then(|(_, texts)| texts.usage.as_ref()).into(),
+        look.and_then(|(seen, _)| seen.began).map(|t| t.0).into(),
     ]);
     for place in 0..OUTBOX_PLACES {
         let message = change.outbox.get(place);

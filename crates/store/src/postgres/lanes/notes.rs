@@ -14,6 +14,7 @@ use crate::lane::{AttemptNote, Note, Outcome};
 use crate::postgres::connection::{Connection, Failure};
 use crate::postgres::pool::Pool;
 use crate::postgres::rows::{Of, Rows, unnest};
+use crate::tables::attempts::SeenTexts;
 use crate::tables::json;
 use crate::tx::Arg;
 
@@ -100,15 +101,18 @@ fn set(note: &AttemptNote) -> Result<Set<'_>, StoreError> {
         }
         Note::Intent { at, host } => Set { launched_at: Some(at.0), host: Some(host), ..held },
         Note::Handle(handle) => Set { handle: Some(json("handle", handle)?), ..held },
-        Note::Seen { after, progress, usage, application_id, links, began } => Set {
-            progress: progress.as_ref().map(|p| json("progress", p)).transpose()?,
-            application_id: application_id.as_deref(),
-            links: Some(json("links", links)?),
-            usage: usage.as_ref().map(|u| json("usage", u)).transpose()?,
-            looks: Some(*after),
-            started_at: began.map(|at| at.0),
-            ..held
-        },
+        Note::Seen(seen) => {
+            let SeenTexts { progress, usage, links } = SeenTexts::of(seen)?;
+            Set {
+                progress,
+                application_id: seen.application_id.as_deref(),
+                links: Some(links),
+                usage,
+                looks: Some(seen.after),
+                started_at: seen.began.map(|at| at.0),
+                ..held
+            }
+        }
         Note::TakeOver { from } => Set { held_by: Some(from), holder: Some(&note.by), ..held },
     })
 }
