@@ -142,3 +142,40 @@ impl Cradle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shim::tests::Scratch;
+
+    /// A shim of which only the words are true.
+    const SHIM: &str = "#!/bin/sh\n\
+        until_there() { while [ ! -e \"$1\" ]; do sleep 0.01; done; }\n\
+        echo ready; read -r order; cd \"$4\"\n\
+        echo taken; until_there twice; echo taken; touch said; until_there end; echo over; exec sleep 60\n";
+
+    #[tokio::test]
+    async fn an_attempt_is_over_when_its_shim_says_so_and_not_before() {
+        let scratch = Scratch::new();
+        let exe = scratch.dir.path().join("libra");
+        scratch.program(&exe, SHIM);
+        let places = scratch.dir.path().join("python");
+        let home = scratch.dir.path().to_owned();
+        let spark = SparkHome { home, python: None, java: None, version: String::new() };
+        let cradle = Cradle::start(&exe, &places, &spark).await.unwrap();
+        let own = std::fs::read_dir(&places).unwrap().next().unwrap().unwrap().path();
+        let Taken::By(mut shim) = cradle.take(&scratch.dir).await else { panic!("it was not taken") };
+
+        std::fs::write(own.join("twice"), b"").unwrap();
+        while !own.join("said").exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let early = timeout(Duration::from_millis(100), shim.ended.changed()).await.is_ok();
+        assert!(!early, "that it was taken was said twice");
+        std::fs::write(own.join("end"), b"").unwrap();
+        let over = timeout(WARM_PATIENCE, shim.ended.wait_for(|ended| *ended)).await;
+        assert!(over.is_ok_and(|told| told.is_ok()));
+        let pid = rustix::process::Pid::from_raw(i32::try_from(shim.pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it still lives");
+    }
+}
